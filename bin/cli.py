@@ -1,11 +1,10 @@
-"""What every entry point shares: absl's `app.run` with one-line errors, exit status 2 and a useful `--help`."""
+"""What every entry point shares: absl's `app.run` with one-line errors, exit status 2 and a useful help."""
 
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from absl import app, flags
-
 from eigensweep.models import CheckpointError
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
@@ -46,8 +45,8 @@ def run_main(main: Callable[[list[str]], None]) -> None:
     Args:
       main: what absl's `app.run` takes, in the module that defines the entry point's flags.
 
-    A CheckpointError or a UserError, and a flag that cannot be parsed, end as `error: <message>` on stderr with
-    exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and keeps its traceback.
+    A CheckpointError or a UserError, and a flag that cannot be parsed, end as `error: <message>` on stderr
+    with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:
