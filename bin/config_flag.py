@@ -1,0 +1,57 @@
+"""The flag `--config=NAME or FILE` with `--config.x=y` overrides, over ml_collections."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from eigensweep import configs
+from eigensweep.bin.cli import UserError
+
+FOLDER = Path(next(iter(configs.__path__)))
+
+
+def define(default: str) -> flags.FlagHolder:
+    """Define `--config`; `default` and bare names are files of `eigensweep.configs`."""
+    return config_flags.DEFINE_config_file(
+        "config", str(FOLDER / f"{default}.py"), f"name of a config ({', '.join(names())}) or a Python file"
+    )
+
+
+def names() -> list[str]:
+    """The configs that come with eigensweep."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+
+
+def expand_names(argv: list[str]) -> list[str]:
+    """`--config=minilm` becomes the path of that file; paths stay as they are.
+
+    Raises:
+      UserError: if there is no such config.
+    """
+    result = list(argv)
+    for i, word in enumerate(argv):
+        if word in ("--config", "-config") and i + 1 < len(argv):
+            result[i + 1] = _path(argv[i + 1])
+        elif word.startswith(("--config=", "-config=")):
+            flag, value = word.split("=", 1)
+            result[i] = f"{flag}={_path(value)}"
+    return result
+
+
+def _path(value: str) -> str:
+    if not value.endswith(".py") and value in names():
+        return str(FOLDER / f"{value}.py")
+    if not Path(value).is_file():
+        raise UserError(f"--config={value}: neither a config of eigensweep ({', '.join(names())}) nor a file")
+    return value
+
+
+def expand_argv() -> None:
+    """`expand_names` on the process's own arguments, before absl reads them; exits with status 2 on an unknown one."""
+    try:
+        sys.argv = expand_names(sys.argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

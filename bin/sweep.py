@@ -1,0 +1,120 @@
+"""Sweep a checkpoint: decompose every weight matrix and hold each against random matrix theory.
+
+    eigensweep-sweep --config=minilm --workdir=runs/minilm
+    eigensweep-sweep --checkpoint=PATH_OR_HUB_ID --workdir=DIR [--config=NAME_OR_FILE] [--config.KEY=VALUE ...]
+
+Writes DIR/matrices.parquet, spectra.parquet, manifest.json, figures/ and report.html. Started again with the same
+workdir it continues where it stopped.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from eigensweep.bin import config_flag
+from eigensweep.bin.cli import UserError, run_main
+
+if TYPE_CHECKING:
+    from eigensweep.engine.run.options import SweepOptions
+
+_CONFIG = config_flag.define("sweep")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "folder, .safetensors file, or hub id; overrides the config's"
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "run directory; continued if it holds an unfinished run")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "print the plan (matrices, roles, memory, what is left out) and stop"
+)
+_MEMORY_GIB = flags.DEFINE_float(
+    "memory_gib", None, "memory for one batch's arrays; default: from what is free", 0.0
+)
+_REPORT = flags.DEFINE_bool("report", True, "draw the figures and write report.html")
+
+
+def main(argv: list[str]) -> None:
+    """Flags -> options -> sweep -> report -> summary."""
+    del argv
+    from eigensweep import engine, models
+    from eigensweep.bin.progress import progress_reporter
+
+    config = _CONFIG.value
+    source = _CHECKPOINT.value or config.checkpoint
+    if not source:
+        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    if not _WORKDIR.value and not _DRY_RUN.value:
+        raise UserError("no --workdir given: where should the tables and the report go?")
+    memory = int(_MEMORY_GIB.value * 2**30) if _MEMORY_GIB.value else None
+    try:
+        options = options_from(config)
+        checkpoint = models.open_checkpoint(source)
+        for warning in checkpoint.warnings:
+            print(f"warning: {warning}")
+        if _DRY_RUN.value:
+            print(engine.describe_plan(engine.make_plan(checkpoint, options), memory))
+            return
+        start = time.monotonic()
+        with progress_reporter() as on_progress:
+            run = engine.sweep(
+                checkpoint, options, _WORKDIR.value, memory_bytes=memory, on_progress=on_progress
+            )
+        swept = time.monotonic() - start
+        report = _write_report(run, Path(_WORKDIR.value)) if _REPORT.value else None
+    except engine.RunError as error:
+        raise UserError(str(error)) from error
+    print(engine.render_summary(engine.summary_table(run)))
+    print(f"\n{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s")
+    print(f"tables: {_WORKDIR.value}/matrices.parquet, spectra.parquet")
+    if report:
+        print(f"report: {report}")
+
+
+def _write_report(run: Any, directory: Path) -> Path:
+    from eigensweep.engine.report import write_report
+
+    return write_report(run, directory)
+
+
+def options_from(config: Any) -> "SweepOptions":
+    """The engine's options from a config.
+
+    Raises:
+      UserError: on a value that is none of the allowed ones.
+    """
+    from eigensweep.engine import SweepOptions
+
+    values = {key: value for key, value in config.items() if key != "checkpoint"}
+    values["roles"] = tuple(word.strip() for word in values["roles"].split(",") if word.strip())
+    values["blocks"] = parse_blocks(values["blocks"])
+    try:
+        return SweepOptions(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config: {error}") from error
+
+
+def parse_blocks(text: str) -> tuple[int, ...]:
+    """ "0-3,7" -> (0, 1, 2, 3, 7); "" -> ().
+
+    Raises:
+      UserError: if `text` is not of that form.
+    """
+    blocks: list[int] = []
+    for word in str(text).split(","):
+        low, _, high = word.strip().partition("-")
+        if not low:
+            continue
+        if not low.isdigit() or (high and not high.isdigit()):
+            raise UserError(f"config: blocks is {text!r}; expected numbers and ranges such as 0-3,7")
+        blocks += range(int(low), int(high or low) + 1)
+    return tuple(blocks)
+
+
+def run() -> None:
+    """Console script."""
+    config_flag.expand_argv()
+    run_main(main)
+
+
+if __name__ == "__main__":
+    run()

