@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from absl import app, flags
+
 from eigensweep.models import CheckpointError
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}

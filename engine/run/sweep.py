@@ -80,7 +80,8 @@ def sweep(
       The finished run.
 
     Raises:
-      RunError: if the options leave nothing to sweep; if `workdir` belongs to another checkpoint or other options, is in use, or cannot be written.
+      RunError: if the options leave nothing to sweep; if `workdir` belongs to another checkpoint or other
+        options, is in use, or cannot be written.
     """
     options = options or SweepOptions()
     plan = make_plan(checkpoint, options)
@@ -124,7 +125,8 @@ def _claim(
         )
     if differences:
         raise RunError(
-            f"{directory}: holds another run ({'; '.join(differences)}). Take a new workdir, or repeat with what it has."
+            f"{directory}: holds another run ({'; '.join(differences)}). Take a new workdir, or start it with "
+            "the checkpoint and options that are there."
         )
     return there
 
