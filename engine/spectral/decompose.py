@@ -1,0 +1,161 @@
+"""Singular value decomposition of a batch of matrices, by one of a few named strategies, in float64.
+
+lapack  The host: Gram matrix, `syevd` and one product, small columns apart (host_lapack.py). One matrix a thread where
+        there are several, threaded BLAS for a single one. The fastest on CPU, and good for every condition number.
+gram    JAX: the same idea for accelerators, batched, with static shapes (device_svd.py).
+polar   JAX: QDWH polar factor, then `eigh`. No squared condition number; TPU's own route.
+direct  JAX: `jnp.linalg.svd`.
+
+`auto` takes lapack on CPU, gram on GPU, polar on TPU. Whatever was chosen, a matrix whose measured errors or whose
+condition number leave the tolerances is decomposed again by the direct route, alone, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from eigensweep.engine.spectral import device_svd, host_lapack
+
+STRATEGIES = ("auto", "lapack", "gram", "polar", "direct")
+# A Gram matrix's values-only route errs by eps * cond^2 / 2 in the smallest value: 1e-4 at the limit.
+MAX_CONDITION = 1e6
+MAX_RESIDUAL = 1e-10
+MAX_ORTHOGONALITY = 1e-8
+
+
+class Decomposition(NamedTuple):
+    """W = U diag(s) V^T for a batch of B matrices (m, n); b = min(m, n).
+
+    NumPy arrays under `lapack`, JAX arrays otherwise. A matrix with non-finite entries has NaN everywhere.
+
+    Attributes:
+      u: (B, m, b) float64, left singular vectors as columns (output space); None without vectors.
+      s: (B, b) float64, descending.
+      vt: (B, b, n) float64, right singular vectors as rows (input space); None without vectors.
+      residual: (B,) |W - U S V^T|_F / |W|_F, measured by probes (accuracy.py); NaN without vectors.
+      orthogonality: (B,) largest entry of |U^T U - I| and |V^T V - I|, measured alike; NaN without vectors.
+      strategy: the strategy that gave each matrix, B names.
+    """
+
+    u: Any
+    s: Any
+    vt: Any
+    residual: Any
+    orthogonality: Any
+    strategy: tuple[str, ...]
+
+
+def decompose(
+    w: Any, strategy: str = "auto", vectors: bool = True, workers: int | None = None
+) -> Decomposition:
+    """Thin singular value decomposition of every matrix of a batch.
+
+    Args:
+      w: (B, m, n), NumPy or JAX, any floating dtype; computed in float64 (on TPU: float32).
+      strategy: one of `STRATEGIES`; see the module's docstring.
+      vectors: False gives singular values only, at about a third of the cost.
+      workers: threads of the lapack strategy; default: one a core.
+
+    Raises:
+      ValueError: unknown strategy, or `w` is not a batch of matrices.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
+    if w.ndim != 3:
+        raise ValueError(f"w has shape {tuple(w.shape)}: expected (batch, m, n)")
+    chosen = choose(strategy)
+    if chosen == "lapack":
+        return _on_host(np.asarray(w), vectors, workers)
+    return _escalate(w, _on_device(w, chosen, vectors), vectors)
+
+
+def choose(strategy: str, backend: str | None = None) -> str:
+    """The strategy that `auto` stands for on a backend (default: JAX's own)."""
+    if strategy != "auto":
+        return strategy
+    return {"cpu": "lapack", "tpu": "polar"}.get(backend or jax.default_backend(), "gram")
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition:
+    workers = (
+        workers or os.process_cpu_count() if hasattr(os, "process_cpu_count") else workers or os.cpu_count()
+    )
+    run = partial(_host_matrix, vectors=vectors)
+    if len(w) > 1 and workers > 1:
+        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(min(workers, len(w))) as pool:
+            results = list(pool.map(run, w))
+    else:
+        with _blas().limit(limits=workers, user_api="blas"):
+            results = [run(x) for x in w]
+    parts, strategies = [r for r, _ in results], tuple(name for _, name in results)
+    m, n = w.shape[1:]
+    b = min(m, n)
+
+    def stack(field: str, shape: tuple[int, ...]) -> np.ndarray:
+        return np.array([getattr(p, field) for p in parts], dtype=np.float64).reshape(len(parts), *shape)
+
+    return Decomposition(
+        stack("u", (m, b)) if vectors else None,
+        stack("s", (b,)),
+        stack("vt", (b, n)) if vectors else None,
+        stack("residual", ()),
+        stack("orthogonality", ()),
+        strategies,
+    )
+
+
+def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[host_lapack.HostSVD, str]:
+    if vectors:
+        result = host_lapack.gram_svd(x)
+        good = not (result.residual > MAX_RESIDUAL or result.orthogonality > MAX_ORTHOGONALITY)
+    else:
+        result = host_lapack.gram_values(x)
+        good = result.s.size == 0 or not result.s[0] > MAX_CONDITION * result.s[-1]
+    return (result, "lapack") if good else (host_lapack.direct_svd(x, vectors), "direct")
+
+
+def _on_device(w: Any, strategy: str, vectors: bool) -> Decomposition:
+    w = jnp.asarray(w)
+    if min(w.shape) == 0:
+        u, s, vt, errors = device_svd.empty(*w.shape)
+    else:
+        u, s, vt, errors = device_svd.svd(w, strategy, vectors)
+    if not vectors:
+        u = vt = None
+    return Decomposition(u, s, vt, errors[0], errors[1], (strategy,) * len(w))
+
+
+def _escalate(w: Any, result: Decomposition, vectors: bool) -> Decomposition:
+    """Decompose directly what the chosen strategy did not bring within the tolerances."""
+    s = np.asarray(result.s)
+    if s.size == 0 or result.strategy[0] == "direct":
+        return result
+    if vectors:
+        bad = (np.asarray(result.residual) > MAX_RESIDUAL) | (
+            np.asarray(result.orthogonality) > MAX_ORTHOGONALITY
+        )
+    else:
+        bad = s[:, 0] > MAX_CONDITION * s[:, -1]
+    indices = np.flatnonzero(bad)
+    if not indices.size:
+        return result
+    again = _on_device(jnp.asarray(w)[indices], "direct", vectors)
+    replaced = [
+        None if old is None else old.at[indices].set(new)
+        for old, new in zip(result[:5], again[:5], strict=True)
+    ]
+    names = tuple("direct" if flag else name for flag, name in zip(bad, result.strategy, strict=True))
+    return Decomposition(*replaced, names)

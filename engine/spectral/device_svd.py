@@ -1,0 +1,139 @@
+"""Singular value decomposition of a batch of matrices in JAX, for accelerators: gram, polar and direct routes.
+
+All three work on tall matrices X (a, b), a >= b (a wide W is transposed), scaled by a power of two so that a Gram
+matrix neither overflows nor underflows, and all end with the same check of residual and orthogonality.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from eigensweep.engine.spectral.accuracy import NUM_PROBES, gaussian_probes
+
+HIGHEST = lax.Precision.HIGHEST  # TF32 is the default for float32 products on Hopper, bfloat16 on TPU
+
+
+def empty(batch: int, m: int, n: int) -> tuple[Array, Array, Array, Array]:
+    """What `svd` gives for a batch with a zero in its shape."""
+    b = min(m, n)
+    return jnp.zeros((batch, m, b)), jnp.zeros((batch, b)), jnp.zeros((batch, b, n)), jnp.zeros((2, batch))
+
+
+@partial(jax.jit, static_argnames=("strategy", "vectors"))
+def svd(w: Array, strategy: str, vectors: bool) -> tuple[Array | None, Array, Array | None, Array]:
+    """Thin SVD of w (B, m, n) by `strategy` ("gram", "polar" or "direct").
+
+    Returns:
+      u (B, m, b), s (B, b) descending, vt (B, b, n), errors (2, B): relative residual, orthogonality. Without
+      vectors u and vt are None and the errors NaN. Non-finite matrices: NaN throughout.
+    """
+    dtype = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
+    x = w.astype(dtype)
+    largest = jnp.max(jnp.abs(x), axis=(1, 2))
+    finite = jnp.isfinite(largest)
+    scale = jnp.where(finite & (largest > 0), jnp.exp2(jnp.ceil(jnp.log2(largest))), 1.0)
+    x = jnp.where(finite[:, None, None], x / scale[:, None, None], 0.0)
+    wide = w.shape[1] < w.shape[2]
+    tall = x.mT if wide else x
+    unit = jnp.where(finite, 1.0, jnp.nan)  # puts NaN where the input was not finite
+    if not vectors:
+        s = _values(tall, strategy) * (scale * unit)[:, None]
+        return None, s, None, jnp.full((2, len(w)), jnp.nan)
+    left, s, right = {"gram": _gram, "polar": _polar, "direct": _direct}[strategy](tall)
+    errors = _errors(tall, left, s, right) * unit
+    left, right = left * unit[:, None, None], right * unit[:, None, None]
+    u, vt = (right, left.mT) if wide else (left, right.mT)
+    return u, s * (scale * unit)[:, None], vt, errors
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=HIGHEST)
+
+
+def _eigh_descending(gram: Array) -> tuple[Array, Array]:
+    evals, v = jnp.linalg.eigh(gram, symmetrize_input=False)
+    return evals[:, ::-1], v[:, :, ::-1]
+
+
+def _gram(x: Array) -> tuple[Array, Array, Array]:
+    """V from the Gram matrix, P = X V, s_i = |P_i|, U = P / s, made orthonormal again where it is not.
+
+    U's error E = U^T U - I has entries of eps s_1^2 / (s_i s_j). A Newton-Schulz step U (I - E / 2) squares it and
+    leaves a residual of eps * cond. Where E is too large for that (condition beyond about 1e6, rank deficiency), U is
+    the orthonormal factor of P's QR decomposition: orthonormal whatever P is, and with P's columns in descending
+    order R differs from diag(s) by sqrt(eps) at worst, by rounding if the spectrum has a gap there.
+    """
+    _, v = _eigh_descending(_product(x.mT, x))
+    p = _product(x, v)
+    s = jnp.sqrt(jnp.sum(p * p, axis=1))
+    u = p / jnp.where(s > 0, s, 1.0)[:, None, :]
+    error = _product(u.mT, u) - jnp.eye(x.shape[2], dtype=x.dtype)
+    worst = jnp.max(jnp.abs(error))
+    tiny = 1e3 * jnp.finfo(x.dtype).eps
+
+    def newton(_: Array) -> Array:
+        return u - 0.5 * _product(u, error)
+
+    def by_qr(_: Array) -> Array:
+        q, r = jnp.linalg.qr(p)
+        diagonal = jnp.diagonal(r, axis1=1, axis2=2)
+        return q * jnp.where(diagonal < 0, -1.0, 1.0)[:, None, :]
+
+    branch = jnp.where(worst <= tiny, 0, jnp.where(worst * x.shape[2] < 1e-3, 1, 2))
+    u = lax.switch(branch, (lambda _: u, newton, by_qr), worst)
+    return _sorted(u, s, v)
+
+
+def _polar(x: Array) -> tuple[Array, Array, Array]:
+    """X = U_p H by QDWH, H = V S V^T, U = U_p V. QDWH wants full rank; the caller's check finds where it failed."""
+
+    def one(x: Array) -> tuple[Array, Array, Array]:
+        up, h, _, _ = lax.linalg.qdwh(x)
+        evals, v = jnp.linalg.eigh(h)
+        return _product(up, v[:, ::-1]), jnp.abs(evals[::-1]), v[:, ::-1]
+
+    return _sorted(*lax.map(one, x))
+
+
+def _direct(x: Array) -> tuple[Array, Array, Array]:
+    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
+    return u, s, vt.mT
+
+
+def _values(x: Array, strategy: str) -> Array:
+    if strategy == "gram":
+        evals = jnp.linalg.eigvalsh(_product(x.mT, x), symmetrize_input=False)
+        return jnp.sqrt(jnp.maximum(evals[:, ::-1], 0.0))
+    if strategy == "polar":
+        return _polar(x)[1]
+    return jnp.linalg.svd(x, compute_uv=False)
+
+
+def _sorted(u: Array, s: Array, v: Array) -> tuple[Array, Array, Array]:
+    """Descending order, which recomputed norms may have left by a rounding error."""
+
+    def by_sorting(_: Array) -> tuple[Array, Array, Array]:
+        order = jnp.argsort(-s, axis=1)
+        columns = order[:, None, :]
+        return (
+            jnp.take_along_axis(u, columns, 2),
+            jnp.take_along_axis(s, order, 1),
+            jnp.take_along_axis(v, columns, 2),
+        )
+
+    return lax.cond(jnp.any(s[:, 1:] > s[:, :-1]), by_sorting, lambda _: (u, s, v), s)
+
+
+def _errors(x: Array, u: Array, s: Array, v: Array) -> Array:
+    """(2, B): relative residual and orthogonality of X = U S V^T by probes, as accuracy.measure_errors."""
+    z = jnp.asarray(gaussian_probes(x.shape[2]), x.dtype)
+    difference = _product(x, z) - _product(u, s[:, :, None] * _product(v.mT, z))
+    norm = jnp.sqrt(jnp.sum(s * s, axis=1))
+    residual = jnp.sqrt(jnp.sum(difference**2, axis=(1, 2)) / NUM_PROBES) / jnp.where(norm > 0, norm, 1.0)
+    left = jnp.max(jnp.abs(_product(u.mT, _product(u, z)) - z), axis=(1, 2))
+    right = jnp.max(jnp.abs(_product(v.mT, _product(v, z)) - z), axis=(1, 2))
+    return jnp.stack([residual, jnp.maximum(left, right)])

@@ -1,0 +1,67 @@
+"""Scalar measures of a spectrum, all from the singular values s; eigenvalues are lambda = s^2, without 1/N."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import xlogy
+from jax.typing import ArrayLike
+
+
+def measures(s: ArrayLike, m: int, n: int, eps: float) -> dict[str, Array]:
+    """Measures of one matrix (m, n) from its singular values s (b,), in any order; jittable, vmappable.
+
+    hard_rank        #{s > s_max max(m, n) eps}, eps the machine epsilon of the dtype the weights are stored in (int)
+    norm             sum lambda = |W|_F^2; frobenius_norm = sqrt(norm)
+    spectral_norm    lambda_max (WeightWatcher's use of the word: the square of the largest singular value)
+    log_norm, log_spectral_norm   their base-10 logarithms
+    stable_rank      sum lambda / lambda_max
+    entropy          -sum p ln p / ln(hard_rank), p = lambda / sum lambda; in [0, 1], 0 for rank one
+    effective_rank   exp H(s / sum s) (Roy & Vetterli 2007)
+    participation    (sum lambda)^2 / sum lambda^2
+    condition        s_max / s_min (inf for a singular matrix)
+
+    An all-zero matrix has rank 0, norm 0, infinite negative logarithms and NaN for every ratio.
+    """
+    s = jnp.asarray(s)
+    largest = jnp.max(s)
+    unit = s / largest  # relative to s_max, so that no square overflows
+    evals = unit**2
+    total = jnp.sum(evals)
+    hard_rank = jnp.sum(s > largest * max(m, n) * eps)
+    spectral_norm = largest**2
+    norm = total * spectral_norm
+    zero = largest == 0
+    return {
+        "hard_rank": hard_rank,
+        "norm": jnp.where(zero, 0.0, norm),
+        "frobenius_norm": jnp.where(zero, 0.0, largest * jnp.sqrt(total)),
+        "spectral_norm": spectral_norm,
+        "log_norm": jnp.where(zero, -jnp.inf, jnp.log10(norm)),
+        "log_spectral_norm": jnp.log10(spectral_norm),
+        "stable_rank": total,
+        "entropy": shannon_entropy(evals) / jnp.where(hard_rank > 1, jnp.log(hard_rank), 1.0),
+        "effective_rank": jnp.exp(shannon_entropy(unit)),
+        "participation": total**2 / jnp.sum(evals**2),
+        "condition": largest / jnp.min(s),
+    }
+
+
+def shannon_entropy(weights: ArrayLike) -> Array:
+    """-sum p ln p with p = weights / sum(weights), weights (N,) >= 0; 0 ln 0 = 0."""
+    weights = jnp.asarray(weights)
+    p = weights / jnp.sum(weights)
+    return -jnp.sum(xlogy(p, p))
+
+
+def alpha_weighted(alpha: ArrayLike, spectral_norm: ArrayLike) -> Array:
+    """alpha log10 lambda_max (Martin, Peng & Mahoney 2021)."""
+    return jnp.asarray(alpha) * jnp.log10(spectral_norm)
+
+
+def log_alpha_norm(s: ArrayLike, alpha: ArrayLike) -> Array:
+    """log10 sum lambda^alpha, s (b,), scaled by lambda_max so that a large alpha does not overflow."""
+    s = jnp.asarray(s)
+    largest = jnp.max(s)
+    relative = jnp.sum((s / largest) ** (2 * jnp.asarray(alpha)))
+    return jnp.asarray(alpha) * 2 * jnp.log10(largest) + jnp.log10(relative)
