@@ -1,0 +1,332 @@
+"""A model: three Flax NNX modules (embedding stage, block, heads) as pure functions of one tree of parameters.
+
+    model = build(config)
+    output = model.apply(params, input_ids, attention_mask)
+
+The tree is the canonical one (see `parameters`): `model.abstract()` gives its shapes without allocating anything. All
+functions are jit-compiled with the model as a static argument; the blocks of a model share one compiled function, so
+that a new parameter value never recompiles and a block can run with no other block in memory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.nn.architecture import Architecture, Config, architecture
+from eigensweep.models.nn.block import Block, Context, Layer, Taps, layer
+from eigensweep.models.nn.parameters import Params, check
+from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output
+
+DTYPES = ("float32", "bfloat16")
+_SHARED_INPUT = {"key": "query", "value": "query", "gate": "up"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A transformer's functions; hashable, holds no array.
+
+    Attributes:
+      architecture: the settings.
+      heads: which of HEADS its tree has.
+      dtype: of the activations and products; norms, softmax and logits are float32. Parameters keep their own dtype.
+    """
+
+    architecture: Architecture
+    heads: tuple[str, ...]
+    dtype: str = "float32"
+
+    def abstract(self) -> Params:
+        """The tree with jax.ShapeDtypeStruct leaves; a new one each time."""
+        embed, block, head = (
+            nnx.to_pure_dict(_definition(self, stage)[1]) for stage in ("embed", "block", "head")
+        )
+        blocks = {str(i): block for i in range(self.architecture.num_blocks)}
+        return jax.tree.map(lambda leaf: leaf, {**embed, "blocks": blocks, **head})
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raise CheckpointError with every leaf that is missing, extra or of a wrong shape."""
+        check(params, self.abstract())
+
+    def init(self, seed: int = 0) -> Params:
+        """Random parameters: kernels and tables N(0, 0.02^2), norms 1, biases 0, float32."""
+        return _init(self, jax.random.key(seed))
+
+    def is_tied(self, head: str) -> bool:
+        """Whether this head's kernel is the embedding's transpose."""
+        return self.architecture.tied and (head == "mlm" or head not in self.heads)
+
+    def head(self, name: str | None = "default") -> str | None:
+        """The head to run: the default is the classifier, else the language model, else the pooler, else none.
+
+        Raises:
+          CheckpointError: the model has no such head.
+        """
+        causal, tied = self.architecture.causal, self.architecture.tied
+        present = [
+            head for head in HEADS if head in self.heads or (head == "unembedding" and causal and tied)
+        ]
+        if name == "default":
+            return next(
+                (head for head in ("classifier", "mlm", "unembedding", "pooler") if head in present), None
+            )
+        if name is not None and name not in present:
+            have = ", ".join(present) or "none"
+            raise CheckpointError(
+                f"the checkpoint has no {name!r} head, which this needs; heads it has: {have}"
+            )
+        if name == "classifier" and not self.architecture.classifier_dense and "pooler" not in self.heads:
+            raise CheckpointError(
+                "the classifier reads the pooler's output, and the checkpoint has no pooler"
+            )
+        return name
+
+    def embed(
+        self,
+        params: Params,
+        input_ids: Any,
+        attention_mask: Any = None,
+        *,
+        type_ids: Any = None,
+        positions: Any = None,
+        dropout_key: Array | None = None,
+    ) -> tuple[Array, Context]:
+        """The residual stream (B, T, d) that enters block 0, and what all blocks share.
+
+        `params` needs only the EMBED_KEYS of the tree.
+        """
+        input_ids, mask = self._inputs(input_ids, attention_mask)
+        return _embed(self, _pick(params, EMBED_KEYS), input_ids, mask, type_ids, positions, dropout_key)
+
+    def block(
+        self, params: Params, index: int, x: Array, context: Context, taps: bool = False
+    ) -> tuple[Array, Taps]:
+        """Block `index` on the residual stream; `params` is its subtree alone, tap paths are relative to it."""
+        return _block(self, params, layer(self.architecture, index), x, context, taps)
+
+    def unembed(
+        self, params: Params, x: Array, context: Context, head: str | None = "default", taps: bool = False
+    ) -> Output:
+        """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied."""
+        return _unembed(self, _pick(params, (*HEAD_KEYS, "embedding")), x, context, self.head(head), taps)
+
+    def apply(
+        self,
+        params: Params,
+        input_ids: Any,
+        attention_mask: Any = None,
+        *,
+        type_ids: Any = None,
+        positions: Any = None,
+        dropout_key: Array | None = None,
+        head: str | None = "default",
+        hidden_states: bool = False,
+        taps: bool = False,
+    ) -> Output:
+        """The whole forward pass.
+
+        Args:
+          params: the canonical tree.
+          input_ids: (B, T) int. An id outside the vocabulary gives NaN.
+          attention_mask: (B, T), true or 1 for tokens, on either side of the padding; None: no padding.
+          type_ids: (B, T) int, for encoders; None: zeros.
+          positions: (B, T) int; None: each text's tokens are counted from 0.
+          dropout_key: encoders drop out as in training with a key; None: not.
+          head: "unembedding", "mlm", "classifier", "pooler", None, or "default" (see `head`).
+          hidden_states, taps: return them.
+
+        Returns:
+          Output. Hidden states, logits and taps at padded positions are defined but meaningless.
+
+        Raises:
+          CheckpointError: the parameters do not fit, or there is no such head.
+          ValueError: shapes, or a text longer than the position table.
+        """
+        input_ids, mask = self._inputs(input_ids, attention_mask)
+        return _apply(
+            self,
+            params,
+            input_ids,
+            mask,
+            type_ids,
+            positions,
+            dropout_key,
+            self.head(head),
+            hidden_states,
+            taps,
+        )
+
+    def _inputs(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any]:
+        shape, rows = np.shape(input_ids), self.architecture.max_positions
+        if len(shape) != 2:
+            raise ValueError(f"input_ids: expected (batch, tokens), got shape {shape}")
+        if attention_mask is not None and np.shape(attention_mask) != shape:
+            raise ValueError(f"attention_mask: expected {shape} as input_ids, got {np.shape(attention_mask)}")
+        if self.architecture.position_rows and shape[1] > rows:
+            raise ValueError(f"input_ids: {shape[1]} tokens, but the model has positions for {rows}")
+        mask = np.ones(shape, bool) if attention_mask is None else attention_mask
+        return input_ids, mask
+
+
+def build(config: Config, dtype: str = "float32", heads: tuple[str, ...] | None = None) -> Model:
+    """The model of a config.json. Nothing is allocated.
+
+    Args:
+      config: the dictionary of config.json.
+      dtype: "float32" or "bfloat16", of the computation.
+      heads: which of HEADS the tree has; None: what config["architectures"] says. For a checkpoint at hand,
+        `heads_of(params)` is certain.
+
+    Raises:
+      CheckpointError: the family or a setting is not supported.
+      ValueError: an unknown dtype or head.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    arch = architecture(config)
+    heads = _heads_of_config(config, arch) if heads is None else heads
+    unknown = sorted(set(heads) - set(HEADS))
+    if unknown:
+        raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {', '.join(unknown)}")
+    return Model(arch, tuple(head for head in HEADS if head in heads), dtype)
+
+
+def heads_of(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which heads a tree of parameters has."""
+    return tuple(head for head in HEADS if head in params)
+
+
+def add_heads(model: Model, params: Params, heads: tuple[str, ...], seed: int) -> tuple[Model, Params]:
+    """The model with further heads, those that `params` lacks drawn from `seed`; all other leaves are shared."""
+    wider = replace(model, heads=tuple(head for head in HEADS if head in heads or head in model.heads))
+    fresh = wider.init(seed)
+    return wider, params | {head: fresh[head] for head in wider.heads if head not in params}
+
+
+def tap_of(path: str) -> str:
+    """The tap that holds a linear layer's input: query, key and value share one, and so do up and gate.
+
+    >>> tap_of("blocks/3/attention/value/kernel")
+    'blocks/3/attention/query/kernel'
+    """
+    *parts, name, leaf = path.split("/")
+    if "blocks" not in parts:
+        return path
+    return "/".join((*parts, _SHARED_INPUT.get(name, name), leaf))
+
+
+def _heads_of_config(config: Config, arch: Architecture) -> tuple[str, ...]:
+    name = (config.get("architectures") or [""])[0]
+    if arch.causal:
+        return (
+            ()
+            if arch.tied or (name.endswith("Model") and not name.endswith("LMHeadModel"))
+            else ("unembedding",)
+        )
+    pooler = () if arch.classifier_dense else ("pooler",)
+    by_suffix = {
+        "ForMaskedLM": ("mlm",),
+        "ForPreTraining": ("pooler", "mlm"),
+        "ForSequenceClassification": (*pooler, "classifier"),
+        "Model": ("pooler",),
+    }
+    return next((heads for suffix, heads in by_suffix.items() if name.endswith(suffix)), ())
+
+
+def _pick(params: Mapping[str, Any], keys: tuple[str, ...]) -> Params:
+    return {key: params[key] for key in keys if key in params}
+
+
+def _module(model: Model, stage: str, rngs: nnx.Rngs) -> nnx.Module:
+    if stage == "embed":
+        return Embed(model.architecture, model.dtype, rngs)
+    if stage == "block":
+        return Block(model.architecture, model.dtype, rngs)
+    return Head(model.architecture, model.heads, model.dtype, rngs)
+
+
+@lru_cache(maxsize=64)
+def _definition(model: Model, stage: str) -> tuple[nnx.GraphDef, nnx.State]:
+    """The stage's structure and the shapes of its parameters."""
+    return nnx.split(nnx.eval_shape(lambda: _module(model, stage, nnx.Rngs(0))))
+
+
+def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
+    """The stage's module over these parameters; runs once a compilation."""
+    definition, state = _definition(model, stage)
+    check(params, nnx.to_pure_dict(state))
+    return nnx.merge(definition, params)
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(model: Model, key: Array) -> Params:
+    def stage(name: str, index: int) -> Params:
+        return nnx.to_pure_dict(nnx.state(_module(model, name, nnx.Rngs(jax.random.fold_in(key, index)))))
+
+    num_blocks = model.architecture.num_blocks
+    blocks = {str(i): stage("block", i) for i in range(num_blocks)}
+    return {**stage("embed", num_blocks), "blocks": blocks, **stage("head", num_blocks + 1)}
+
+
+@partial(jax.jit, static_argnums=0)
+def _embed(
+    model: Model, params: Params, input_ids: Array, mask: Array, type_ids: Any, positions: Any, key: Any
+) -> tuple[Array, Context]:
+    return _merge(model, "embed", params)(input_ids, mask.astype(bool), type_ids, positions, key)
+
+
+@partial(jax.jit, static_argnums=(0, 5))
+def _block(
+    model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool
+) -> tuple[Array, Taps]:
+    with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
+        x, tapped = _merge(model, "block", params)(x, context, layer)
+    return x, tapped if taps else {}
+
+
+@partial(jax.jit, static_argnums=(0, 4, 5))
+def _unembed(
+    model: Model, params: Params, x: Array, context: Context, head: str | None, taps: bool
+) -> Output:
+    module = _merge(model, "head", _pick(params, HEAD_KEYS))
+    table = None
+    if head in ("unembedding", "mlm") and model.is_tied(head):
+        if "embedding" not in params:
+            raise CheckpointError(f"the head {head!r} is tied to the embedding, which unembed was not given")
+        table = params["embedding"]["embedding"]
+    with jax.default_matmul_precision("highest"):
+        output = module(x, context, table, head)
+    return output if taps else output._replace(taps=None)
+
+
+@partial(jax.jit, static_argnums=(0, 7, 8, 9))
+def _apply(
+    model: Model,
+    params: Params,
+    input_ids: Array,
+    mask: Array,
+    type_ids: Any,
+    positions: Any,
+    key: Any,
+    head: str | None,
+    hidden_states: bool,
+    taps: bool,
+) -> Output:
+    model.check(params)
+    x, context = _embed(model, _pick(params, EMBED_KEYS), input_ids, mask, type_ids, positions, key)
+    states, tapped = [x], dict[str, Array]()
+    for i in range(model.architecture.num_blocks):
+        x, found = _block(model, params["blocks"][str(i)], layer(model.architecture, i), x, context, taps)
+        states.append(x)
+        tapped |= {f"blocks/{i}/{path}": value for path, value in found.items()}
+    output = _unembed(model, _pick(params, (*HEAD_KEYS, "embedding")), x, context, head, taps)
+    return output._replace(
+        hidden_states=(*states[:-1], output.hidden) if hidden_states else None,
+        taps=tapped | (output.taps or {}) if taps else None,
+    )
