@@ -1,8 +1,8 @@
-"""Power-law fit of the tail of a spectrum: the exponent by maximum likelihood, the tail's start by Kolmogorov-Smirnov.
+"""Power-law fit of the tail of a spectrum: exponent by maximum likelihood, start of the tail by Kolmogorov-Smirnov.
 
-For a tail of the n largest eigenvalues, starting at x = lambda_i, the density is (alpha - 1) / x (lambda / x)^-alpha and
-alpha = 1 + n / sum ln(lambda / x). Every eigenvalue but the largest is tried as x; the one whose tail is nearest to its
-law is taken.
+For a tail of the n largest eigenvalues that starts at x = lambda_i the density is (alpha - 1) / x (lambda / x)^-alpha
+and alpha = 1 + n / sum ln(lambda / x). Every eigenvalue but the largest is tried as x; the one whose tail is nearest to
+its law is taken.
 
 References: Clauset, Shalizi & Newman, SIAM Rev. 51 (2009) 661; Martin, Peng & Mahoney, Nat. Commun. 12 (2021) 4122.
 """
