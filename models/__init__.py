@@ -1,5 +1,8 @@
 """Checkpoints to named, oriented matrices and to Flax pytrees. Knows no statistics."""
 
+from eigensweep.models.checkpoint import Checkpoint, open_checkpoint
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.roles import ROLES, guess_role
 
-__all__ = ["CheckpointError"]
+__all__ = ["ROLES", "Checkpoint", "CheckpointError", "Matrix", "Skipped", "guess_role", "open_checkpoint"]

@@ -1,0 +1,93 @@
+"""A checkpoint as named, oriented matrices, none of them read yet."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.families import family_of
+from eigensweep.models.generic import plan_generically
+from eigensweep.models.known import plan_known
+from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.plan import Leaf, Plan
+from eigensweep.models.sources import Source, open_source
+
+
+class Checkpoint:
+    """An opened checkpoint.
+
+    Attributes:
+      source: the tensors behind it.
+      plan: what becomes of them.
+      architecture: name of the family ("bert"), "generic" where it is unknown.
+      config: config.json, None where there is none.
+      matrices: what can be swept, in model order; nothing is read before `Matrix.read`.
+      skipped: every tensor left out, with the reason.
+      warnings: what the user should know.
+    """
+
+    def __init__(self, source: Source, plan: Plan, architecture: str):
+        self.source, self.plan, self.architecture = source, plan, architecture
+        self.config: dict[str, Any] | None = source.config
+        self.matrices: tuple[Matrix, ...] = plan.matrices
+        self.skipped: tuple[Skipped, ...] = plan.skipped
+        self.warnings: tuple[str, ...] = (*source.warnings, *plan.warnings)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The leaves of the Flax pytree, unread."""
+        return self.plan.leaves
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this checkpoint from others, as JSON; the first use hashes every byte of it.
+
+        `sha256` covers the content of all files that were taken and does not depend on where they lie.
+        """
+        return {
+            "source": self.source.name,
+            "kind": self.source.kind,
+            "architecture": self.architecture,
+            "files": dict(self.source.files),
+            "sha256": self.source.sha256(),
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"Checkpoint({self.source.name!r}, {self.source.kind}, {self.architecture}, "
+            f"{len(self.matrices)} matrices, {len(self.skipped)} tensors left out)"
+        )
+
+
+def open_checkpoint(
+    source: str | Path | Mapping[str, Any], *, config: dict[str, Any] | None = None
+) -> Checkpoint:
+    """Opens a checkpoint without reading its tensors.
+
+    Args:
+      source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` file, a folder that
+        eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), or a dict of arrays by name.
+      config: what config.json would hold, for a dict of arrays or a single file, which bring none.
+
+    Raises:
+      CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
+      TypeError: a dict whose values are no arrays.
+    """
+    opened = open_source(source, config)
+    tensors = [
+        *opened.tensors.values(),
+        *(replace(opened.tensors[kept], name=name) for name, kept in opened.aliases.items()),
+    ]
+    family = family_of(opened.config)
+    if family is not None and opened.config is not None:
+        where = str(opened.directory / "config.json") if opened.directory else "config"
+        plan = plan_known(family, opened.config, where, tensors, opened.aliases)
+        return Checkpoint(opened, plan, family.name)
+    plan = plan_generically(tensors, opened.aliases)
+    if not plan.matrices and not plan.skipped:
+        raise CheckpointError(f"{opened.name}: holds no tensors")
+    reason = "" if opened.config is None else f"model_type {opened.config.get('model_type')!r} is not known: "
+    note = f"{reason}every 2-D and stacked 3-D floating tensor is taken, roles are guessed from the names"
+    return Checkpoint(opened, replace(plan, warnings=(*plan.warnings, note)), "generic")

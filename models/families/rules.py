@@ -1,0 +1,176 @@
+"""What a family's mapping is made of: rules from stored tensors to leaves of the Flax pytree, as data.
+
+A rule's pattern is a tensor's name, matched in full, in which `{b}` stands for the block and `{e}` for the expert.
+Sizes are named by keys of `Dims`, so the same table serves every size of model.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Layout = Literal["linear", "conv1d", "embedding", "vector"]
+"""How a weight is stored: (out, in), (in, out), (entries, d), or one axis."""
+
+Dims = Mapping[str, Any]
+"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a tensor, or one share of a fused one, becomes.
+
+    Attributes:
+      path: of the leaf, with `{b}` and `{e}`.
+      role: in the sweep; empty for vectors.
+      label: what tells the share apart in the matrix's name.
+      size: outputs of the share, a key of Dims; needed for fused tensors that are laid end to end.
+    """
+
+    path: str
+    role: str = ""
+    label: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of stored tensor.
+
+    Attributes:
+      pattern: full name, after the family's renames.
+      shape: of the stored tensor, keys of Dims.
+      parts: one, or several where the tensor is fused along its outputs.
+      layout: how the weight is stored.
+      by_head: the fused shares alternate head by head, (heads, shares, head size), instead of lying end to end.
+      stacked: the first axis counts experts, each holding a weight in `layout`.
+      when: a key of Dims: must the tensor be there (True), must it not (False), or may it (None)?
+      tied_to: path of the leaf whose weights these are when they are shared or absent.
+    """
+
+    pattern: str
+    shape: tuple[str, ...]
+    parts: tuple[Part, ...]
+    layout: Layout
+    by_head: bool = False
+    stacked: bool = False
+    when: str = "always"
+    tied_to: str = ""
+
+    @functools.cached_property
+    def regex(self) -> re.Pattern:
+        """The pattern, compiled for `fullmatch`."""
+        escaped = re.escape(self.pattern)
+        return re.compile(
+            escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)")
+        )
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture.
+
+    Attributes:
+      name: goes into the manifest.
+      model_types: config.json's `model_type`s that it serves.
+      defaults: config entries where config.json leaves them out, as transformers' config class has them.
+      dims: sizes and flags from a complete config.
+      rules: the mapping; at most one rule matches a name.
+      renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
+      skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
+      text_config: the config's entry that holds the text model's config, in multimodal models.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    dims: Callable[[Mapping[str, Any]], Dims]
+    rules: tuple[Rule, ...]
+    renames: tuple[tuple[str, str], ...] = ()
+    skips: tuple[tuple[str, str], ...] = ()
+    text_config: str = ""
+
+    def rename(self, name: str) -> str:
+        """A tensor's name without the base model's prefix, in the family's current spelling."""
+        for pattern, replacement in self.renames:
+            if match := re.fullmatch(pattern, name):
+                name = match.expand(replacement)
+        return name
+
+    def skip_reason(self, name: str) -> str | None:
+        """Why a tensor (renamed) is no parameter; None where it is one."""
+        return next(
+            (why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None
+        )
+
+
+NO_PARAMETERS = (
+    (r"(?:.*\.)?(?:position_ids|token_type_ids)", "a buffer of indices, no parameter"),
+    (r".*rotary_emb\.(?:inv_freq|cos_cached|sin_cached)", "a buffer of rotary frequencies, no parameter"),
+    (
+        r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias",
+        "a buffer with the causal mask, no parameter",
+    ),
+)
+"""Buffers that older versions of transformers wrote among the weights."""
+
+
+def linear(
+    source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"
+):
+    """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
+    weight = Rule(f"{source}.weight", (out, inp), (Part(f"{path}/kernel", role),), "linear", when=when)
+    return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", out, bias))
+
+
+def embedding(
+    source: str, path: str, role: str, entries: str, dim: str, when: str = "always"
+) -> tuple[Rule, ...]:
+    """A rule for a table with one row an entry."""
+    return (
+        Rule(f"{source}.weight", (entries, dim), (Part(f"{path}/embedding", role),), "embedding", when=when),
+    )
+
+
+def vector(source: str, path: str, size: str, when: str = "always", tied_to: str = "") -> Rule:
+    """A rule for a bias or a norm's scale."""
+    return Rule(source, (size,), (Part(path),), "vector", when=when, tied_to=tied_to)
+
+
+def norm(source: str, path: str, size: str, bias: bool = False, when: str = "always") -> tuple[Rule, ...]:
+    """Rules for an RMS norm (scale), or a layer norm (scale and bias)."""
+    scale = vector(f"{source}.weight", f"{path}/scale", size, when)
+    return (scale, vector(f"{source}.bias", f"{path}/bias", size, when)) if bias else (scale,)
+
+
+def unembedding(source: str = "lm_head", when: str = "unembedding", dim: str = "d") -> tuple[Rule, ...]:
+    """The language model's head, which may be the embedding itself."""
+    part = Part("unembedding/kernel", "unembedding")
+    return (
+        Rule(f"{source}.weight", ("vocab", dim), (part,), "linear", when=when, tied_to="embedding/embedding"),
+    )
+
+
+def heads(*sources: str, dim: str = "d") -> tuple[Rule, ...]:
+    """Optional task heads of one linear layer; the number of labels is whatever is stored."""
+    return tuple(
+        rule
+        for source in sources
+        for rule in linear(source, "classifier/output", "classifier", "any", dim, "optional", when="optional")
+    )
+
+
+def flags(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The Dims that every family has: `always`, `optional`, `any`, and what the class of model says of the head."""
+    names = [str(name) for name in config.get("architectures") or ()]
+    causal = any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
+    masked = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
+    untied = not config.get("tie_word_embeddings", True)
+    return {
+        "always": True,
+        "optional": None,
+        "any": None,
+        "language_model": causal or masked,
+        "unembedding": True if causal and untied else None,
+    }

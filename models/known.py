@@ -1,0 +1,251 @@
+"""Reading a checkpoint of known architecture by its family's rules, and holding it against its config."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from eigensweep.models.cut import Cut
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.families.rules import Dims, Family, Part, Rule
+from eigensweep.models.generic import read_generically, reason_to_skip
+from eigensweep.models.matrix import Matrix
+from eigensweep.models.plan import Draft, Leaf, Plan
+from eigensweep.models.tensors import FLOATING, Tensor, same_content
+
+_NAMED = 20  # names that one warning lists
+
+
+def complete_config(family: Family, config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The (text) model's config with the family's defaults for what it leaves out.
+
+    Raises:
+      CheckpointError: a size is no positive integer.
+    """
+    inner = config.get(family.text_config) if family.text_config else None
+    given = {**config, **inner} if isinstance(inner, Mapping) else dict(config)
+    complete = {**family.defaults, **{key: value for key, value in given.items() if value is not None}}
+    for key, default in family.defaults.items():
+        value = complete[key]
+        if type(default) is int and (type(value) is not int or value < 1):
+            raise CheckpointError(f"{where}: {key} is {value!r}, a positive integer was expected")
+    return complete
+
+
+def _dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
+    try:
+        return family.dims(complete_config(family, config, where))
+    except (KeyError, TypeError, ZeroDivisionError) as e:
+        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
+
+
+def _state(dims: Dims, when: str, block: int | None) -> bool | None:
+    """Whether a tensor must (True), must not (False) or may (None) be there."""
+    flag = dims[when]
+    return block in flag if isinstance(flag, frozenset) else flag
+
+
+def _number(match: re.Match, group: str) -> int | None:
+    text = match.groupdict().get(group)
+    return None if text is None else int(text)
+
+
+class _Reader:
+    """Applies a family's rules to one tensor after the other."""
+
+    def __init__(self, family: Family, dims: Dims):
+        self.family, self.dims, self.draft = family, dims, Draft()
+        self.unmatched: list[str] = []
+        self.rule_of: dict[str, Rule] = {}  # by leaf
+        in_blocks = [i for i, rule in enumerate(family.rules) if "{b}" in rule.pattern]
+        self.first_block_rule = min(in_blocks, default=0)
+
+    def read(self, tensor: Tensor) -> None:
+        name = self.family.rename(tensor.name)
+        if reason := self.family.skip_reason(name):
+            self.draft.skip(tensor, reason)
+            return
+        hits = [(rule, m) for rule in self.family.rules if (m := rule.regex.fullmatch(name))]
+        if len(hits) > 1:
+            raise AssertionError(f"{self.family.name}: {len(hits)} rules match {tensor.name}")
+        if not hits:
+            self.unmatched.append(tensor.name)
+            self.draft.mismatches.append(f"unexpected {tensor.name} {list(tensor.shape)}: no rule knows it")
+            read_generically(self.draft, tensor)
+            return
+        rule, match = hits[0]
+        self.apply(rule, tensor, _number(match, "b"), _number(match, "e"))
+
+    def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
+        """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
+        notes = []
+        if block is not None and block >= self.dims["blocks"]:
+            notes.append(f"unexpected {tensor.name}: the config has {self.dims['blocks']} blocks")
+        elif _state(self.dims, rule.when, block) is False:
+            notes.append(f"unexpected {tensor.name}: by its config the model has none")
+        if expert is not None and expert >= self.dims["experts"]:
+            notes.append(f"unexpected {tensor.name}: the config has {self.dims['experts']} experts")
+        expected = tuple(self.dims[size] for size in rule.shape)
+        fits = len(expected) == len(tensor.shape) and all(
+            size is None or size == got for size, got in zip(expected, tensor.shape, strict=True)
+        )
+        if not fits:
+            shown = ["any" if size is None else size for size in expected]
+            notes.append(f"{tensor.name}: shape {shown} expected from the config, got {list(tensor.shape)}")
+        if tensor.dtype not in FLOATING:
+            notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
+        self.draft.mismatches += notes
+        if notes:
+            self.draft.warnings.append("; ".join(notes))
+        simple = len(rule.parts) == 1 and not rule.stacked
+        return fits or (simple and len(tensor.shape) == len(expected))
+
+    def apply(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> None:
+        if not self.fits(rule, tensor, block, expert):
+            read_generically(self.draft, tensor)
+            return
+        reason = reason_to_skip(tensor) if not rule.stacked else None
+        if reason:
+            self.draft.skip(tensor, reason)
+        experts = range(tensor.shape[0]) if rule.stacked else (expert,)
+        for number in experts:
+            begin = 0
+            for share, part in enumerate(rule.parts):
+                end = begin + self.dims[part.size] if part.size else 0
+                cut = Cut(
+                    tensor,
+                    rule.layout,
+                    number if rule.stacked else None,
+                    (begin, end) if part.size and not rule.by_head else None,
+                    (self.dims["heads"], len(rule.parts), share) if rule.by_head else None,
+                )
+                begin = end
+                self.add(rule, part, cut, block, number, reason is None, share)
+
+    def add(
+        self, rule: Rule, part: Part, cut: Cut, block: int | None, expert: int | None, swept: bool, share: int
+    ) -> None:
+        tensor, path = cut.tensor, part.path.format(b=block, e=expert)
+        if path in self.draft.leaves:
+            other = self.draft.leaves[path].tensor.name
+            self.draft.mismatches.append(f"{tensor.name} and {other} are both the leaf {path}")
+        else:
+            self.draft.leaves[path] = Leaf(path, cut.leaf_shape, tensor, cut)
+            self.rule_of[path] = rule
+        if not part.role or not swept:
+            return
+        position = self.family.rules.index(rule)
+        stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
+        label = f":{part.label}" if part.label else ""
+        outputs, inputs = cut.stored_shape if rule.layout == "linear" else cut.stored_shape[::-1]
+        matrix = Matrix(
+            name=f"{tensor.name}[{expert}]{label}" if rule.stacked else f"{tensor.name}{label}",
+            role=part.role,
+            block=block,
+            shape=(outputs, inputs),
+            dtype=tensor.dtype,
+            guessed=False,
+            tied=(),
+            file=tensor.file,
+            expert=expert,
+            path=path,
+            index=None,
+            transposed=True,
+            reader=cut.matrix,
+        )
+        self.draft.add_matrix((stage, block or 0, position, ((expert or 0, share),), 0), matrix, cut)
+
+    def tie(self, config_ties: bool) -> None:
+        """Drops leaves that hold another leaf's weights; moves those that stand in for an absent one."""
+        for path in [path for path, rule in self.rule_of.items() if rule.tied_to]:
+            rule, leaf = self.rule_of[path], self.draft.leaves[path]
+            kept = self.draft.leaves.get(rule.tied_to)
+            if kept is None:
+                if rule.layout == "vector" or config_ties:
+                    self.move(path, rule.tied_to)
+            elif same_content(leaf.tensor, kept.tensor):
+                del self.draft.leaves[path]
+                self.draft.tied[leaf.tensor.name] = kept.tensor.name
+            elif rule.layout == "vector":
+                self.draft.mismatches.append(
+                    f"{leaf.tensor.name} should repeat {kept.tensor.name}, but differs from it"
+                )
+            elif config_ties:
+                self.draft.warnings.append(
+                    f"the config ties {leaf.tensor.name} to {kept.tensor.name}, but they differ: both are analysed"
+                )
+
+    def move(self, path: str, to: str) -> None:
+        """Reads the tensor behind a leaf as the rule for the leaf `to` says."""
+        tensor = self.draft.leaves.pop(path).tensor
+        self.draft.matrices = [
+            item for item in self.draft.matrices if self.draft.cuts[item[1].name].tensor.name != tensor.name
+        ]
+        rule = next(rule for rule in self.family.rules if any(part.path == to for part in rule.parts))
+        if rule.layout == "vector":
+            self.draft.leaves[to] = Leaf(to, tensor.shape, tensor, Cut(tensor, "vector"))
+        else:
+            self.apply(rule, tensor, None, None)
+
+    def find_missing(self, config_ties: bool) -> None:
+        """Notes every leaf that the config asks for and no tensor fills."""
+        missing: dict[str, str] = {}
+        for rule in self.family.rules:
+            blocks = range(self.dims["blocks"]) if "{b}" in rule.pattern else (None,)
+            for block in blocks:
+                if _state(self.dims, rule.when, block) is not True or (rule.tied_to and config_ties):
+                    continue
+                for part in rule.parts:
+                    for expert in range(self.dims["experts"]) if "{e}" in part.path else (None,):
+                        path = part.path.format(b=block, e=expert)
+                        if path not in self.draft.leaves:
+                            name = rule.pattern.format(b=block, e=expert)
+                            missing.setdefault(path, f"missing {name} (leaf {path})")
+        self.draft.mismatches += missing.values()
+
+
+def _name_some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def plan_known(
+    family: Family, config: Mapping[str, Any], where: str, tensors: Iterable[Tensor], aliases: dict[str, str]
+) -> Plan:
+    """The plan of a checkpoint whose architecture is known.
+
+    Args:
+      family: its rules.
+      config: config.json.
+      where: the config's file, for messages.
+      tensors: of the source, aliases included.
+      aliases: {second name: name} of tensors known to be the same.
+
+    Raises:
+      CheckpointError: the config's sizes make no sense.
+    """
+    dims = _dims(family, config, where)
+    config_ties = bool(complete_config(family, config, where).get("tie_word_embeddings", True))
+    reader = _Reader(family, dims)
+    for tensor in tensors:
+        reader.read(tensor)
+    draft = reader.draft
+    if reader.unmatched:
+        draft.warnings.append(
+            f"{len(reader.unmatched)} tensors match no rule of {family.name} and are read generically, their roles "
+            f"guessed: {_name_some(reader.unmatched)}"
+        )
+    reader.tie(config_ties)
+    draft.tied.update((second, kept) for second, kept in aliases.items() if second not in draft.tied)
+    reader.find_missing(config_ties)
+    plan = draft.finish()
+    return _name_absent_heads(plan, family) if config_ties and dims["language_model"] else plan
+
+
+def _name_absent_heads(plan: Plan, family: Family) -> Plan:
+    """Says at the embedding that it serves as the head, where the checkpoint does not store the head again."""
+    stored = {family.rename(name) for matrix in plan.matrices for name in (matrix.name, *matrix.tied)}
+    tied = [rule.pattern for rule in family.rules if rule.tied_to == "embedding/embedding"]
+    heads = [name for name in tied if name not in stored]
+    matrices = (m.with_tied(heads) if m.path == "embedding/embedding" else m for m in plan.matrices)
+    return replace(plan, matrices=tuple(matrices))

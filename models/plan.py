@@ -1,0 +1,96 @@
+"""What becomes of a checkpoint's tensors: matrices to sweep, leaves of the pytree, and all that does not fit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eigensweep.models.cut import Cut
+from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.tensors import Tensor
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf of the Flax pytree, not yet read; without a cut it is the tensor as stored."""
+
+    path: str
+    shape: tuple[int, ...]
+    tensor: Tensor
+    cut: Cut | None = None
+
+    @property
+    def dtype(self) -> str:
+        """Name of the stored dtype."""
+        return self.tensor.dtype
+
+    def read(self) -> np.ndarray:
+        """The array in the stored dtype, C-contiguous."""
+        array = self.cut.leaf() if self.cut else self.tensor.read()
+        return np.ascontiguousarray(array).reshape(self.shape)  # ascontiguousarray makes a scalar 1-D
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checkpoint, sorted out; nothing is read.
+
+    Attributes:
+      matrices: in model order.
+      skipped: every tensor that no matrix comes from.
+      leaves: of the Flax pytree.
+      cuts: where each matrix lies in its tensor, by the matrix's name; empty for sources that cannot be edited.
+      mismatches: between the checkpoint and the architecture in its config; a conversion refuses them.
+      warnings: what the user should know.
+    """
+
+    matrices: tuple[Matrix, ...]
+    skipped: tuple[Skipped, ...]
+    leaves: tuple[Leaf, ...] = ()
+    cuts: Mapping[str, Cut] = field(default_factory=dict)
+    mismatches: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class Draft:
+    """A plan in the making. Matrices carry the key they will be sorted by."""
+
+    matrices: list[tuple[tuple, Matrix]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    mismatches: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    tied: dict[str, str] = field(default_factory=dict)
+    """{tensor: the tensor that holds the same weights and is analysed for both}."""
+
+    def skip(self, tensor: Tensor, reason: str) -> None:
+        """Leaves a tensor out of the sweep."""
+        self.skipped.append(Skipped(tensor.name, tensor.shape, tensor.dtype, reason))
+
+    def add_matrix(self, key: tuple, matrix: Matrix, cut: Cut) -> None:
+        """Takes a matrix up, at a place in the order given by key."""
+        self.matrices.append((key, matrix))
+        self.cuts[matrix.name] = cut
+
+    def finish(self) -> Plan:
+        """The plan, ties resolved: of tensors with the same weights one is analysed and names the others."""
+        names: dict[str, list[str]] = {}
+        for second, kept in self.tied.items():
+            names.setdefault(kept, []).append(second)
+        matrices = []
+        for _, matrix in sorted(self.matrices, key=lambda item: item[0]):
+            tensor = self.cuts[matrix.name].tensor
+            if tensor.name in self.tied:
+                if not any(skipped.name == tensor.name for skipped in self.skipped):
+                    self.skip(tensor, f"the same weights as {self.tied[tensor.name]}, analysed there")
+                continue
+            matrices.append(matrix.with_tied(names.get(tensor.name, ())))
+        return Plan(
+            tuple(matrices),
+            tuple(self.skipped),
+            tuple(self.leaves.values()),
+            self.cuts,
+            tuple(self.mismatches),
+            tuple(self.warnings),
+        )
