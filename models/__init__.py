@@ -3,6 +3,16 @@
 from eigensweep.models.checkpoint import Checkpoint, open_checkpoint
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.params import load_params
 from eigensweep.models.roles import ROLES, guess_role
 
-__all__ = ["ROLES", "Checkpoint", "CheckpointError", "Matrix", "Skipped", "guess_role", "open_checkpoint"]
+__all__ = [
+    "ROLES",
+    "Checkpoint",
+    "CheckpointError",
+    "Matrix",
+    "Skipped",
+    "guess_role",
+    "load_params",
+    "open_checkpoint",
+]

@@ -1,0 +1,73 @@
+"""A checkpoint as a Flax pytree: nested dicts with string keys, Dense kernels (in, out), fused weights split."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from eigensweep.models.checkpoint import Checkpoint
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.plan import Leaf
+
+T = TypeVar("T")
+
+
+def nest(leaves: Mapping[str, T]) -> dict[str, Any]:
+    """Nested dicts from values by path.
+
+    Raises:
+      CheckpointError: a path ends where another goes on.
+
+    >>> nest({"a/b": 1, "a/c": 2})
+    {'a': {'b': 1, 'c': 2}}
+    """
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, last = path.split("/")
+        node = tree
+        for key in parents:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise CheckpointError(f"leaf {path} lies below another leaf: the names cannot be nested")
+        if last in node:
+            raise CheckpointError(f"leaf {path} has others below it: the names cannot be nested")
+        node[last] = value
+    return tree
+
+
+def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
+    """The leaves of the whole model.
+
+    Raises:
+      CheckpointError: the checkpoint is no whole model, or does not fit the architecture in its config; the message
+        lists every missing, unexpected and misshapen tensor.
+    """
+    name = checkpoint.source.name
+    if checkpoint.source.kind == "lora":
+        raise CheckpointError(f"{name}: a LoRA adapter is no whole model; merge it into its base model first")
+    if mismatches := checkpoint.plan.mismatches:
+        lines = "".join(f"\n  {line}" for line in mismatches)
+        raise CheckpointError(
+            f"{name}: {len(mismatches)} mismatches between the checkpoint and its config "
+            f"({checkpoint.architecture}):{lines}"
+        )
+    return checkpoint.leaves
+
+
+def load_params(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The whole checkpoint as a Flax pytree in memory.
+
+    Args:
+      checkpoint: of a known architecture, for the canonical tree (`blocks/0/attention/query/kernel`, ...); of an
+        unknown one, for the tensors as stored, nested by splitting their names at the dots.
+
+    Returns:
+      Nested dicts of NumPy arrays in the stored dtypes. A tied unembedding is absent.
+
+    Raises:
+      CheckpointError: mismatches between the checkpoint and its config, all of them in one message.
+    """
+    return nest({leaf.path: leaf.read() for leaf in checked_leaves(checkpoint)})
+
+
+def map_leaves(checkpoint: Checkpoint, function: Callable[[Leaf], T]) -> dict[str, Any]:
+    """The pytree with function(leaf) for each leaf; nothing is read unless function does."""
+    return nest({leaf.path: function(leaf) for leaf in checked_leaves(checkpoint)})
