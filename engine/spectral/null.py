@@ -4,9 +4,11 @@ With e_i exponential, U_(i) = (e_1 + ... + e_i) / (e_1 + ... + e_{n+1}) are the 
 Phi^-1(U_(i)) those of n Gaussians, x_i = z_i / |z| the sorted entries of a uniform point on the sphere, and D =
 max_i max(i/n - F, F - (i-1)/n), F = Phi(sqrt(n) x_i) as in ks.py.
 
-Everything is float32: D then differs from the float64 value of the same draw by less than 2e-6 up to n = 4096 and 1e-5
-at 65536, a hundredth of a percent of it or less. Draws come in chunks whose size depends on n alone, each with its own
-threefry key fold_in(key, chunk), so a seed gives the same table for every batch size and number of devices.
+Everything is float32. Against float64 on the same uniforms D is off by 2e-7 of itself (n = 16) to 2e-5 (65536) in the
+median, 1e-4 in 99 of 100 draws, without bias; by up to half a percent once in thousands of draws, where the largest
+uniform rounds to one and the norm feels it. No p-value notices. Draws come in chunks whose size depends on n
+alone, each with its own threefry key fold_in(key, chunk), so a seed gives the same table for every batch size and
+number of devices.
 
 References: Devroye, Non-Uniform Random Variate Generation (1986), V.3; Giles, Approximating the erfinv function (2010).
 """
@@ -69,18 +71,16 @@ def draws(
 ) -> Iterator[np.ndarray]:
     """Draws number first_draw .. num_draws - 1 in their order, as float32 arrays of one dispatch each.
 
-    `first_draw` continues an interrupted stream; it must lie where a yielded array ended.
+    `first_draw` > 0 continues a stream that was interrupted there.
 
     Raises:
-      ValueError: n < 2, num_draws < 1, or `first_draw` does not begin a chunk.
+      ValueError: n < 2 or num_draws < 1.
     """
     if n < 2 or num_draws < 1:
         raise ValueError(f"null of {num_draws} draws at n = {n}: expected n >= 2 and num_draws >= 1")
     rows = chunk_rows(n)
-    if first_draw % rows:
-        raise ValueError(
-            f"first_draw = {first_draw}: expected a multiple of the chunk, {rows} draws at n = {n}"
-        )
+    skip = first_draw % rows
+    first_draw -= skip
     mesh = mesh or jax.make_mesh((jax.local_device_count(),), ("draws",), devices=jax.local_devices())
     accelerator = mesh.devices.flat[0].platform != "cpu"
     if batch_size is None:
@@ -90,13 +90,14 @@ def draws(
     at_once = min(chunks, max(1, ELEMENTS_AT_ONCE // CHUNK_ELEMENTS)) if accelerator else 1
     step = _compiled_step(n, chunks, at_once, mesh)
     size = rows * chunks * mesh.size
-    pending = None
+    pending = None  # the next dispatch is under way while this one is waited for and used
     for start in range(first_draw, num_draws, size):
-        following = step(key, start // rows)  # dispatched before the one before it is waited for
+        following = step(key, start // rows)
         if pending is not None:
-            yield np.asarray(pending)
+            yield np.asarray(pending)[skip:]
+            skip = 0
         pending = following
-    yield np.asarray(pending)[: num_draws - start]
+    yield np.asarray(pending)[skip : num_draws - start]
 
 
 @lru_cache(maxsize=32)
