@@ -1,0 +1,53 @@
+"""Controls: a matrix without structure that goes the same way as the real one. Made on the host.
+
+The numbers come from NumPy's Philox generator, keyed by a JAX key and the kind of control: the same on every device and
+in every batch, and much faster on a CPU than XLA's sort.
+"""
+
+import jax
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+_GAUSSIAN, _PERMUTATION = 0, 1  # keep the two controls of one key apart
+_CHUNK = 1 << 22  # entries summed at a time in float64
+
+
+def gaussian(key: Array, w: NDArray) -> NDArray:
+    """A matrix of w's shape with independent N(0, sigma^2) entries, sigma the standard deviation of w's entries.
+
+    Args:
+      key: a JAX random key (typed, or raw uint32).
+      w: any floating dtype, bfloat16 included.
+
+    Returns:
+      float64 for a float64 w, else float32: rounding it to 16 bits would itself add noise.
+    """
+    dtype = np.float64 if w.dtype == np.float64 else np.float32
+    draws = _generator(key, _GAUSSIAN).standard_normal(w.shape, dtype=dtype)
+    draws *= dtype(_standard_deviation(w))
+    return draws
+
+
+def permutation(key: Array, w: NDArray) -> NDArray:
+    """The entries of w in a uniformly random order: same shape, same dtype, the same values bit for bit."""
+    bits = np.ascontiguousarray(w).view(
+        f"u{w.dtype.itemsize}"
+    )  # NumPy shuffles integers faster than bfloat16
+    return _generator(key, _PERMUTATION).permutation(bits.ravel()).view(w.dtype).reshape(w.shape)
+
+
+def _generator(key: Array, kind: int) -> np.random.Generator:
+    words = np.asarray(jax.random.key_data(key))
+    if words.ndim != 1:
+        raise ValueError(f"expected one random key, got an array of keys of shape {words.shape[:-1]}")
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([kind, *words.tolist()])))
+
+
+def _standard_deviation(w: NDArray) -> float:
+    """About the mean, in float64, without a float64 copy of w."""
+    flat = np.ravel(w)
+    chunks = [slice(i, i + _CHUNK) for i in range(0, flat.size, _CHUNK)]
+    mean = sum(np.sum(flat[c], dtype=np.float64) for c in chunks) / max(flat.size, 1)
+    square = sum(np.sum((flat[c].astype(np.float64) - mean) ** 2) for c in chunks) / max(flat.size, 1)
+    return float(np.sqrt(square))

@@ -1,0 +1,178 @@
+"""The Marchenko-Pastur law, in singular values and in eigenvalues, in closed form.
+
+Let W be m x n with independent entries of mean 0 and standard deviation sigma, a = max(m, n), b = min(m, n),
+r = sqrt(b/a), q = a/b. With the angle theta in [0, pi] defined by
+
+    s^2 / (sigma^2 a) = lambda / sigma^2 = 1 + r^2 - 2 r cos(theta),
+
+which runs from the lower edge (theta = 0) to the upper one (theta = pi), the law of the b singular values is
+
+    density    (2/pi) sin(theta)^2 / (1 + r^2 - 2 r cos(theta))
+    cdf        (theta + sin(theta)/r - (1 - r^2)/r^2 * beta) / pi,   beta = atan2(r sin(theta), 1 - r cos(theta)).
+
+This form has no 0/0 at the edges and none in the square case, where it is (theta + sin(theta))/pi.
+
+Reference: V. A. Marchenko, L. A. Pastur, Distribution of eigenvalues for some sets of random matrices, 1967.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+_BISECTIONS = 6  # leave a bracket of pi/64, inside which Newton's steps converge
+_STEPS = 30  # bisections included; the cubic zeros at the edges cost Newton a factor 2/3 a step
+
+
+def edges(m: int, n: int, sigma: ArrayLike) -> tuple[Array, Array]:
+    """Edges of the singular values: nu_(-/+) = sigma * (sqrt(a) -/+ sqrt(b)).
+
+    Args:
+      m, n: shape of the matrix, static, both at least 1.
+      sigma: standard deviation of the entries.
+
+    Returns:
+      (nu_minus, nu_plus), float64, in the units of the singular values.
+    """
+    a, b = _sides(m, n)
+    sigma = jnp.asarray(sigma, jnp.float64)
+    total = a**0.5 + b**0.5
+    return sigma * ((a - b) / total), sigma * total
+
+
+def pdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+    """Density of the singular values, float64, any shape of nu; sigma > 0.
+
+    sqrt((nu_+^2 - nu^2)(nu^2 - nu_-^2)) / (pi sigma^2 b nu) between the edges, 0 outside.
+    """
+    _, b = _sides(m, n)
+    nu, sigma = jnp.asarray(nu, jnp.float64), jnp.asarray(sigma, jnp.float64)
+    low, high = edges(m, n, sigma)
+    upper = jnp.sqrt((high - nu) * (high + nu))
+    # sqrt(nu^2 - nu_-^2)/nu; 1 throughout in the square case, nu = 0 included
+    lower = jnp.sqrt(1 - jnp.where(low > 0, low / nu, 0.0) ** 2)
+    return jnp.where((nu >= low) & (nu <= high), upper * lower / (jnp.pi * sigma**2 * b), 0.0)
+
+
+def cdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+    """Fraction of the b singular values that are at most nu; float64, any shape of nu. With sigma = 0: 1 above 0."""
+    a, b = _sides(m, n)
+    nu = jnp.asarray(nu, jnp.float64)
+    low, high = edges(m, n, sigma)
+    above, below = (nu - low) * (nu + low), (high - nu) * (high + nu)
+    return angle_cdf(_angle(jnp.where(nu < low, 0, above), below), (b / a) ** 0.5)
+
+
+def quantile(p: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+    """Inverse of `cdf`: the singular value below which a fraction p lies; p in [0, 1], any shape."""
+    a, b = _sides(m, n)
+    r = (b / a) ** 0.5
+    return jnp.asarray(sigma, jnp.float64) * a**0.5 * jnp.sqrt(angle_eigenvalue(angle_quantile(p, r), r))
+
+
+def eigenvalue_edges(q: float, sigma: ArrayLike) -> tuple[Array, Array]:
+    """Edges of lambda = s^2/max(m, n): sigma^2 (1 -/+ 1/sqrt(q))^2, where q = max(m, n)/min(m, n) >= 1, static."""
+    r = _ratio(q)
+    variance = jnp.asarray(sigma, jnp.float64) ** 2
+    return variance * (1 - r) ** 2, variance * (1 + r) ** 2
+
+
+def eigenvalue_pdf(x: ArrayLike, q: float, sigma: ArrayLike) -> Array:
+    """Density of lambda = s^2/max(m, n), float64, any shape of x; sigma > 0.
+
+    q sqrt((lambda_+ - x)(x - lambda_-)) / (2 pi sigma^2 x) between the edges, 0 outside; infinite at x = 0 for q = 1.
+    """
+    x = jnp.asarray(x, jnp.float64)
+    low, high = eigenvalue_edges(q, sigma)
+    root = jnp.sqrt((high / x - 1) * (1 - jnp.where(low > 0, low / x, 0.0)))
+    scale = q / (2 * jnp.pi * jnp.asarray(sigma, jnp.float64) ** 2)
+    return jnp.where((x >= low) & (x <= high), scale * root, 0.0)
+
+
+def eigenvalue_cdf(x: ArrayLike, q: float, sigma: ArrayLike) -> Array:
+    """Fraction of the eigenvalues lambda = s^2/max(m, n) that are at most x."""
+    x = jnp.asarray(x, jnp.float64)
+    low, high = eigenvalue_edges(q, sigma)
+    return angle_cdf(_angle(x - low, high - x), _ratio(q))
+
+
+def eigenvalue_quantile(p: ArrayLike, q: float, sigma: ArrayLike) -> Array:
+    """Inverse of `eigenvalue_cdf`; p in [0, 1], any shape."""
+    r = _ratio(q)
+    return jnp.asarray(sigma, jnp.float64) ** 2 * angle_eigenvalue(angle_quantile(p, r), r)
+
+
+def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, in_bulk: Array) -> Array:
+    """Kolmogorov-Smirnov distance between the bulk's singular values and the law.
+
+    max over the K values of the bulk of max(i/K - F(s_i), F(s_i) - (i - 1)/K), i their rank from below. F is the law of
+    the whole m x n matrix: values taken out of the bulk shift it by their share, about (b - K)/b at most.
+
+    Args:
+      s: (b,) singular values, descending.
+      m, n: shape of the matrix, static.
+      sigma: standard deviation of the noise.
+      in_bulk: (b,) boolean, the values that belong to the bulk: one unbroken run of them.
+
+    Returns:
+      float64 scalar in [0, 1]; NaN where the bulk is empty.
+    """
+    count = jnp.sum(in_bulk)
+    rank = count + jnp.argmax(in_bulk) - jnp.arange(s.shape[0])  # from below
+    f = cdf(s, m, n, sigma)
+    distance = jnp.maximum(rank / count - f, f - (rank - 1) / count)
+    return jnp.where(count > 0, jnp.max(jnp.where(in_bulk, distance, 0.0)), jnp.nan)
+
+
+def angle_cdf(theta: ArrayLike, r: ArrayLike) -> Array:
+    """The law's cdf at the angle theta in [0, pi]; r = sqrt(b/a) in (0, 1], may be traced."""
+    theta, r = jnp.asarray(theta, jnp.float64), jnp.asarray(r, jnp.float64)
+    rsin = r * jnp.sin(theta)
+    beta = jnp.arctan2(rsin, 1 - r * jnp.cos(theta))
+    return jnp.clip((theta + (rsin - (1 - r**2) * beta) / r**2) / jnp.pi, 0, 1)
+
+
+def angle_pdf(theta: ArrayLike, r: ArrayLike) -> Array:
+    """The law's density in the angle: (2/pi) sin(theta)^2 / (1 + r^2 - 2 r cos(theta))."""
+    return 2 / jnp.pi * jnp.sin(theta) ** 2 / angle_eigenvalue(theta, r)
+
+
+def angle_eigenvalue(theta: ArrayLike, r: ArrayLike) -> Array:
+    """lambda/sigma^2 = (1 - r)^2 + 4 r sin(theta/2)^2, without cancellation at the lower edge."""
+    return (1 - r) ** 2 + 4 * r * jnp.sin(jnp.asarray(theta, jnp.float64) / 2) ** 2
+
+
+@jax.jit
+def angle_quantile(p: ArrayLike, r: ArrayLike) -> Array:
+    """The angle at which `angle_cdf` is p: bisections, then Newton kept inside the bracket. NaN outside [0, 1]."""
+    p, r = jnp.broadcast_arrays(jnp.asarray(p, jnp.float64), jnp.asarray(r, jnp.float64))
+
+    def step(i: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        low, high, theta = state
+        excess = angle_cdf(theta, r) - p
+        low, high = jnp.where(excess < 0, theta, low), jnp.where(excess < 0, high, theta)
+        newton = theta - excess / angle_pdf(theta, r)
+        good = (i >= _BISECTIONS) & (newton >= low) & (newton <= high)
+        return low, high, jnp.where(good, newton, (low + high) / 2)
+
+    zero = jnp.zeros_like(p)
+    theta = jax.lax.fori_loop(0, _STEPS, step, (zero, zero + jnp.pi, zero + jnp.pi / 2))[2]
+    theta = jnp.where(p <= 0, 0.0, jnp.where(p >= 1, jnp.pi, theta))
+    return jnp.where((p >= 0) & (p <= 1), theta, jnp.nan)
+
+
+def _angle(above: Array, below: Array) -> Array:
+    """theta from the distances of lambda to the lower and the upper edge, in any common unit; clipped to [0, pi]."""
+    return 2 * jnp.arctan2(jnp.sqrt(jnp.maximum(above, 0)), jnp.sqrt(jnp.maximum(below, 0)))
+
+
+def _sides(m: int, n: int) -> tuple[int, int]:
+    if m < 1 or n < 1:
+        raise ValueError(f"a matrix needs at least one row and one column, got shape ({m}, {n})")
+    return max(m, n), min(m, n)
+
+
+def _ratio(q: float) -> float:
+    if not q >= 1:
+        raise ValueError(f"q = max(m, n)/min(m, n) must be at least 1, got {q}")
+    return q**-0.5
