@@ -1,8 +1,15 @@
-"""Arrays in, arrays out: the spectral engine. Importing it turns JAX's float64 on."""
+"""Arrays in, arrays out: the spectral engine.
+
+Importing it turns JAX's float64 on, and its persistent compilation cache (engine/run/compilation.py).
+"""
 
 import jax
 
 jax.config.update("jax_enable_x64", True)
+
+from eigensweep.engine.run.compilation import use_compilation_cache  # noqa: E402
+
+use_compilation_cache()
 
 from eigensweep.engine.report.summary import render_summary, summary_table  # noqa: E402
 from eigensweep.engine.run.errors import RunError  # noqa: E402

@@ -90,7 +90,20 @@ def _analyze_stack(batch: np.ndarray, eps: float, options: SweepOptions) -> list
     found = decompose(batch, strategy=options.strategy)
     sigma_entries = np.array([np.std(w.astype(np.float64)) for w in batch])
     s = np.asarray(found.s)
-    scalars = _in_chunks(s, sigma_entries, m=m, n=n, eps=eps, options=options)
+    sigmas = {
+        "bulk": np.full(len(s), np.nan),
+        "entries": sigma_entries,
+        "init": np.full(len(s), noise.sigma_init(m)),
+    }
+    scalars = _in_chunks(
+        s,
+        sigmas[options.sigma],
+        a=max(m, n),
+        b=min(m, n),
+        eps=eps,
+        level=options.level,
+        power=options.power_law,
+    )
     determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
     right = _vector_statistics(found.vt, n, determined, "right", options)
     left = _vector_statistics(found.u.swapaxes(1, 2), m, determined, "left", options)
@@ -108,7 +121,7 @@ def _analyze_stack(batch: np.ndarray, eps: float, options: SweepOptions) -> list
     )
     rows = [{key: _plain(value[i]) for key, value in columns.items()} for i in range(len(batch))]
     for i, row in enumerate(rows):
-        row["strategy"] = found.strategy if isinstance(found.strategy, str) else found.strategy[i]
+        row["strategy"] = found.strategy[i]
         bad = not row["residual"] <= RESIDUAL_TOLERANCE
         row["status"] = f"inaccurate decomposition: residual {row['residual']:.1e}" if bad else "ok"
     return rows
@@ -118,59 +131,64 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, np.ndarray) and value.ndim else value.item()
 
 
-def _in_chunks(s: np.ndarray, sigma_entries: np.ndarray, **static: Any) -> dict[str, np.ndarray]:
+def _in_chunks(s: np.ndarray, sigma: np.ndarray, **static: Any) -> dict[str, np.ndarray]:
     """`_scalar_statistics` over the batch, padded to chunks of `ROWS_AT_ONCE` by repeating the last row."""
     batch = len(s)
     padded = -batch % ROWS_AT_ONCE
-    s, sigma_entries = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma_entries))
+    s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
     parts = [
-        jax.device_get(
-            _scalar_statistics(s[i : i + ROWS_AT_ONCE], sigma_entries[i : i + ROWS_AT_ONCE], **static)
-        )
+        jax.device_get(_scalar_statistics(s[i : i + ROWS_AT_ONCE], sigma[i : i + ROWS_AT_ONCE], **static))
         for i in range(0, len(s), ROWS_AT_ONCE)
     ]
     return {key: np.concatenate([p[key] for p in parts])[:batch] for key in parts[0]}
 
 
-@partial(jax.jit, static_argnames=("m", "n", "eps", "options"))
+@partial(jax.jit, static_argnames=("a", "b", "eps", "level", "power"))
 def _scalar_statistics(
-    s: jax.Array, sigma_entries: jax.Array, *, m: int, n: int, eps: float, options: SweepOptions
+    s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float, power: str
 ) -> dict[str, jax.Array]:
-    """Everything that the singular values alone tell; s (B, b) float64, descending."""
+    """Everything that the singular values of (a, b) or (b, a) matrices alone tell.
 
-    def one(s: jax.Array, entries: jax.Array) -> dict[str, jax.Array]:
-        bulk = noise.sigma_bulk(s, m, n)
-        sigma = {"bulk": bulk, "entries": entries, "init": jnp.asarray(noise.sigma_init(m))}[options.sigma]
-        nu_minus, nu_plus = marchenko_pastur.edges(m, n, sigma)
-        right, left = edges.num_outliers(s, m, n, sigma, options.level)
-        index = jnp.arange(s.shape[0])
-        in_bulk = (index >= right) & (index < s.shape[0] - left)
+    s (B, b) float64, descending; sigma (B,) sets the edges, the bulk fit where it is NaN.
+    """
+
+    def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
+        bulk = noise.sigma_bulk(s, a, b)
+        sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
+        nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
+        right, left = edges.num_outliers(s, a, b, sigma, level)
+        index = jnp.arange(b)
+        in_bulk = (index >= right) & (index < b - left)
         evals = s**2
-        law = power_law.fit(evals, method=options.power_law)
+        law = power_law.fit(evals, method=power)
         quasi_null = jnp.sum(s < nu_minus)
-        return measures.measures(s, m, n, eps) | {
+        return measures.measures(s, a, b, eps) | {
             "sigma": sigma,
             "sigma_bulk": bulk,
             "nu_minus": nu_minus,
             "nu_plus": nu_plus,
-            "mp_ks": marchenko_pastur.ks_distance(s, m, n, sigma, in_bulk),
+            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, in_bulk),
             "num_right_outliers": right,
             "num_left_outliers": left,
             "mp_softrank": (nu_plus / s[0]) ** 2,
             "quasi_null_count": quasi_null,
-            "quasi_null_fraction": quasi_null / s.shape[0],
+            "quasi_null_fraction": quasi_null / b,
             "alpha": law.alpha,
             "xmin": law.xmin,
             "pl_d": law.d,
             "pl_sigma": law.sigma,
             "num_pl_spikes": law.num_spikes,
-            "alpha_weighted": law.alpha * jnp.log10(evals[0]),
-            # log10 sum lambda^alpha, with lambda_max taken out: lambda^alpha overflows for heavy tails
-            "log_alpha_norm": law.alpha * jnp.log10(evals[0])
-            + jnp.log10(jnp.sum((evals / evals[0]) ** law.alpha)),
+            "alpha_weighted": measures.alpha_weighted(law.alpha, evals[0]),
+            "log_alpha_norm": measures.log_alpha_norm(s, law.alpha),
         }
 
-    return jax.vmap(one)(s, sigma_entries)
+    return jax.vmap(one)(s, sigma)
+
+
+@jax.jit
+def _reject_and_average(p: jax.Array, level: float) -> tuple[jax.Array, jax.Array]:
+    """Benjamini-Hochberg rejections and the 15-neighbour average of p (B, b), a matrix a row."""
+    return jax.vmap(benjamini_hochberg, (0, None))(p, level), ks.local_average(p)
 
 
 def _vector_statistics(
@@ -179,12 +197,12 @@ def _vector_statistics(
     """KS statistics, p-values, their local average and rejections; vectors (B, b, length), determined (B, b)."""
     d_stat = np.asarray(ks.ks_statistic(vectors))
     p = np.where(determined, p_values(d_stat, length, options), np.nan)
-    rejected = np.asarray(benjamini_hochberg(p, options.level))
+    rejected, average = jax.device_get(_reject_and_average(p, options.level))
     count = determined.sum(axis=1)
     return {
         f"ks_{side}": d_stat,
         f"p_{side}": p,
-        f"p_{side}_avg": np.asarray(ks.local_average(p)),
+        f"p_{side}_avg": average,
         f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
         f"rejected_{side}": rejected.sum(axis=1),
     }

@@ -1,0 +1,92 @@
+"""Measure eigensweep against its peers, side by side in one run.
+
+    eigensweep-benchmark --suites=svd,null,sweep,memory,scaling --out=benchmark
+
+Prints a table of ratios (median of --repeats, with spread), writes OUT/benchmark.json and OUT/benchmark.png. The
+peers (torch, weightwatcher) come with `pip install '.[bench]'`; a peer that is not installed is left out, by name.
+"""
+
+import importlib
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from eigensweep.bin.cli import UserError, run_main
+
+SUITES = ("svd", "null", "sweep", "memory", "scaling")
+PACKAGES = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "torch", "weightwatcher", "diffract-core")
+
+_SUITES = flags.DEFINE_list("suites", list(SUITES), f"which of {', '.join(SUITES)}")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "timed repeats a case, after one warm-up", lower_bound=1)
+_SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the suites svd and scaling")
+_OUT = flags.DEFINE_string("out", "benchmark", "folder for benchmark.json and benchmark.png")
+
+
+def main(argv: list[str]) -> None:
+    """Run the suites, print, write."""
+    del argv
+    unknown = set(_SUITES.value) - set(SUITES)
+    if unknown:
+        raise UserError(f"--suites: {', '.join(sorted(unknown))} is none of {', '.join(SUITES)}")
+    from eigensweep import engine  # turns float64 on
+    from eigensweep.bin.suites import table
+
+    del engine
+    comparisons, fits = [], {}
+    for name in _SUITES.value:
+        print(f"suite {name}", flush=True)
+        suite = importlib.import_module(f"eigensweep.bin.suites.{name}")
+        found = suite.run(sizes=[int(n) for n in _SIZES.value], repeats=_REPEATS.value)
+        comparisons += found
+        fits |= suite.fits(found) if hasattr(suite, "fits") else {}
+    out = Path(_OUT.value)
+    out.mkdir(parents=True, exist_ok=True)
+    record = {"machine": machine(), "comparisons": [c.to_json() for c in comparisons], "fits": fits}
+    (out / "benchmark.json").write_text(json.dumps(record, indent=1))
+    table.figure(comparisons, out / "benchmark.png")
+    print(table.text(comparisons))
+    for what, exponent in fits.items():
+        print(f"{what}: time ~ n^{exponent:.2f}")
+    print(f"\nwritten: {out}/benchmark.json, {out}/benchmark.png")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on: processor, cores, devices, versions."""
+    import jax
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "devices": [d.device_kind for d in jax.devices()],
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def run() -> None:
+    """Console script."""
+    run_main(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,65 @@
+"""Timing two programs side by side: interleaved repeats, medians, spread, and the ratio of the medians."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Comparison:
+    """Seconds (or bytes) of ours and of a named peer for one case, from the same run.
+
+    Attributes:
+      suite, case, peer: what was measured against whom.
+      ours, theirs: one figure a repeat; lower is better.
+      unit: "s" or "MiB".
+      target: the ratio theirs / ours that eigensweep sets itself; None where it sets none.
+      note: what a reader must know to take the figure right.
+    """
+
+    suite: str
+    case: str
+    peer: str
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    unit: str = "s"
+    target: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """median(theirs) / median(ours): above 1, ours is the better."""
+        return statistics.median(self.theirs) / statistics.median(self.ours)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, with the medians and the ratio."""
+        return self.__dict__ | {
+            "ratio": self.ratio,
+            "median_ours": statistics.median(self.ours),
+            "median_theirs": statistics.median(self.theirs),
+        }
+
+
+def spread(values: list[float]) -> float:
+    """(max - min) / median: what the repeats differ by."""
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(
+    comparison: Comparison, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int
+) -> Comparison:
+    """Warm both up once, then time them in turn `repeats` times, so that drift of the machine hits both alike."""
+    ours(), theirs()
+    for _ in range(repeats):
+        comparison.ours.append(seconds(ours))
+        comparison.theirs.append(seconds(theirs))
+    return comparison

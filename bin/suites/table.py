@@ -1,0 +1,61 @@
+"""The benchmark's table and figure: ratios against peers."""
+
+import statistics
+from pathlib import Path
+
+from eigensweep.bin.suites.measure import Comparison, spread
+
+
+def text(comparisons: list[Comparison]) -> str:
+    """One line a comparison: medians, ratio, spread of the repeats, target."""
+    header = ("suite", "case", "peer", "ours", "peer's", "ratio", "spread", "target")
+    rows = [header] + [
+        (
+            c.suite,
+            c.case,
+            c.peer,
+            _figure(statistics.median(c.ours), c.unit),
+            _figure(statistics.median(c.theirs), c.unit),
+            f"{c.ratio:.3g}x",
+            f"{100 * max(spread(c.ours), spread(c.theirs)):.0f} %",
+            "" if c.target is None else f">= {c.target:g}x {'met' if c.ratio >= c.target else 'NOT MET'}",
+        )
+        for c in comparisons
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    notes = [f"{c.suite}, {c.case}: {c.note}" for c in comparisons if c.note]
+    return "\n".join([*lines, *dict.fromkeys(notes)])
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}" if unit in ("s", "MiB") else f"{value:.1e}"
+
+
+def figure(comparisons: list[Comparison], path: Path) -> None:
+    """Horizontal bars of the ratios on a log axis; the line at 1 is the peer."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [c for c in comparisons if c.unit in ("s", "MiB")][::-1]
+    if not shown:
+        return
+    fig, ax = plt.subplots(figsize=(8, 0.6 + 0.28 * len(shown)), layout="constrained")
+    colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(c.suite for c in comparisons))}
+    ax.barh(range(len(shown)), [c.ratio for c in shown], color=[colors[c.suite] for c in shown], left=0)
+    ax.set_yticks(range(len(shown)), [f"{c.suite}: {c.case} vs {c.peer}" for c in shown], fontsize=8)
+    for i, c in enumerate(shown):
+        ax.annotate(
+            f"{c.ratio:.3g}x", (c.ratio, i), (3, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    ax.set_xscale("log")
+    ax.axvline(1, color="0.3", lw=0.8)
+    ax.margins(x=0.15)
+    ax.set_xlabel("peer's median / eigensweep's median (time or memory; right of 1, eigensweep needs less)")
+    ax.set_title("eigensweep against its peers, side by side on one machine", fontsize=10)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)

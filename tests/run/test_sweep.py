@@ -1,0 +1,175 @@
+"""The sweep on a small checkpoint: rows against NumPy, marked matrices, resume, refusal, batches that do not matter."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eigensweep import engine
+from eigensweep.engine import RunError, SweepOptions
+from eigensweep.engine.report.columns import describe
+from eigensweep.engine.run import sweep as sweep_module
+
+OPTIONS = SweepOptions(null="monte_carlo", num_draws=500)
+
+
+@pytest.fixture(scope="module")
+def marked():
+    rng = np.random.default_rng(1)
+    w = rng.standard_normal((40, 40)).astype(np.float32)
+    nan, infinite = w.copy(), w.copy()
+    nan[3, 4] = np.nan
+    infinite[0, :2] = np.inf
+    return (
+        ("nan", "query", nan),
+        ("inf", "query", infinite),
+        ("zero", "query", np.zeros((40, 40), np.float32)),
+        ("vector", "classifier", w[:1]),
+        ("empty", "other", np.zeros((0, 40), np.float32)),
+    )
+
+
+def test_rows_against_numpy(make_checkpoint):
+    checkpoint = make_checkpoint()
+    run = engine.sweep(checkpoint, OPTIONS)
+    assert list(run.matrices["name"]) == [m.name for m in checkpoint.matrices]
+    assert (run.matrices["status"] == "ok").all()
+    for matrix, row, spectra in zip(
+        checkpoint.matrices, run.matrices.itertuples(), run.spectra.itertuples(), strict=True
+    ):
+        w = matrix.array.astype(np.float64)
+        u, s, vt = np.linalg.svd(w, full_matrices=False)
+        np.testing.assert_allclose(spectra.singular_values, s, rtol=1e-9)
+        assert row.sigma_entries == pytest.approx(w.std(), rel=1e-12)
+        assert row.frobenius_norm == pytest.approx(np.linalg.norm(w), rel=1e-12)
+        assert row.spectral_norm == pytest.approx(s[0] ** 2, rel=1e-12)
+        assert row.num_right_outliers == (1 if matrix.role == "mlp_up" else 0)
+        assert row.quasi_null_count == (s < row.nu_minus).sum()
+        assert row.residual < 1e-12
+        assert row.orthogonality < 1e-9
+        for vectors, length, ks, p in (
+            (vt, vt.shape[1], spectra.ks_right, spectra.p_right),
+            (u.T, len(u), spectra.ks_left, spectra.p_left),
+        ):
+            np.testing.assert_allclose(ks, [_ks(v) for v in vectors], atol=1e-7)
+            assert len(p) == 40
+            assert ((p >= 1 / 501) & (p <= 1)).all()
+            assert length in (40, 80)
+
+
+def _ks(v):
+    """D of a unit vector against N(0, 1/n), straight from the definition."""
+    from scipy.stats import kstest
+
+    return kstest(np.sqrt(len(v)) * v, "norm").statistic
+
+
+def test_controls_have_no_outliers_and_keep_the_entries(make_checkpoint):
+    run = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=200, control="both"))
+    assert run.matrices["num_right_outliers"].sum() == 2
+    assert run.matrices["control_num_right_outliers"].sum() == 0
+    assert run.matrices["control_permutation_num_right_outliers"].sum() == 0
+    np.testing.assert_allclose(
+        run.matrices["control_permutation_frobenius_norm"], run.matrices["frobenius_norm"], rtol=1e-9
+    )
+    assert (run.matrices["control_frobenius_norm"] != run.matrices["frobenius_norm"]).all()
+
+
+def test_marked_matrices_are_kept_and_the_rest_goes_on(make_checkpoint, marked, tmp_path):
+    run = engine.sweep(make_checkpoint(marked), OPTIONS, tmp_path / "run")
+    table = run.matrices.set_index("name")
+    assert dict(table["status"].tail(5)) == {
+        "nan": "non-finite entries: 1",
+        "inf": "non-finite entries: 2",
+        "zero": "all zero",
+        "vector": "vector (1 x 40)",
+        "empty": "empty",
+    }
+    assert table["alpha"].tail(5).isna().all()
+    assert table["num_right_outliers"].tail(5).isna().all()
+    alone = engine.sweep(make_checkpoint(), OPTIONS).matrices
+    pd.testing.assert_frame_equal(alone, run.matrices.head(6))
+
+
+def test_same_numbers_whatever_the_batches(make_checkpoint):
+    one = engine.sweep(make_checkpoint(), OPTIONS, memory_bytes=1)
+    many = engine.sweep(make_checkpoint(), OPTIONS, memory_bytes=10**9)
+    pd.testing.assert_frame_equal(one.matrices, many.matrices, rtol=1e-12, atol=0)
+    pd.testing.assert_frame_equal(one.spectra, many.spectra, rtol=1e-12, atol=0)
+
+
+def test_seed_changes_the_controls_only(make_checkpoint):
+    first = engine.sweep(make_checkpoint(), OPTIONS).matrices
+    second = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, seed=1)).matrices
+    assert (first["control_spectral_norm"] != second["control_spectral_norm"]).all()
+    assert (first["alpha"] == second["alpha"]).all()
+
+
+def test_interrupted_run_continues_with_what_was_done(make_checkpoint, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_after_three(progress):
+        if progress.done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        engine.sweep(make_checkpoint(), OPTIONS, tmp_path, memory_bytes=1, on_progress=stop_after_three)
+    with pytest.raises(RunError, match="has not finished"):
+        engine.open_run(tmp_path)
+    checkpoint = make_checkpoint()
+    seen = []
+    run = engine.sweep(
+        checkpoint, OPTIONS, tmp_path, memory_bytes=1, on_progress=lambda p: seen.append((p.done, p.total))
+    )
+    assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
+    assert sum(len(m.reads) for m in checkpoint.matrices) == 3
+    undisturbed = engine.sweep(make_checkpoint(), OPTIONS)
+    pd.testing.assert_frame_equal(run.matrices, undisturbed.matrices)
+    pd.testing.assert_frame_equal(run.spectra, undisturbed.spectra)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".lock", "manifest.json", "matrices.parquet", "spectra.parquet",
+    ]  # fmt: skip
+
+
+def test_finished_run_is_read_back_without_work(make_checkpoint, tmp_path):
+    first = engine.sweep(make_checkpoint(), OPTIONS, tmp_path)
+    checkpoint = make_checkpoint()
+    second = engine.sweep(checkpoint, OPTIONS, tmp_path)
+    assert sum(len(m.reads) for m in checkpoint.matrices) == 0
+    pd.testing.assert_frame_equal(first.matrices, second.matrices)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["status"] == "done"
+    assert manifest["skipped"] == [
+        {"name": "norm.weight", "shape": [8], "dtype": "float32", "reason": "not a matrix (1-D)"}
+    ]
+    assert manifest["timings"]["total"] > 0
+
+
+def test_another_checkpoint_or_config_is_refused(make_checkpoint, tmp_path):
+    engine.sweep(make_checkpoint(), OPTIONS, tmp_path)
+    with pytest.raises(RunError, match="contents differ"):
+        engine.sweep(make_checkpoint(sha256="1" * 64), OPTIONS, tmp_path)
+    with pytest.raises(RunError, match=r"level: 0\.01 there, 0\.05 now"):
+        engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, level=0.05), tmp_path)
+
+
+def test_every_column_is_described(make_checkpoint):
+    run = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, control="both"))
+    for table, frame in (("matrices", run.matrices), ("spectra", run.spectra)):
+        for column in frame.columns:
+            assert describe(table, column).formula, column
+
+
+def test_shape_that_the_file_does_not_hold_ends_the_run(make_checkpoint, monkeypatch, tmp_path):
+    """An error while reading ahead reaches the caller, and what was finished stays."""
+    checkpoint = make_checkpoint()
+
+    def broken(self):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(type(checkpoint.matrices[0]), "read", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        sweep_module.sweep(checkpoint, OPTIONS, tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
