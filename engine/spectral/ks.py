@@ -7,63 +7,100 @@ null distribution of D is not Kolmogorov's (see null.py).
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
 
+from eigensweep.engine.spectral.sorting import sort
 
-def ks_statistic(x: ArrayLike) -> Array:
-    """D of every vector on the last axis: x (..., n) unit vectors in any order -> (...,); jittable, vmappable.
-
-    Sorted by NumPy on CPU (XLA's sort is 50 times slower there), by XLA elsewhere. NaN in, NaN out; 0 < D <= 1.
-    """
-    x = jnp.asarray(x)
-    n = x.shape[-1]
-    cdf = ndtr(np.sqrt(n).astype(x.dtype) * sort(x))
-    below = (np.arange(n) / n).astype(x.dtype)
-    gap = jnp.maximum(cdf - below, below + np.asarray(1 / n, x.dtype) - cdf)
-    return jnp.max(gap, axis=-1)
+BLOCK_ELEMENTS = 2**16  # half a megabyte of float64 a thread and step
 
 
-def sort(x: Array) -> Array:
-    """Ascending along the last axis; the host does it where the computation is lowered for CPU."""
-    return lax.platform_dependent(x, cpu=_sort_on_host, default=partial(jnp.sort, axis=-1))
+def ks_statistic(x: ArrayLike) -> Array | np.ndarray:
+    """D of every vector on the last axis.
 
-
-def _sort_on_host(x: Array) -> Array:
-    return jax.pure_callback(
-        lambda v: np.sort(np.asarray(v), axis=-1),
-        jax.ShapeDtypeStruct(x.shape, x.dtype),
-        x,
-        vmap_method="broadcast_all",
-    )
-
-
-def local_average(p: ArrayLike, half_width: int = 7) -> Array:
-    """Mean over the 2 half_width + 1 neighbouring indices of the last axis, over fewer at the ends.
-
-    NaN entries (vectors that the matrix does not determine) are left out of the means they fall into; where p itself
-    is NaN, so is the average.
+    NumPy in, NumPy out: computed on the host, in threads. Otherwise JAX, jittable and vmappable, where only the sort
+    goes to the host if the computation is lowered for CPU.
 
     Args:
-      p: (..., n).
+      x: (..., n) unit vectors, entries in any order, float32 or float64.
+
+    Returns:
+      (...,) of 1/(2n) <= D <= 1; NaN for vectors with NaN.
     """
-    p = jnp.asarray(p)
-    known = ~jnp.isnan(p)
-    total, count = (
-        _window_sum(jnp.where(known, p, 0), half_width),
-        _window_sum(known.astype(p.dtype), half_width),
-    )
-    return jnp.where(known, total / jnp.where(count > 0, count, 1), jnp.nan)
+    if isinstance(x, np.ndarray):
+        return _on_host(x)
+    return _on_device(jnp.asarray(x))
 
 
-def _window_sum(x: Array, half_width: int) -> Array:
-    pad = [(0, 0)] * (x.ndim - 1) + [(half_width, half_width)]
-    padded = jnp.pad(x, pad)
+@jax.jit
+def _on_device(x: Array) -> Array:
     n = x.shape[-1]
-    return sum(padded[..., k : k + n] for k in range(2 * half_width + 1))
+    ordered = sort(x)
+    cdf = ndtr(np.sqrt(n).astype(x.dtype) * ordered)
+    middle = ((np.arange(n) + 0.5) / n).astype(x.dtype)
+    # max(i/n - F, F - (i-1)/n) = |F - (i - 1/2)/n| + 1/(2n)
+    d = jnp.max(jnp.abs(cdf - middle), axis=-1) + np.asarray(0.5 / n, x.dtype)
+    return jnp.where(jnp.isnan(ordered[..., -1]), jnp.nan, d)  # XLA's maximum may lose a NaN on CPU
+
+
+def _on_host(x: np.ndarray) -> np.ndarray:
+    """D by NumPy's sort and SciPy's ndtr, which both release the GIL, a block of vectors a task."""
+    n = x.shape[-1]
+    vectors = x.reshape(-1, n) if x.flags.c_contiguous else x
+    blocks = list(_blocks(vectors, max(1, BLOCK_ELEMENTS // n)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(_block_statistic, blocks))
+    return np.concatenate(parts).reshape(x.shape[:-1]) if parts else np.zeros(x.shape[:-1], x.dtype)
+
+
+def _blocks(x: np.ndarray, rows: int) -> Iterator[np.ndarray]:
+    """Views of at most `rows` vectors each; x (..., n) need not be contiguous (columns of u are not)."""
+    if x.ndim == 2:
+        for i in range(0, len(x), rows):
+            yield x[i : i + rows]
+    else:
+        for part in x:
+            yield from _blocks(part[None] if part.ndim == 1 else part, rows)
+
+
+def _block_statistic(x: np.ndarray) -> np.ndarray:
+    from scipy.special import ndtr as host_ndtr
+
+    n = x.shape[-1]
+    gap = np.array(x, order="C")
+    gap.sort(axis=-1)
+    gap *= np.sqrt(n).astype(gap.dtype)
+    host_ndtr(gap, out=gap)
+    gap -= ((np.arange(n) + 0.5) / n).astype(gap.dtype)
+    np.abs(gap, out=gap)
+    return np.max(gap, axis=-1) + np.asarray(0.5 / n, gap.dtype)
+
+
+def local_average(p: ArrayLike, half_width: int = 7) -> Array | np.ndarray:
+    """Mean over the 2 half_width + 1 neighbouring indices of the last axis, over fewer at the ends.
+
+    NaN entries (vectors that the matrix does not determine) are left out of the means they would fall into; where p
+    itself is NaN, so is the average. Under the null its standard deviation is 1 / sqrt(12 (2 half_width + 1)) = 0.075.
+
+    Args:
+      p: (..., n); NumPy gives NumPy, anything else JAX.
+    """
+    xp = np if isinstance(p, np.ndarray) else jnp
+    p = xp.asarray(p)
+    known = ~xp.isnan(p)
+    total, count = (_window_sum(x, half_width, xp) for x in (xp.where(known, p, 0), known.astype(p.dtype)))
+    return xp.where(known, total / xp.maximum(count, 1), xp.nan)
+
+
+def _window_sum(x: Any, half_width: int, xp: Any) -> Any:
+    padded = xp.pad(x, ((0, 0),) * (x.ndim - 1) + ((half_width, half_width),))
+    return sum(padded[..., k : k + x.shape[-1]] for k in range(2 * half_width + 1))

@@ -8,8 +8,10 @@ from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
 
-def measures(s: ArrayLike, m: int, n: int, eps: float) -> dict[str, Array]:
+def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[str, Array]:
     """Measures of one matrix (m, n) from its singular values s (b,), in any order; jittable, vmappable.
+
+    m, n and eps need not be static: one compilation then serves every shape with the same b.
 
     hard_rank        #{s > s_max max(m, n) eps}, eps the machine epsilon of the dtype the weights are stored in (int)
     norm             sum lambda = |W|_F^2; frobenius_norm = sqrt(norm)
@@ -28,7 +30,7 @@ def measures(s: ArrayLike, m: int, n: int, eps: float) -> dict[str, Array]:
     unit = s / largest  # relative to s_max, so that no square overflows
     evals = unit**2
     total = jnp.sum(evals)
-    hard_rank = jnp.sum(s > largest * max(m, n) * eps)
+    hard_rank = jnp.sum(s > largest * jnp.maximum(m, n) * eps)
     spectral_norm = largest**2
     norm = total * spectral_norm
     zero = largest == 0

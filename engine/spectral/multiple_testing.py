@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from eigensweep.engine.spectral.sorting import sort
 
-def benjamini_hochberg(p: ArrayLike, level: float) -> Array:
+
+def benjamini_hochberg(p: ArrayLike, level: float) -> Array | np.ndarray:
     """Reject every p <= p_(k), k the largest rank with p_(k) <= level * k / N.
 
     Args:
-      p: (N,) p-values in any order. NaN (not determined) is never rejected and does not count in N.
+      p: (..., N) p-values, a family on the last axis, in any order. NaN (not determined) is never rejected and
+        does not count in N. NumPy gives NumPy, anything else JAX (jittable, vmappable).
       level: false discovery rate, in (0, 1).
 
     Returns:
-      (N,) bool, True where rejected.
+      (..., N) bool, True where rejected.
 
     Reference: Benjamini & Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
     """
-    p = jnp.asarray(p)
-    ordered = jnp.sort(p)  # NaN last, where every comparison is False
-    num_valid = jnp.sum(~jnp.isnan(p))
-    rank = jnp.arange(1, p.size + 1)
-    passes = ordered <= level * rank / jnp.maximum(num_valid, 1)
-    threshold = jnp.max(jnp.where(passes, ordered, -1.0), initial=-1.0)
+    xp, ordered = (np, np.sort(p, axis=-1)) if isinstance(p, np.ndarray) else (jnp, sort(jnp.asarray(p)))
+    p = xp.asarray(p)
+    num_valid = xp.sum(~xp.isnan(p), axis=-1, keepdims=True)
+    rank = xp.arange(1, p.shape[-1] + 1)
+    passes = ordered <= level * rank / xp.maximum(num_valid, 1)  # NaN is last, and passes nothing
+    threshold = xp.max(xp.where(passes, ordered, -1.0), axis=-1, keepdims=True, initial=-1.0)
     return p <= threshold

@@ -49,16 +49,18 @@ def sample_null(
     return np.sort(np.concatenate(parts))
 
 
-def p_value(d: ArrayLike, null_sorted: ArrayLike) -> Array:
-    """p = (1 + #{D_null >= d}) / (1 + num_draws) for d of any shape; NaN where d is NaN. jittable.
+def p_value(d: ArrayLike, null_sorted: ArrayLike) -> Array | np.ndarray:
+    """p = (1 + #{D_null >= d}) / (1 + num_draws) for d of any shape; NaN where d is NaN.
 
     Args:
-      d: observed statistics. null_sorted: (num_draws,) ascending, as from `sample_null`.
+      d: observed statistics; NumPy gives NumPy, anything else JAX (jittable).
+      null_sorted: (num_draws,) ascending, as from `sample_null`.
     """
-    d, null_sorted = jnp.asarray(d), jnp.asarray(null_sorted)
+    xp = np if isinstance(d, np.ndarray) else jnp
+    d, null_sorted = xp.asarray(d), xp.asarray(null_sorted)
     num_draws = null_sorted.shape[0]
-    at_least = num_draws - jnp.searchsorted(null_sorted, d.astype(null_sorted.dtype), side="left")
-    return jnp.where(jnp.isnan(d), jnp.nan, (1.0 + at_least) / (1.0 + num_draws))
+    at_least = num_draws - xp.searchsorted(null_sorted, d.astype(null_sorted.dtype), side="left")
+    return xp.where(xp.isnan(d), xp.nan, (1.0 + at_least) / (1.0 + num_draws))
 
 
 def draws(

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from eigensweep.engine.spectral.sorting import sort
+
 METHODS = ("default", "weightwatcher")
 ABSOLUTE_CUT = 1e-5  # WeightWatcher drops eigenvalues below this, whatever the matrix's scale
 SMALL_SAMPLE = (
@@ -51,44 +53,51 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     if method not in METHODS:
         raise ValueError(f"power-law method {method!r}: expected one of {', '.join(METHODS)}")
     evals = jnp.asarray(evals, jnp.float64)
-    size = evals.shape[0]
-    ordered = -jnp.sort(-jnp.where(evals > 0, evals, 0.0))  # descending: tail i is the ranks 0..i
-    if method == "weightwatcher":
-        cut = jnp.asarray(ABSOLUTE_CUT)
-    else:
-        cut = ordered[0] * (size * jnp.finfo(jnp.float64).eps) ** 2
+    ordered = -sort(-jnp.where(evals > 0, evals, 0.0))  # descending: tail i is the ranks 0..i
+    cut = _cut(ordered, method)
     num_valid = jnp.sum(ordered > cut)
-    logs = jnp.log(jnp.where(ordered > cut, ordered, 1.0))
     small = (num_valid < SMALL_SAMPLE) & (method == "weightwatcher")
+    alpha, d = _candidates(jnp.log(jnp.where(ordered > cut, ordered, 1.0)), small, method)
 
+    tail = jnp.arange(1, ordered.size + 1)
+    candidate = (tail >= jnp.where(small, SMALL_TAIL, 2)) & (tail <= num_valid)
+    # The longest tail wins a tie, as it does for argmin over ascending eigenvalues.
+    best = ordered.size - 1 - jnp.argmin(jnp.where(candidate, d, jnp.inf)[::-1])
+    xmin = ordered[best]
+    sigma = (alpha[best] - 1) / jnp.sqrt(tail[best])
+    num_spikes = jnp.sum((ordered >= xmin) & (ordered > cut))
+    none = ~jnp.any(candidate)
+    nan = jnp.where(none, jnp.nan, 0.0)
+    count = jnp.where(none, 0, num_spikes).astype(jnp.int32)
+    return PowerLaw(alpha[best] + nan, xmin + nan, d[best] + nan, sigma + nan, count)
+
+
+def _cut(ordered: Array, method: str) -> Array:
+    if method == "weightwatcher":
+        return jnp.asarray(ABSOLUTE_CUT)
+    return ordered[0] * (ordered.size * jnp.finfo(jnp.float64).eps) ** 2
+
+
+def _candidates(logs: Array, small: Array, method: str) -> tuple[Array, Array]:
+    """Exponent and KS distance of every tail i = ranks 0..i, from the logarithms (N,) in descending order."""
+    size = logs.size
     rank = jnp.arange(size)
-    n = rank + 1.0
-    log_sum = jnp.cumsum(logs) - n * logs
-    alpha = 1 + (n - small) / log_sum
-    smallest_tail = jnp.where(small, SMALL_TAIL, 2)
-    candidate = (n >= smallest_tail) & (rank < num_valid)
 
-    def distance(i: Array) -> Array:
-        cdf = 1 - jnp.exp((1 - alpha[i]) * (logs - logs[i]))  # at the tail's eigenvalues, ranks j <= i
-        below = (i - rank) / n[i]  # fraction of the tail strictly below
+    def one(i: Array) -> tuple[Array, Array]:
+        n = i + 1.0
+        above = jnp.where(rank <= i, logs - logs[i], 0.0)  # ln(lambda_j / lambda_i)
+        alpha = 1 + (n - small) / jnp.sum(above)
+        cdf = 1 - jnp.exp((1 - alpha) * above)
+        below = (i - rank) / n  # the fraction of the tail that lies below lambda_j
         gap = jnp.abs(cdf - below)
         if method == "default":
-            gap = jnp.maximum(gap, jnp.abs(cdf - below - 1 / n[i]))
-        return jnp.max(jnp.where(rank <= i, gap, 0.0))
+            gap = jnp.maximum(gap, jnp.abs(cdf - below - 1 / n))
+        return alpha, jnp.where(alpha > 1, jnp.max(jnp.where(rank <= i, gap, 0.0)), 1.0)
 
-    d = lax.map(distance, rank, batch_size=min(BLOCK, size))
-    d = jnp.where(alpha > 1, d, 1.0)
-    # The longest tail wins a tie, as it does for argmin over ascending eigenvalues.
-    best = size - 1 - jnp.argmin(jnp.where(candidate, d, jnp.inf)[::-1])
-    exists = jnp.any(candidate)
-
-    def chosen(x: Array) -> Array:
-        return jnp.where(exists, x[best], jnp.nan)
-
-    count = jnp.where(exists, jnp.sum((ordered >= ordered[best]) & (ordered > cut)), 0)
-    return PowerLaw(
-        chosen(alpha), chosen(ordered), chosen(d), chosen((alpha - 1) / jnp.sqrt(n)), count.astype(jnp.int32)
-    )
+    block = min(BLOCK, size)
+    blocks = jnp.minimum(jnp.arange(-(-size // block) * block), size - 1).reshape(-1, block)
+    alpha, d = lax.map(jax.vmap(one), blocks)
+    return alpha.reshape(-1)[:size], d.reshape(-1)[:size]
 
 
 fit_batch = jax.jit(jax.vmap(fit, in_axes=(0, None)), static_argnums=1)

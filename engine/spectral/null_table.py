@@ -1,0 +1,92 @@
+"""The null of the KS statistic as it comes with eigensweep: p-values for any n >= 16 without simulation.
+
+null_table.npz holds ln P(sqrt(n) D >= t) on a grid of t for a few n; between them it is interpolated linearly in
+1/sqrt(n), in which it is nearly constant, and linearly in t. Made on one CPU core, in half an hour, by
+
+    RECIPE
+
+which null_table.npz repeats with versions and the fit's check (`recipe()`). Above p = 0.01 the table is the counted
+survival function; below, a curve fitted to all n together (null_fit.py). Beyond the largest n of the table its row
+serves. p-values end at BOUND: a p of BOUND reads "< 1e-6".
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+BOUND = 1e-6
+
+
+class NullTable(NamedTuple):
+    """n: (K,) int, ascending. t: (T,) grid of sqrt(n) D, evenly spaced. log_p: (K, T) ln P(sqrt(n) D >= t)."""
+
+    n: np.ndarray
+    t: np.ndarray
+    log_p: np.ndarray
+    recipe: dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def load() -> NullTable:
+    """The table that comes with eigensweep."""
+    with (
+        (files(__package__) / "null_table.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as data,
+    ):
+        return NullTable(
+            data["n"], data["t"], data["log_p"].astype(np.float64), json.loads(str(data["recipe"]))
+        )
+
+
+def smallest_n() -> int:
+    """The smallest n that the table serves."""
+    return int(load().n[0])
+
+
+def p_value_table(d: ArrayLike, n: int) -> Array | np.ndarray:
+    """P(D >= d) for unit vectors of length n, from the shipped table; never below BOUND ("< 1e-6"), NaN for NaN.
+
+    Against fresh Monte Carlo at sizes that are not in the table it is within ERRORS.
+
+    Args:
+      d: statistics of any shape; a NumPy array gives NumPy, anything else JAX (jittable).
+      n: length of the vectors (static).
+
+    Raises:
+      ValueError: n is below the table.
+    """
+    t, row = load().t, log_p_row(n)
+    xp = np if isinstance(d, np.ndarray) else jnp
+    scaled = (xp.asarray(d) * np.sqrt(n) - t[0]) / (t[1] - t[0])
+    inside = xp.clip(xp.nan_to_num(scaled), 0, t.size - 1)
+    k = xp.minimum(inside.astype(int), t.size - 2)
+    row = xp.asarray(row)
+    low, high = row[k], row[k + 1]
+    log_p = low + (inside - k) * (high - low)
+    return xp.where(xp.isnan(scaled), np.nan, xp.maximum(xp.exp(log_p), BOUND))
+
+
+@lru_cache(maxsize=256)
+def log_p_row(n: int) -> np.ndarray:
+    """(T,) ln P(sqrt(n) D >= t) at the table's t, interpolated in 1/sqrt(n); constant beyond the largest n."""
+    table = load()
+    if n < table.n[0]:
+        raise ValueError(f"n = {n}: the table begins at {table.n[0]}; simulate with eigensweep's sample_null")
+    x = 1 / np.sqrt(table.n[::-1])
+    k = int(np.clip(np.searchsorted(x, 1 / np.sqrt(n)) - 1, 0, x.size - 2))
+    weight = np.clip((1 / np.sqrt(n) - x[k]) / (x[k + 1] - x[k]), 0, 1)
+    rows = table.log_p[::-1]
+    return (1 - weight) * rows[k] + weight * rows[k + 1]
+
+
+def recipe() -> dict[str, Any]:
+    """How the table was made: command, draws a size, versions, quality of the tail's fit."""
+    return load().recipe
