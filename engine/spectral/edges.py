@@ -28,6 +28,7 @@ from scipy.special import chdtri, gammaincinv
 
 from eigensweep.engine.spectral import hard_edge, tracy_widom
 
+_EPS = float(np.finfo(np.float64).eps)
 _HARD = 64  # largest d = a - b at which the left edge counts as hard, if it is no more than b/4 either
 
 
@@ -59,27 +60,31 @@ def left_threshold(m: int, n: int, level: float) -> float:
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
 
 
-def num_outliers(s: Array, m: int, n: int, sigma: ArrayLike, level: float = 0.01) -> tuple[Array, Array]:
+def num_outliers(
+    s: Array, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: float = _EPS
+) -> tuple[Array, Array]:
     """How many singular values lie above and below what noise of standard deviation sigma reaches.
 
     The first false outlier on a side has probability `level` a matrix. After k true ones noise fills only
     (m - k) x (n - k) dimensions and both thresholds err to the safe side.
 
-    Left outliers include the zeros of a rank-deficient matrix: noise of full rank has none. Rounding counts as zero,
-    s <= s_max * a * eps, and is never a right outlier, whatever sigma. With sigma = 0 every other value is one, and
-    there are no left outliers; with sigma = NaN there are none on either side.
+    Values that rounding alone explains, s <= 4 eps |W|_F (1/sqrt(m) + 1/sqrt(n)) (four times the spectral norm of
+    independent relative errors of size eps), are never right outliers: sigma can be as small as rounding where the
+    rest of the matrix is zero, as in a product of low rank. Left outliers include the zeros of a rank-deficient matrix:
+    noise of full rank has none. With sigma = 0 there are no left outliers, with sigma = NaN none on either side.
 
     Args:
       s: (b,) singular values, any order.
       m, n, level: static; see `right_threshold`.
       sigma: standard deviation of the noise, may be traced.
+      eps: machine epsilon of the dtype that W was rounded to.
 
     Returns:
       (num_right, num_left), int32 scalars.
     """
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
-    rounding = jnp.max(s) * max(m, n) * np.finfo(np.float64).eps
-    above = (s > right_threshold(m, n, level) * sigma) & (s > rounding)
+    rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
+    above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)
     below = s < left_threshold(m, n, level) * sigma
     return jnp.sum(above, dtype=jnp.int32), jnp.sum(below, dtype=jnp.int32)
 

@@ -139,7 +139,8 @@ def angle_pdf(theta: ArrayLike, r: ArrayLike) -> Array:
 
 def angle_eigenvalue(theta: ArrayLike, r: ArrayLike) -> Array:
     """lambda/sigma^2 = (1 - r)^2 + 4 r sin(theta/2)^2, without cancellation at the lower edge."""
-    return (1 - r) ** 2 + 4 * r * jnp.sin(jnp.asarray(theta, jnp.float64) / 2) ** 2
+    theta, r = jnp.asarray(theta, jnp.float64), jnp.asarray(r, jnp.float64)
+    return (1 - r) ** 2 + 4 * r * jnp.sin(theta / 2) ** 2
 
 
 @jax.jit

@@ -1,7 +1,7 @@
 """The Tracy-Widom law F1 of the largest eigenvalue of a real (beta = 1) random matrix, on the host.
 
-F1(x) = det(1 - K) on L^2(x, inf) with K(u, v) = Ai((u + v)/2)/2 (Ferrari and Spohn), the determinant taken over the nodes
-of a Gauss-Legendre rule (Bornemann): it converges exponentially, to an absolute error of 1e-14 here.
+F1(x) = det(1 - K) on L^2(x, inf) with K(u, v) = Ai((u + v)/2)/2 (Ferrari and Spohn), the determinant taken over the
+nodes of a Gauss-Legendre rule (Bornemann): it converges exponentially, to an absolute error of 1e-14 here.
 
 References: P. Ferrari, H. Spohn, A determinantal formula for the GOE Tracy-Widom distribution, 2005;
 F. Bornemann, On the numerical evaluation of distributions in random matrix theory, 2010.
