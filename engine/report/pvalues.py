@@ -1,0 +1,93 @@
+"""A role's locally averaged p-values: which singular vectors look unlike random directions."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eigensweep.engine.report import style
+from eigensweep.engine.report.roles import Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WINDOW = 15
+BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
+SIDES = {"right": "right singular vectors v (input space)", "left": "left singular vectors u (output space)"}
+
+
+def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
+    """What the figure shows, in a sentence of numbers; and what the numbers are."""
+    right, left = (_percent([getattr(s, f"rejected_{side}") for s in members]) for side in SIDES)
+    seen = f"{role}: {right} of the right and {left} of the left singular vectors are not random directions"
+    notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
+    controls = [s.control for s in members if s.control]
+    if controls:
+        right, left = (_percent([getattr(c, f"rejected_{side}") for c in controls]) for side in SIDES)
+        notes.append(f"random control: {right} and {left}")
+    return seen, "; ".join([*notes, "rejected by Benjamini–Hochberg"])
+
+
+def _percent(shares: list[float]) -> str:
+    shares = [s for s in shares if math.isfinite(s)]
+    return f"{100 * np.median(shares):.2g} %" if shares else "–"
+
+
+def draw(role: str, members: list[Spectrum]) -> "Figure":
+    """Averaged p-values over the index, right vectors beside left ones.
+
+    Args:
+      role: name of the role.
+      members: its spectra, at least one.
+    """
+    figure = style.new_figure(height=2.6)
+    style.headline(figure, *title(role, members))
+    for left, side in ((0.07, "right"), (0.55, "left")):
+        axes = figure.add_axes((left, 0.155, 0.435, 0.605))
+        _panel(axes, members, side)
+    return figure
+
+
+def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
+    """The mean over matrices at each index; NaN where no matrix has a p-value."""
+    length = max((p.size for p in series), default=0)
+    padded = np.full((len(series), length), np.nan)
+    for row, p in zip(padded, series, strict=True):
+        row[: p.size] = p
+    known = np.isfinite(padded)
+    count = known.sum(axis=0)
+    return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    field = f"p_{side}"
+    series = [getattr(s, field) for s in members]
+    controls = [getattr(s.control, field) for s in members if s.control]
+    axes.axhspan(0.5 - BAND, 0.5 + BAND, color=style.FAINT, alpha=0.6, lw=0, label="null ± 1 s.d.")
+    thin: dict[str, Any] = {"color": style.TRAINED, "lw": 0.4, "alpha": max(0.15, 0.6 / len(series) ** 0.5)}
+    for p in series if len(series) > 1 else []:
+        axes.plot(np.arange(1, p.size + 1), p, **thin)
+    if any(c.size for c in controls):
+        mean = mean_by_index(controls)
+        axes.plot(np.arange(1, mean.size + 1), mean, color=style.CONTROL, lw=1.1, label="random control")
+    mean = mean_by_index(series)
+    name = "trained" if len(series) == 1 else f"trained, mean of {len(series)}"
+    axes.plot(np.arange(1, mean.size + 1), mean, color=style.TRAINED, lw=1.6, label=name)
+    if mean.size < WINDOW:  # a few vectors are points, not a curve
+        for line in axes.lines:
+            line.set(marker="o", markersize=3)
+    axes.set_xlim(1, max(2, mean.size))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1])
+    axes.set_xlabel("index i (1 = largest singular value)", labelpad=1)
+    axes.set_title(SIDES[side], pad=3)
+    if side == "right":
+        axes.set_ylabel(f"p-value, mean of {WINDOW}")
+    else:
+        axes.legend(
+            loc="upper right", ncols=3, handlelength=1, handletextpad=0.4, columnspacing=0.8, borderaxespad=0
+        )

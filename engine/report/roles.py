@@ -1,0 +1,218 @@
+"""A run as the figures read it: spectra grouped by role, singular values in the Marchenko-Pastur law's own unit."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+ROLES = (
+    "embedding",
+    "position_embedding",
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "mlp_gate",
+    "mlp_up",
+    "mlp_down",
+    "expert",
+    "pooler",
+    "classifier",
+    "unembedding",
+    "other",
+)
+MAX_SHAPES = 4
+
+
+class Run(Protocol):
+    """What a report needs of a run, see `eigensweep.engine.run.store.Run`."""
+
+    @property
+    def matrices(self) -> "pd.DataFrame": ...
+    @property
+    def spectra(self) -> "pd.DataFrame": ...
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+    @property
+    def directory(self) -> "Path | None": ...
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """One decomposed (m, n) matrix, or its control.
+
+    Attributes:
+      unit: sigma sqrt(max(m, n)) in the unit of the weights; in this unit the law depends on m/n alone.
+      values: singular values divided by `unit`, descending, (min(m, n),).
+      right, left: number of outliers beyond the right and the left edge.
+      p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
+      rejected_right, rejected_left: share of the determined vectors that Benjamini-Hochberg rejects.
+      control: the random matrix that went down the same path.
+    """
+
+    name: str
+    role: str
+    block: int | None
+    m: int
+    n: int
+    unit: float
+    values: np.ndarray
+    right: int
+    left: int
+    p_right: np.ndarray
+    p_left: np.ndarray
+    rejected_right: float
+    rejected_left: float
+    control: "Spectrum | None" = None
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """The law's edges in units of `unit`."""
+        root = math.sqrt(min(self.m, self.n) / max(self.m, self.n))
+        return 1 - root, 1 + root
+
+
+def order(role: str) -> tuple[int, str]:
+    """Sorting key: roles in the order in which activations meet them, unknown ones last."""
+    return (ROLES.index(role) if role in ROLES else len(ROLES), role)
+
+
+def group_labels(rows: list[dict[str, Any]]) -> list[str]:
+    """The group of each row of `run.matrices`: its role, with the shape where the role has a few different ones.
+
+    Averages over different shapes say little; a role of more than MAX_SHAPES shapes stays one group all the same.
+    """
+    shapes: dict[str, set[tuple[int, int]]] = {}
+    for row in rows:
+        shapes.setdefault(str(row["role"]), set()).add((row["m"], row["n"]))
+    split = {role for role, found in shapes.items() if 1 < len(found) <= MAX_SHAPES}
+    return [
+        f"{row['role']} {row['m']} × {row['n']}" if str(row["role"]) in split else str(row["role"])
+        for row in rows
+    ]
+
+
+def by_role(run: Run) -> dict[str, list[Spectrum]]:
+    """The spectra of every matrix whose status is ok, by group in the order of roles; within a group by block."""
+    vectors = {row["name"]: row for row in run.spectra.to_dict("records")}
+    groups: dict[str, list[Spectrum]] = {}
+    rows = run.matrices.to_dict("records")
+    for row, label in zip(rows, group_labels(rows), strict=True):
+        if row["status"] == "ok" and row["name"] in vectors:
+            spectrum = _spectrum(row, vectors[row["name"]])
+            if spectrum.values.size:
+                groups.setdefault(label, []).append(spectrum)
+    for members in groups.values():
+        members.sort(key=lambda s: math.inf if s.block is None else s.block)
+    return dict(sorted(groups.items(), key=lambda item: order(item[1][0].role)))
+
+
+def scalar(row: Mapping[str, Any], column: str) -> float:
+    """A table's number; NaN where it is absent, null or not a number."""
+    value = row.get(column)
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def block_of(row: Mapping[str, Any]) -> int | None:
+    """The block of a row of `run.matrices`; None outside the blocks."""
+    block = scalar(row, "block")
+    return None if math.isnan(block) else int(block)
+
+
+def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "") -> Spectrum:
+    m, n = int(row["m"]), int(row["n"])
+    values = _list(vectors, f"{prefix}singular_values")
+    unit = _unit(scalar(row, f"{prefix}sigma"), values, m, n)
+    determined = min(m, n) - np.nan_to_num(scalar(row, f"{prefix}undetermined"))
+    with_control = not prefix and _list(vectors, "control_singular_values").size > 0
+    return Spectrum(
+        name=str(row["name"]),
+        role=str(row["role"]),
+        block=block_of(row),
+        m=m,
+        n=n,
+        unit=unit,
+        values=values / unit,
+        right=int(np.nan_to_num(scalar(row, f"{prefix}num_right_outliers"))),
+        left=int(np.nan_to_num(scalar(row, f"{prefix}num_left_outliers"))),
+        p_right=_list(vectors, f"{prefix}p_right_avg"),
+        p_left=_list(vectors, f"{prefix}p_left_avg"),
+        rejected_right=scalar(row, f"{prefix}rejected_right") / determined if determined else math.nan,
+        rejected_left=scalar(row, f"{prefix}rejected_left") / determined if determined else math.nan,
+        control=_spectrum(row, vectors, "control_") if with_control else None,
+    )
+
+
+def _list(vectors: Mapping[str, Any], column: str) -> np.ndarray:
+    value = vectors.get(column)
+    if value is None or np.ndim(value) != 1:
+        return np.empty(0)
+    return np.asarray(value, dtype=np.float64)
+
+
+def _unit(sigma: float, values: np.ndarray, m: int, n: int) -> float:
+    """sigma sqrt(max(m, n)); where no bulk has a sigma (a matrix of low rank), that of the entries."""
+    if not (math.isfinite(sigma) and sigma > 0):
+        sigma = math.sqrt(float(np.sum(values**2)) / (m * n)) if values.size else 1.0
+    return (sigma or 1.0) * math.sqrt(max(m, n))
+
+
+@lru_cache(maxsize=256)
+def law(m: int, n: int, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """The Marchenko-Pastur density of s/(sigma sqrt(max(m, n))) on a grid over its support, edges included."""
+    from eigensweep.engine.spectral import marchenko_pastur
+
+    sigma = 1 / math.sqrt(max(m, n))
+    low, high = (float(e) for e in marchenko_pastur.edges(m, n, sigma))
+    # Half a cosine: dense where the density has square-root edges.
+    grid = low + (high - low) * (1 - np.cos(np.linspace(0, np.pi, points))) / 2
+    if low <= 0:
+        grid[0] = grid[1] / 2  # the formula divides by nu
+    return grid, np.asarray(marchenko_pastur.pdf(grid, m, n, sigma), dtype=np.float64)
+
+
+def thresholds(members: list[Spectrum], level: float) -> tuple[float, float]:
+    """What noise alone reaches at `level`, left and right, in units of `unit`; the mean over the members' shapes."""
+    from eigensweep.engine.spectral import edges
+
+    sides = (edges.left_threshold, edges.right_threshold)
+    left, right = ([side(s.m, s.n, level) / math.sqrt(max(s.m, s.n)) for s in members] for side in sides)
+    return float(np.mean(left)), float(np.mean(right))
+
+
+def level_of(run: Run) -> float:
+    """The level of the run's outlier tests."""
+    return float(run.manifest.get("options", {}).get("level", 0.01))
+
+
+def mean_law(members: list[Spectrum]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the members' densities: one law for one aspect ratio, a mixture for several."""
+    shapes = [(max(s.m, s.n), min(s.m, s.n)) for s in members]
+    grids = {shape: law(*shape) for shape in sorted(set(shapes))}
+    if len(grids) == 1:
+        return next(iter(grids.values()))
+    grid = np.unique(np.concatenate([x for x, _ in grids.values()]))
+    parts = [np.interp(grid, *grids[shape], left=0, right=0) for shape in shapes]
+    return grid, np.mean(parts, axis=0)
+
+
+def shape_text(members: list[Spectrum]) -> str:
+    """The shape of the members, or how many shapes they have."""
+    shapes = sorted({(s.m, s.n) for s in members})
+    return f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes"
+
+
+def median_text(values: list[float]) -> str:
+    """The median of numbers as a title prints it."""
+    return f"{np.median(values):g}" if values else "–"

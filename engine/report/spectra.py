@@ -1,0 +1,158 @@
+"""A role's averaged spectrum against the Marchenko-Pastur law, with every singular value beyond the edges."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eigensweep.engine.report import style
+from eigensweep.engine.report.roles import Spectrum, mean_law, median_text, shape_text, thresholds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BINS = 60
+UNIT = "ν / (σ √max(m, n))"
+
+
+def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
+    """What the figure shows, in a sentence of numbers; and what the numbers are."""
+    size = median_text([s.values.size for s in members])
+    right, left = _counts(members)
+    seen = (
+        f"{role}: {right} of {size} singular values above the right edge of the bulk, {left} below the left"
+    )
+    controls = [s.control for s in members if s.control]
+    notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
+    if controls:
+        notes.append("random control: {} and {}".format(*_counts(controls)))
+    shape = shape_text(members)
+    return seen, "; ".join([*notes, f"{shape}, edges averaged" if "shapes" in shape else shape])
+
+
+def _counts(spectra: list[Spectrum]) -> tuple[str, str]:
+    return median_text([s.right for s in spectra]), median_text([s.left for s in spectra])
+
+
+def draw(role: str, members: list[Spectrum], level: float = 0.01) -> "Figure":
+    """The averaged spectrum (top), and what lies at the edges, matrix by matrix (below).
+
+    Args:
+      role: name of the role.
+      members: its spectra, at least one.
+      level: level of the outlier tests; sets the dotted lines.
+    """
+    figure = style.new_figure(height=4.2)
+    style.headline(figure, *title(role, members))
+    _histogram(figure.add_axes((0.075, 0.5, 0.905, 0.395)), members)
+    left = figure.add_axes((0.075, 0.1, 0.4, 0.26))
+    _strip(left, members, level, side="left")
+    _strip(figure.add_axes((0.545, 0.1, 0.435, 0.26)), members, level, side="right")
+    return figure
+
+
+def bins_of(members: list[Spectrum]) -> np.ndarray:
+    """Bin limits from 0 to the largest singular value, at most 1.5 times the law's right edge."""
+    top = max(s.values[0] for s in members)
+    tops = [s.control.values[0] for s in members if s.control]
+    edge = max(s.edges[1] for s in members)
+    return np.linspace(0, min(1.02 * max([top, edge, *tops]), 1.5 * edge), BINS + 1)
+
+
+def mean_density(spectra: list[Spectrum], bins: np.ndarray) -> np.ndarray:
+    """The mean of the spectra's normalised histograms: it integrates to the share of values within the bins."""
+    densities = [np.histogram(s.values, bins)[0] / (s.values.size * np.diff(bins)) for s in spectra]
+    return np.mean(densities, axis=0)
+
+
+def _histogram(axes: "Axes", members: list[Spectrum]) -> None:
+    bins = bins_of(members)
+    density = mean_density(members, bins)
+    controls = [s.control for s in members if s.control]
+    axes.stairs(density, bins, fill=True, color=style.TRAINED, alpha=0.35, lw=0)
+    name = "trained" if len(members) == 1 else f"trained, mean of {len(members)}"
+    axes.stairs(density, bins, color=style.TRAINED, lw=0.9, label=name)
+    if controls:
+        axes.stairs(mean_density(controls, bins), bins, color=style.CONTROL, lw=0.9, label="random control")
+    grid, law = mean_law(members)
+    axes.plot(grid, law, color=style.LAW, lw=1.3, label="Marchenko–Pastur")
+    # A spike of zeros (low rank) may not flatten everything else.
+    ceiling = 1.25 * max(law.max(), np.sort(density)[-2])
+    axes.set_ylim(0, min(ceiling, 4 * law.max()))
+    axes.set_xlim(0, bins[-1])
+    for position, edge in zip(_edges(members), ("ν−", "ν+"), strict=True):
+        if position > 0:
+            axes.axvline(position, color=style.INK, lw=0.7, ls=(0, (4, 3)))
+            axes.text(position, 0.98, f" {edge}", transform=axes.get_xaxis_transform(), va="top", fontsize=7)
+    axes.set_xlabel(f"singular value {UNIT}", labelpad=1)
+    axes.set_ylabel("density")
+    _say_what_is_cut(axes, members, density, bins)
+    axes.legend(loc="upper right", borderaxespad=0)
+
+
+def _say_what_is_cut(axes: "Axes", members: list[Spectrum], density: np.ndarray, bins: np.ndarray) -> None:
+    beyond = sum(int(np.sum(s.values > bins[-1])) for s in members)
+    notes = []
+    if beyond:
+        share = beyond / sum(s.values.size for s in members)
+        notes.append(f"{100 * share:.2g} % of the values\nlie beyond this axis →")
+    if density.max() > axes.get_ylim()[1]:
+        notes.append(f"highest bin: {density.max():.3g}")
+    axes.text(0.995, 0.36, "\n".join(notes), transform=axes.transAxes, ha="right", fontsize=7)
+
+
+def _edges(members: list[Spectrum]) -> np.ndarray:
+    return np.mean([s.edges for s in members], axis=0)
+
+
+def _strip(axes: "Axes", members: list[Spectrum], level: float, *, side: str) -> None:
+    """Singular values near one edge: a row a matrix, outliers in colour; the controls' in the lowest row."""
+    limit = thresholds(members, level)[0 if side == "left" else 1]
+    edge = _edges(members)[0 if side == "left" else 1]
+    low, high = _strip_limits(members, side, edge, limit)
+    rows, row_height = len(members), 0.8
+    for row, spectrum in enumerate(members):
+        count = spectrum.values.size
+        index = np.arange(count)
+        out = index < spectrum.right if side == "right" else index >= count - spectrum.left
+        near = (spectrum.values >= low) & (spectrum.values <= high)
+        for mask, color, width in ((near & ~out, "#a9b8c4", 0.5), (near & out, style.TRAINED, 0.9)):
+            axes.vlines(spectrum.values[mask], row, row + row_height, color=color, lw=width)
+    controls = [s.control.values for s in members if s.control]
+    depth = max(1.0, 0.08 * rows) if controls else 0.0  # of the controls' common row, below the others
+    if controls:
+        values = np.concatenate(controls)
+        near = (values >= low) & (values <= high)
+        axes.vlines(values[near], -depth, -0.2 * depth, color=style.CONTROL, lw=0.5)
+    axes.set_ylim(-depth - 0.1, rows)
+    style.log_axis(axes, "x", low, high)
+    if low < edge < high:
+        axes.axvline(edge, color=style.INK, lw=0.7, ls=(0, (4, 3)))
+    if low < limit < high:
+        axes.axvline(limit, color=style.LAW, lw=1.0, ls=":")
+    _name_rows(axes, members, row_height / 2, -0.6 * depth if controls else None)
+    axes.set_xlabel(UNIT, labelpad=1)
+    total = sum(getattr(s, side) for s in members)
+    where = "below ν−" if side == "left" else "above ν+"
+    axes.set_title(f"{total} {where} and beyond noise at level {level:g} (dotted)", pad=3, fontsize=7.5)
+
+
+def _strip_limits(members: list[Spectrum], side: str, edge: float, limit: float) -> tuple[float, float]:
+    """The range of a strip: from a little inside the bulk past `limit` to the outermost value of all."""
+    everything = [s.values for s in members] + [s.control.values for s in members if s.control]
+    if side == "right":
+        return 0.93 * edge, 1.08 * max(limit, *(v[0] for v in everything))
+    positive = [v[v > 1e-9 * v[0]] for v in everything]
+    smallest = [v[-1] for v in positive if v.size] or [0.1]
+    inside = 1.08 * edge if edge > 0.05 else max(8 * float(np.median(smallest)), 0.02)
+    return max(0.93 * min(limit, 0.95 * inside, *smallest), 1e-6), inside
+
+
+def _name_rows(axes: "Axes", members: list[Spectrum], middle: float, control: float | None) -> None:
+    every = max(1, -(-len(members) // 8))
+    named = [i for i in range(0, len(members), every) if members[i].block is not None]
+    ticks, labels = [i + middle for i in named], [f"block {members[i].block}" for i in named]
+    if control is not None:
+        ticks, labels = [control, *ticks], ["control", *labels]
+    axes.set_yticks(ticks, labels, fontsize=6.5)
+    axes.tick_params(axis="y", length=0, pad=2)

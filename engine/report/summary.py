@@ -1,0 +1,125 @@
+"""The run in a table: a row a role and shape, medians over their matrices."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from eigensweep.engine.report.roles import Run, group_labels, order, scalar
+from eigensweep.engine.report.style import number, percent, shorten
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Column of the summary -> (heading, what it is). Medians over the matrices whose status is ok.
+HEADINGS = {
+    "role": ("role", "what the matrices do"),
+    "matrices": ("matrices", "how many there are; n/N where only n of N have status ok"),
+    "shape": ("shape", "m × n, y = W x"),
+    "right_outliers": ("right", "singular values beyond the right edge; the control's in brackets"),
+    "left_outliers": ("left", "singular values beyond the left edge; the control's in brackets"),
+    "stable_rank": ("stable rank", "Σλ / λ₁"),
+    "alpha": ("alpha", "exponent of the power-law tail of λ"),
+    "rejected_right": (
+        "rej. right",
+        "share of right singular vectors that are not random directions; control's",
+    ),
+    "rejected_left": (
+        "rej. left",
+        "share of left singular vectors that are not random directions; control's",
+    ),
+    "mean_p_right": ("p right", "mean p-value of the right singular vectors; 0.5 for noise"),
+    "mean_p_left": ("p left", "mean p-value of the left singular vectors; 0.5 for noise"),
+}
+_SHARES = ("rejected_right", "rejected_left")
+_WITH_CONTROL = ("right_outliers", "left_outliers", *_SHARES)
+
+
+def summary_table(run: Run) -> "pd.DataFrame":
+    """A row a role (a role of a few different shapes: a row a shape), in the order in which activations meet them.
+
+    Args:
+      run: a sweep's `Run`.
+
+    Returns:
+      `role`, `matrices` (count), `ok` (how many have statistics), `shape` ("m × n" or "k shapes") and medians:
+      `right_outliers left_outliers stable_rank alpha rejected_right rejected_left` (shares of the determined
+      vectors) `mean_p_right mean_p_left`, and `control_` in front of the outliers and shares; NaN where unknown.
+    """
+    import pandas as pd
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    rows = run.matrices.to_dict("records")
+    for row, label in zip(rows, group_labels(rows), strict=True):
+        groups.setdefault(label, []).append(row)
+    columns = ["role", "matrices", "ok", *list(HEADINGS)[2:], *(f"control_{c}" for c in _WITH_CONTROL)]
+    members = sorted(groups.values(), key=lambda found: order(str(found[0]["role"])))
+    return pd.DataFrame([_summarise(found) for found in members], columns=columns)
+
+
+def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    ok = [row for row in rows if row["status"] == "ok"]
+    shapes = sorted({(int(r["m"]), int(r["n"])) for r in rows})
+    result: dict[str, Any] = {
+        "role": str(rows[0]["role"]),
+        "matrices": len(rows),
+        "ok": len(ok),
+        "shape": f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes",
+    }
+    for prefix in ("", "control_"):
+        for side in ("right", "left"):
+            result[f"{prefix}{side}_outliers"] = _median(ok, f"{prefix}num_{side}_outliers")
+            shares = [_share(row, prefix, side) for row in ok]
+            result[f"{prefix}rejected_{side}"] = _median_of(shares)
+    return result | {c: _median(ok, c) for c in ("stable_rank", "alpha", "mean_p_right", "mean_p_left")}
+
+
+def _share(row: Mapping[str, Any], prefix: str, side: str) -> float:
+    undetermined = scalar(row, f"{prefix}undetermined")
+    determined = min(int(row["m"]), int(row["n"])) - (0 if math.isnan(undetermined) else undetermined)
+    return scalar(row, f"{prefix}rejected_{side}") / determined if determined > 0 else math.nan
+
+
+def _median(rows: list[dict[str, Any]], column: str) -> float:
+    return _median_of([scalar(row, column) for row in rows])
+
+
+def _median_of(values: list[float]) -> float:
+    import numpy as np
+
+    known = [x for x in values if math.isfinite(x)]
+    return float(np.median(known)) if known else math.nan
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """One row of the summary as text, a cell a heading."""
+    result = []
+    for column in HEADINGS:
+        if column == "role":
+            text = shorten(str(row["role"]), 24)
+        elif column == "matrices":
+            text = str(row["matrices"]) if row["ok"] == row["matrices"] else f"{row['ok']}/{row['matrices']}"
+        elif column == "shape":
+            text = str(row["shape"])
+        else:
+            text = _number(column, row[column])
+            if column in _WITH_CONTROL and math.isfinite(row[f"control_{column}"]):
+                text += f" ({_number(column, row[f'control_{column}'])})"
+        result.append(text)
+    return result
+
+
+def _number(column: str, value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    if column in _SHARES:
+        return percent(value)
+    return f"{value:.2f}" if column.startswith("mean_p") else number(value)
+
+
+def render_summary(table: "pd.DataFrame") -> str:
+    """The summary as aligned plain text for a terminal, medians by role, the control's values in brackets."""
+    lines = [[heading for heading, _ in HEADINGS.values()]]
+    lines += [cells(row) for row in table.to_dict("records")]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)

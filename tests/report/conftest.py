@@ -1,0 +1,171 @@
+"""Small runs made by NumPy alone: the same columns as a sweep's, plain statistics, so that figures can be drawn."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtr
+
+WINDOW = 15
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """What a report needs of a run."""
+
+    matrices: pd.DataFrame
+    spectra: pd.DataFrame
+    manifest: dict
+    directory: Path | None = None
+
+
+def ks_statistics(vectors):
+    """D of each row of `vectors` (unit vectors) against the normal law of variance 1/n."""
+    n = vectors.shape[1]
+    f = ndtr(np.sort(vectors, axis=1) * math.sqrt(n))
+    steps = np.arange(n)
+    return np.maximum((steps + 1) / n - f, f - steps / n).max(axis=1)
+
+
+def p_values(vectors, draws):
+    null = np.sort(ks_statistics(draws / np.linalg.norm(draws, axis=1, keepdims=True)))
+    return (1 + null.size - np.searchsorted(null, ks_statistics(vectors))) / (1 + null.size)
+
+
+def local_average(p):
+    return np.array([np.mean(p[max(0, i - 7) : i + 8]) for i in range(p.size)])
+
+
+def statistics(w, rng, prefix=""):
+    """Scalars and vectors of one matrix, by definition and without care for small effects."""
+    m, n = w.shape
+    a, b = max(m, n), min(m, n)
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    noise = np.linalg.svd(rng.standard_normal((m, n)), compute_uv=False)
+    sigma = float(np.median(s) / np.median(noise))
+    edges = sigma * (math.sqrt(a) - math.sqrt(b)), sigma * (math.sqrt(a) + math.sqrt(b))
+    evals = s**2
+    tail = evals[: max(3, b // 4)]
+    alpha = 1 + tail.size / np.sum(np.log(tail / tail[-1]) + 1e-12)
+    p = {
+        side: p_values(x, rng.standard_normal((400, x.shape[1])))
+        for side, x in (("right", vt), ("left", u.T))
+    }
+    scalars = {
+        "sigma": sigma,
+        "sigma_entries": float(w.std()),
+        "sigma_bulk": sigma,
+        "nu_minus": edges[0],
+        "nu_plus": edges[1],
+        "mp_ks": 0.02,
+        "num_right_outliers": int(np.sum(s > edges[1] * (1 + 2 * b ** (-2 / 3)))),
+        "num_left_outliers": int(np.sum(s < edges[0] * (1 - 2 * b ** (-2 / 3)))),
+        "hard_rank": b,
+        "stable_rank": evals.sum() / evals[0],
+        "spectral_norm": evals[0],
+        "frobenius_norm": math.sqrt(evals.sum()),
+        "condition": s[0] / s[-1],
+        "alpha": alpha,
+        "xmin": tail[-1],
+        "pl_d": 0.05,
+        "num_pl_spikes": tail.size,
+        "mean_p_right": p["right"].mean(),
+        "mean_p_left": p["left"].mean(),
+        "rejected_right": int(np.sum(p["right"] < 0.004)),
+        "rejected_left": int(np.sum(p["left"] < 0.004)),
+        "undetermined": 0,
+    }
+    vectors = {"singular_values": s}
+    for side in p:
+        vectors |= {f"p_{side}": p[side], f"p_{side}_avg": local_average(p[side])}
+    return {prefix + k: v for k, v in scalars.items()}, {prefix + k: v for k, v in vectors.items()}
+
+
+def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statuses=None, directory=None):
+    """A run over `matrices`: (name, role, block, w) each; `statuses` marks rows as not ok, their statistics missing."""
+    rng = np.random.default_rng(seed)
+    rows, spectra = [], []
+    for name, role, block, w in matrices:
+        status = (statuses or {}).get(name, "ok")
+        row = {"name": name, "role": role, "block": block, "expert": None, "m": w.shape[0], "n": w.shape[1]}
+        vectors = {"name": name}
+        if status == "ok":
+            scalars, lists = statistics(w, rng)
+            row |= scalars
+            vectors |= lists
+            if control != "none":
+                scalars, lists = statistics(w.std() * rng.standard_normal(w.shape), rng, "control_")
+                row |= scalars
+                vectors |= lists
+        rows.append(row | {"dtype": "float32", "status": status})
+        spectra.append(vectors)
+    table = pd.DataFrame(rows)
+    integers = [c for c in table if c in ("block", "expert") or "outliers" in c or "rejected" in c]
+    table[integers] = table[integers].astype("Int64")
+    manifest = {
+        "eigensweep": "0.1.0",
+        "checkpoint": {
+            "source": source,
+            "kind": "dict",
+            "architecture": "generic",
+            "files": {},
+            "sha256": "0" * 64,
+        },
+        "options": {"seed": 0, "level": 0.01, "sigma": "bulk", "control": control},
+        "versions": {"jax": "0.10.2", "python": "3.11"},
+        "devices": ["cpu"],
+        "timings": {"decompose": 1.25},
+        "skipped": [{"name": "norm.weight", "shape": [64], "dtype": "float32", "reason": "1-D"}],
+        "warnings": [],
+        "status": "done",
+    }
+    return FakeRun(table, pd.DataFrame(spectra), manifest, directory)
+
+
+def spiked(rng, m, n, spikes, sigma=0.05):
+    """Noise of standard deviation sigma, its largest spikes at 3, 2.5, ... times the right edge."""
+    w = sigma * rng.standard_normal((m, n))
+    edge = sigma * (math.sqrt(m) + math.sqrt(n))
+    for k in range(spikes):
+        u, v = rng.exponential(size=m), rng.exponential(size=n)
+        w += edge * (3 - 0.5 * k) * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+    return w
+
+
+def transformer(blocks=3, d=48, hidden=96, seed=1):
+    """Matrices of a small transformer: spikes in query and key, noise elsewhere."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "query": (d, d, 3),
+        "key": (d, d, 2),
+        "value": (d, d, 0),
+        "attention_output": (d, d, 0),
+        "mlp_up": (hidden, d, 1),
+        "mlp_down": (d, hidden, 0),
+    }
+    result = [("embedding.weight", "embedding", None, spiked(rng, 3 * d, d, 4))]
+    for block in range(blocks):
+        for role, (m, n, spikes) in shapes.items():
+            result.append((f"block.{block}.{role}.weight", role, block, spiked(rng, m, n, spikes)))
+    return result
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """`build_run`, for runs of a test's own matrices."""
+    return build_run
+
+
+@pytest.fixture(scope="session")
+def make_spiked():
+    """`spiked`, a matrix of noise with planted spikes."""
+    return spiked
+
+
+@pytest.fixture(scope="session")
+def run():
+    """A small transformer with embeddings, three blocks, six roles and a Gaussian control."""
+    return build_run(transformer())
