@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
 CHUNK_ELEMENTS = (
@@ -83,7 +83,7 @@ def draws(
     rows = chunk_rows(n)
     skip = first_draw % rows
     first_draw -= skip
-    mesh = mesh or jax.make_mesh((jax.local_device_count(),), ("draws",), devices=jax.local_devices())
+    mesh = mesh or _all_local_devices()
     accelerator = mesh.devices.flat[0].platform != "cpu"
     if batch_size is None:
         batch_size = max(1, (16 if accelerator else 1) * ELEMENTS_AT_ONCE // n) * mesh.size
@@ -100,6 +100,11 @@ def draws(
             skip = 0
         pending = following
     yield np.asarray(pending)[skip : num_draws - start]
+
+
+def _all_local_devices() -> Mesh:
+    devices = jax.local_devices()
+    return jax.make_mesh((len(devices),), ("draws",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 @lru_cache(maxsize=32)
