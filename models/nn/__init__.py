@@ -1,14 +1,21 @@
 """Forward passes: Flax NNX modules as pure, jit-compiled functions of the canonical tree of parameters."""
 
 from eigensweep.models.nn.architecture import Architecture, architecture, families
+from eigensweep.models.nn.evaluate import Scores, perplexity, row_losses, score, score_logits
+from eigensweep.models.nn.load import load, model_of, reader, reader_of
+from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
 from eigensweep.models.nn.parameters import check, get, place, replace, walk
+from eigensweep.models.nn.sharding import make_mesh, shard_batch, shardings
 from eigensweep.models.nn.stages import Output
+from eigensweep.models.nn.stream import stream, stream_score
 
 __all__ = [
     "Architecture",
+    "DeviceMemoryError",
     "Model",
     "Output",
+    "Scores",
     "add_heads",
     "architecture",
     "build",
@@ -16,8 +23,22 @@ __all__ = [
     "families",
     "get",
     "heads_of",
+    "load",
+    "make_mesh",
+    "model_of",
+    "perplexity",
     "place",
+    "reader",
+    "reader_of",
     "replace",
+    "row_losses",
+    "score",
+    "score_logits",
+    "shard_batch",
+    "shardings",
+    "stream",
+    "stream_score",
     "tap_of",
     "walk",
+    "with_memory_advice",
 ]

@@ -1,0 +1,120 @@
+"""Tokenizers, through transformers: from a folder or from the hub, never running their code."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eigensweep.models.data.errors import DataError, first_line
+
+
+def load_tokenizer(source: str | Path) -> Any:
+    """transformers' AutoTokenizer.
+
+    Args:
+      source: a folder with tokenizer files, or a hub id.
+
+    Returns:
+      The transformers tokenizer.
+
+    Raises:
+      DataError: it is absent or unreadable, or has no vocabulary (transformers makes an empty one from a lone
+        config.json).
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with _naming(f"no tokenizer could be read from {source}"):
+            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise DataError(f"no tokenizer could be read from {source}: {first_line(error)}") from error
+    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if not words:
+        raise DataError(
+            f"no tokenizer could be read from {source}: it has no vocabulary file (tokenizer.json, …)"
+        )
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model") -> None:
+    """Hold the tokenizer's ids against the model's embedding, which may have unused rows at its end.
+
+    Raises:
+      DataError: the largest id has no row; names both sizes.
+    """
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocab_size:
+        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+        raise DataError(
+            f"tokenizer and model do not belong together: {name} has ids up to {largest} ({largest + 1} tokens), "
+            f"{model} embeds {vocab_size}"
+        )
+
+
+def encode_text(tokenizer: Any, text: str, special_tokens: bool = True) -> np.ndarray:
+    """The ids of a whole text, (N,) int32, with the tokenizer's own start or end tokens unless told otherwise.
+
+    Raises:
+      DataError: the tokenizer knows no token for a part of the text, and has none for the unknown.
+    """
+    with _naming(f"the tokenizer {getattr(tokenizer, 'name_or_path', '')} cannot encode the text"):
+        ids = tokenizer(text, add_special_tokens=special_tokens, verbose=False)["input_ids"]
+    return np.asarray(ids, np.int32)
+
+
+def encode_pairs(
+    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, length: int
+) -> list[dict]:
+    """Ids and token types of texts or text pairs, cut to `length`: of a pair, the longer text loses its end first."""
+    with _naming(f"the tokenizer {getattr(tokenizer, 'name_or_path', '')} cannot encode the text"):
+        coded = tokenizer(
+            list(texts),
+            None if pairs is None else list(pairs),
+            truncation=True,
+            max_length=length,
+            padding=False,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+    return [
+        {"input_ids": ids, "type_ids": types}
+        for ids, types in zip(coded["input_ids"], coded["token_type_ids"], strict=True)
+    ]
+
+
+def encode_pieces(tokenizer: Any, text: str, length: int) -> list[dict]:
+    """A long text in consecutive pieces of at most `length` ids, the special tokens of each included.
+
+    Raises:
+      DataError: no room beside the special tokens, or no token in the text.
+    """
+    room = length - tokenizer.num_special_tokens_to_add()
+    if room < 1:
+        raise DataError(f"rows of {length} tokens leave no room beside {length - room} special tokens")
+    with _naming(f"the tokenizer {getattr(tokenizer, 'name_or_path', '')} cannot encode the text"):
+        coded = tokenizer(
+            [text],
+            truncation=True,
+            max_length=length,
+            stride=0,
+            return_overflowing_tokens=True,
+            padding=False,
+            verbose=False,
+        )
+    if len(coded["input_ids"][0]) == length - room:
+        raise DataError("the text gives no token")
+    return [{"input_ids": ids} for ids in coded["input_ids"]]
+
+
+@contextmanager
+def _naming(message: str) -> Iterator[None]:
+    """Turn the `tokenizers` library's failures, which it raises as bare Exception, into a DataError."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise DataError(f"{message}: {first_line(error)}") from error

@@ -1,0 +1,153 @@
+"""What a model makes of data: perplexity, masked-token loss, accuracy, row by row so that they can be resampled."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from eigensweep.models.data.batches import IGNORE, Rows, batches
+from eigensweep.models.nn.memory import with_memory_advice
+from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.parameters import Params
+from eigensweep.models.nn.sharding import shard_batch
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One entry a row of the data, in the data's order.
+
+    Attributes:
+      loss: (N,) float64, mean negative log-likelihood over the row's targets, nats; 0 where it has none.
+      count: (N,) int64, number of targets.
+      correct: (N,) int64, how many of them had the largest logit.
+      weight: (N,) float64, the row's weight in the mean.
+    """
+
+    loss: np.ndarray
+    count: np.ndarray
+    correct: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """sum weight loss / sum weight, nats."""
+        return float(np.sum(self.weight * self.loss) / np.sum(self.weight))
+
+    @property
+    def perplexity(self) -> float:
+        """exp(mean)."""
+        return float(np.exp(self.mean))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the targets with the largest logit."""
+        return float(self.correct.sum() / self.count.sum())
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def row_losses(
+    model: Model, params: Params, batch: Rows, head: str, dropout_key: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Losses of one batch; differentiable in params.
+
+    Args:
+      model, params: the model.
+      batch: B rows; `targets` (B, T) for "unembedding" and "mlm", (B,) for "classifier".
+      head: which of them.
+      dropout_key: see Model.apply.
+
+    Returns:
+      total (B,) float32: summed negative log-likelihood of the row's targets, nats; count (B,), correct (B,) int32.
+    """
+    output = model.apply(
+        params,
+        batch.input_ids,
+        batch.attention_mask,
+        type_ids=batch.type_ids if model.architecture.type_rows else None,
+        dropout_key=dropout_key,
+        head=head,
+    )
+    return score_logits(output.logits, batch.targets)
+
+
+def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
+    """Total, count and correct of every row, from logits (B, ..., classes) and targets (B, ...), IGNORE not scored."""
+    scored = targets != IGNORE
+    index = jnp.where(scored, targets, 0)
+    picked = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
+    loss = jnp.where(scored, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
+    correct = scored & (jnp.argmax(logits, axis=-1) == index)
+    axes = tuple(range(1, targets.ndim))
+    return loss.sum(axes), scored.sum(axes, dtype=jnp.int32), correct.sum(axes, dtype=jnp.int32)
+
+
+def score(
+    model: Model, params: Params, rows: Rows, batch_size: int, head: str = "default", mesh: Mesh | None = None
+) -> Scores:
+    """Every row's loss, weighted by its number of targets.
+
+    Args:
+      model, params: the model; on a mesh, the parameters placed by `shardings`.
+      rows: the data.
+      batch_size: rows a batch; one shape, one compilation.
+      head: "unembedding", "mlm", "classifier" or the model's default.
+      mesh: deals the rows of a batch out over its axis "data".
+
+    Raises:
+      CheckpointError: the model has no such head.
+      DeviceMemoryError: out of memory, with the batch size that would fit.
+      ValueError: no row has a target.
+    """
+    head = model.head(head) or ""
+    if head in ("", "pooler"):
+        raise ValueError("the model has no head that predicts anything: no language model, no classifier")
+    if not (rows.targets != IGNORE).any():
+        raise ValueError("rows: there is nothing to predict, no row has a target")
+
+    def run(size: int, most: int | None = None) -> list[tuple[Rows, tuple[Array, ...]]]:
+        results = []
+        for number, batch in enumerate(batches(rows, size)):
+            if number == most:
+                break
+            results.append((batch, row_losses(model, params, shard_batch(batch, mesh), head)))
+        return jax.block_until_ready(results)
+
+    multiple = 1 if mesh is None else mesh.shape["data"]
+    results = with_memory_advice(run, batch_size, lambda size: run(size, 1), multiple)
+    return collect([(batch.row, parts) for batch, parts in results])
+
+
+def collect(results: list[tuple[np.ndarray, tuple[Array, ...]]]) -> Scores:
+    """Scores from the batches' (row, (total, count, correct)); rows that only filled up a batch are left out."""
+    index = np.concatenate([index for index, _ in results])
+    order = np.argsort(index, kind="stable")[np.sum(index < 0) :]
+    total, count, correct = (
+        np.concatenate([np.asarray(parts[i]) for _, parts in results])[order].astype(dtype)
+        for i, dtype in enumerate((np.float64, np.int64, np.int64))
+    )
+    return Scores(total / np.maximum(count, 1), count, correct, count.astype(np.float64))
+
+
+def perplexity(model: Model, params: Params, rows: Rows, batch_size: int, mesh: Mesh | None = None) -> Scores:
+    """Perplexity over strided windows (`data.windows`) as transformers' guide defines it: `.perplexity`, `.mean`.
+
+    The guide weights a window's mean loss by its number of new tokens less one, also where all of them are
+    predicted; `weight` follows it, `count` is the number of predicted tokens.
+
+    Raises:
+      As `score`.
+    """
+    scores = score(model, params, rows, batch_size, "unembedding", mesh)
+    return with_guide_weights(scores, rows)
+
+
+def with_guide_weights(scores: Scores, rows: Rows) -> Scores:
+    """The weights of transformers' guide: new tokens less one (a window whose first token is new predicts no more)."""
+    starts_new = rows.targets[:, 0] != IGNORE
+    weight = (scores.count - ~starts_new).astype(np.float64)
+    return Scores(scores.loss, scores.count, scores.correct, weight)

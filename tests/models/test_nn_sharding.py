@@ -1,0 +1,58 @@
+"""Data and tensor parallelism on two CPU devices, in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+SCRIPT = """
+import jax
+import numpy as np
+from eigensweep.models import nn
+from eigensweep.models.data import Rows
+
+jax.config.update("jax_enable_x64", True)
+assert jax.device_count() == 2
+rng = np.random.default_rng(0)
+ids = rng.integers(0, 50, (4, 8)).astype(np.int32)
+mask = np.arange(8) < np.array([[8], [5], [7], [3]])
+targets = np.where(mask, np.roll(ids, -1, 1), -100).astype(np.int32)
+llama = dict(model_type="llama", architectures=["LlamaForCausalLM"], vocab_size=50, hidden_size=24,
+             intermediate_size=40, num_hidden_layers=1, num_attention_heads=6, num_key_value_heads=2)
+bert = dict(model_type="bert", architectures=["BertForMaskedLM"], vocab_size=51, hidden_size=24,
+            intermediate_size=40, num_hidden_layers=1, num_attention_heads=3)
+for config, cut in ((llama, 9), (bert, 10)):
+    model = nn.build(config)
+    params = jax.tree.map(np.asarray, model.init(0))
+    rows = Rows(ids, mask, np.zeros_like(ids), targets, np.arange(4, dtype=np.int32))
+    expected = nn.score(model, params, rows, 4)
+    for data, tensor in ((2, 1), (1, 2)):
+        mesh = nn.make_mesh(data, tensor)
+        where = nn.shardings(model.abstract(), mesh)
+        placed = nn.place(params, where, keep=True)
+        split = [leaf for _, leaf in nn.walk(placed) if not leaf.is_fully_replicated]
+        assert len(split) == (cut if tensor == 2 else 0), (config["model_type"], len(split))
+        for leaf in split:
+            assert leaf.addressable_shards[0].data.size * 2 == leaf.size
+        scores = nn.score(model, placed, rows, 2, mesh=mesh)
+        np.testing.assert_allclose(scores.loss, expected.loss, rtol=1e-5)
+try:
+    nn.score(model, params, rows, 3, mesh=nn.make_mesh(2, 1))
+except ValueError as error:
+    assert "a multiple of the mesh's 2 devices" in str(error), error
+else:
+    raise AssertionError("3 rows were dealt out to 2 devices")
+print("done")
+"""
+
+
+def test_two_devices_give_what_one_gives():
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.strip() == "done"
