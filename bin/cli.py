@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from eigensweep.models import CheckpointError
 
@@ -35,6 +35,10 @@ def _flags_parser(module: str) -> Callable[[list[str]], list[str]]:
             _fail(f"{e}; see --help")
         if stray:
             _fail(f"unexpected arguments {' '.join(stray)}; see --help")
+        if flags.FLAGS["verbosity"].using_default_value:
+            # absl would raise it to INFO, at which libraries log every file they touch.
+            flags.FLAGS["verbosity"].value = logging.WARNING
+            flags.FLAGS["verbosity"].using_default_value = False
         return [name]
 
     return parse
@@ -59,5 +63,6 @@ def run_main(main: Callable[[list[str]], None]) -> None:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
 
+    flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
     # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
     app.run(guarded, flags_parser=_flags_parser(main.__module__))

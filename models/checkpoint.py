@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eigensweep.models.converted import plan_converted
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.families import family_of
+from eigensweep.models.families import family_of, family_of_names
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
+from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source, open_source
@@ -76,6 +78,12 @@ def open_checkpoint(
       TypeError: a dict whose values are no arrays.
     """
     opened = open_source(source, config)
+    if opened.notes is not None:
+        return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
+    if opened.kind == "lora":
+        plan = plan_lora(opened, f"{opened.directory}/adapter_config.json")
+        base = family_of_names(matrix.name.split(":")[0] for matrix in plan.matrices)
+        return Checkpoint(opened, plan, base.name if base else "generic")
     tensors = [
         *opened.tensors.values(),
         *(replace(opened.tensors[kept], name=name) for name, kept in opened.aliases.items()),

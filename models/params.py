@@ -1,6 +1,6 @@
 """A checkpoint as a Flax pytree: nested dicts with string keys, Dense kernels (in, out), fused weights split."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from eigensweep.models.checkpoint import Checkpoint
@@ -66,8 +66,3 @@ def load_params(checkpoint: Checkpoint) -> dict[str, Any]:
       CheckpointError: mismatches between the checkpoint and its config, all of them in one message.
     """
     return nest({leaf.path: leaf.read() for leaf in checked_leaves(checkpoint)})
-
-
-def map_leaves(checkpoint: Checkpoint, function: Callable[[Leaf], T]) -> dict[str, Any]:
-    """The pytree with function(leaf) for each leaf; nothing is read unless function does."""
-    return nest({leaf.path: function(leaf) for leaf in checked_leaves(checkpoint)})

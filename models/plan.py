@@ -1,5 +1,6 @@
 """What becomes of a checkpoint's tensors: matrices to sweep, leaves of the pytree, and all that does not fit."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,11 @@ class Leaf:
     def dtype(self) -> str:
         """Name of the stored dtype."""
         return self.tensor.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def read(self) -> np.ndarray:
         """The array in the stored dtype, C-contiguous."""

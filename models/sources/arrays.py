@@ -1,7 +1,7 @@
 """A dict of arrays as a checkpoint: library use, from NumPy, JAX or torch."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -13,18 +13,21 @@ from eigensweep.models.tensors import Tensor
 
 
 def torch_to_numpy(tensor: Any) -> np.ndarray:
-    """A torch tensor as an array, sharing its memory where torch allows; bfloat16 stays bfloat16."""
+    """A torch tensor as an array of the same dtype, sharing its memory where torch allows."""
+    import torch
+
     tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":
-        # torch's own NumPy bridge knows no bfloat16: pass the bits.
-        return tensor.contiguous().view(dtype=_torch().int16).numpy().view(ml_dtypes.bfloat16)
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name == "bfloat16" or name.startswith("float8"):
+        # torch's own bridge to NumPy knows neither: pass the bits.
+        bits = torch.int16 if name == "bfloat16" else torch.uint8
+        return tensor.contiguous().view(bits).numpy().view(np.dtype(getattr(ml_dtypes, name)))
     return tensor.numpy()
 
 
-def _torch() -> Any:
-    import torch
-
-    return torch
+def torch_rows(tensor: Any) -> Callable[[int, int], np.ndarray]:
+    """A reader of rows, as `Tensor` wants it, of a torch tensor."""
+    return lambda start, stop: torch_to_numpy(tensor[start:stop] if tensor.ndim else tensor)
 
 
 def array_tensor(name: str, array: np.ndarray, file: str = "") -> Tensor:

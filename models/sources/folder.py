@@ -2,14 +2,15 @@
 
 import functools
 import json
-import os
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.sources.identity import files_sha256
 from eigensweep.models.sources.safetensors_file import open_safetensors
 from eigensweep.models.sources.source import Source
+from eigensweep.models.sources.torch_file import TORCH_INDEX, TORCH_WEIGHTS, open_torch
 from eigensweep.models.tensors import Tensor
 
 WEIGHTS = "model.safetensors"
@@ -29,64 +30,82 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _made_by_hub_cache(folder: Path, target: Path) -> bool:
-    """Whether target is a blob of the hub's cache that folder, a snapshot in it, may link to."""
+def lies_inside(folder: Path, path: Path) -> bool:
+    """Whether a file is in a folder, links followed; those of the hub's own cache count as inside."""
+    root, target = folder.resolve(), path.resolve()
     # The cache: models--owner--name/{blobs/<hash>, snapshots/<commit>/<file> -> ../../blobs/<hash>}.
-    return folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
+    blob = root.parent.name == "snapshots" and target.parent == root.parent.parent / "blobs"
+    return blob or target.is_relative_to(root)
 
 
-def inside(folder: Path, name: Any, named_by: str) -> Path:
-    """The path of a file that an index names, which must lie in the checkpoint's folder.
-
-    Links of the hub's own cache are followed; others must stay inside, too.
+def check_name(index: Path, name: Any) -> None:
+    """Refuses a file name that an index must not give: an absolute one, or one that leaves the folder.
 
     Raises:
-      CheckpointError: `../x`, an absolute path, a link to elsewhere, or no such file.
+      CheckpointError: `../x`, `/x`, or no name at all.
     """
-    index = folder / named_by
     if not isinstance(name, str) or not name or "\0" in name:
         raise CheckpointError(f"{index}: {name!r} is no file name")
-    path = Path(os.path.normpath(folder / name))
-    if Path(name).is_absolute() or "\\" in name or not path.is_relative_to(os.path.normpath(folder)):
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive:
         raise CheckpointError(f"{index}: names {name!r}, which lies outside the checkpoint's folder")
+
+
+def _check_shard(index: Path, name: Any) -> None:
+    """Refuses a shard that is missing or lies outside the folder. Links of the hub's own cache are followed."""
+    check_name(index, name)
+    path = index.parent / name
     if not path.is_file():
-        raise CheckpointError(f"{index}: names {name!r}, but there is no such file in {folder}")
-    root, target = folder.resolve(), path.resolve()
-    if not target.is_relative_to(root) and not _made_by_hub_cache(root, target):
-        raise CheckpointError(f"{index}: names {name!r}, a link to {target}, outside the checkpoint's folder")
-    return path
+        raise CheckpointError(f"{index}: names the shard {name!r}, but there is no such file")
+    if not lies_inside(index.parent, path):
+        raise CheckpointError(
+            f"{index}: names {name!r}, a link to {path.resolve()}, outside the checkpoint's folder"
+        )
 
 
-def read_index(folder: Path, index: str) -> dict[str, list[str]]:
-    """The names of the tensors in each shard, by the shard's name, from `index`'s weight_map."""
-    weight_map = read_json(folder / index).get("weight_map")
+def read_index_names(index: Path) -> dict[str, list[str]]:
+    """The names of the tensors in each shard, by the shard's name; the names are not checked."""
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{folder / index}: has no weight_map from tensors to shards")
+        raise CheckpointError(f"{index}: has no weight_map from tensors to shards")
     shards: dict[str, list[str]] = {}
     for tensor, shard in weight_map.items():
-        if not isinstance(shard, str) or shard not in shards:
-            inside(folder, shard, index)
+        if not isinstance(shard, str):
+            raise CheckpointError(f"{index}: tensor {tensor!r}: {shard!r} is no file name")
         shards.setdefault(shard, []).append(tensor)
     return shards
 
 
-def _open_shards(folder: Path) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
+Opener = Callable[[Path, str], tuple[dict[str, Tensor], dict[str, str]]]
+"""Opens one weights file: its tensors, and second names (or metadata that may hold them)."""
+
+
+def open_shards(
+    index: Path, opener: Opener
+) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
+    """The tensors that an index names, second names, the files and warnings.
+
+    Raises:
+      CheckpointError: a shard is missing or outside the folder, or does not hold a tensor it should.
+    """
     tensors: dict[str, Tensor] = {}
-    metadata: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     warnings = []
-    shards = read_index(folder, INDEX)
+    shards = read_index_names(index)
     for shard in sorted(shards):
-        held, shard_metadata = open_safetensors(folder / shard, shard)
-        metadata.update(shard_metadata)
+        _check_shard(index, shard)
+        held, held_aliases = opener(index.parent / shard, shard)
+        aliases.update(held_aliases)
+        wanted = set(shards[shard])
         for name in shards[shard]:
-            if name not in held:
-                raise CheckpointError(f"{folder / INDEX}: tensor {name!r} should be in {shard}, but is not")
-        if extra := sorted(held.keys() - set(shards[shard])):
+            if name not in held and name not in held_aliases:
+                raise CheckpointError(f"{index}: tensor {name!r} should be in {shard}, but is not")
+        if extra := sorted(held.keys() - wanted):
             warnings.append(
-                f"{shard} holds tensors that {INDEX} does not name; they are left out: {', '.join(extra)}"
+                f"{shard} holds tensors that {index.name} leaves out, and so do we: {', '.join(extra)}"
             )
-        tensors.update((name, tensor) for name, tensor in held.items() if name in set(shards[shard]))
-    return tensors, metadata, [INDEX, *shards], warnings
+        tensors.update((name, tensor) for name, tensor in held.items() if name in wanted)
+    return tensors, aliases, [index.name, *sorted(shards)], warnings
 
 
 def _only_safetensors(folder: Path) -> str | None:
@@ -100,38 +119,47 @@ def _only_safetensors(folder: Path) -> str | None:
     return found[0] if found else None
 
 
-def aliases_in(metadata: dict[str, str], tensors: dict[str, Tensor]) -> dict[str, str]:
-    """Second names that safetensors' `save_model` notes in the metadata when it drops a shared tensor."""
-    return {name: kept for name, kept in metadata.items() if kept in tensors and name not in tensors}
-
-
-def open_folder(folder: Path, name: str) -> Source | None:
-    """A folder with safetensors weights as a source; None where it holds none."""
-    warnings: list[str] = []
+def open_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]] | None:
+    """The tensors of a folder, second names, the files and warnings; None where there are no weights."""
     if (folder / INDEX).is_file():
-        tensors, metadata, files, warnings = _open_shards(folder)
-    elif weights := WEIGHTS if (folder / WEIGHTS).is_file() else _only_safetensors(folder):
-        (tensors, metadata), files = open_safetensors(folder / weights, weights), [weights]
-    else:
-        return None
-    config, config_files, config_warnings = read_config(folder)
-    return from_files(
-        name,
-        "huggingface",
-        folder,
-        [*files, *config_files],
-        tensors,
-        config,
-        metadata,
-        warnings + config_warnings,
-    )
+        return open_shards(folder / INDEX, open_safetensors)
+    if weights := WEIGHTS if (folder / WEIGHTS).is_file() else _only_safetensors(folder):
+        return *open_safetensors(folder / weights, weights), [weights], []
+    if (folder / TORCH_INDEX).is_file():
+        return open_shards(folder / TORCH_INDEX, open_torch)
+    if (folder / TORCH_WEIGHTS).is_file():
+        return *open_torch(folder / TORCH_WEIGHTS, TORCH_WEIGHTS), [TORCH_WEIGHTS], []
+    return None
 
 
-def read_config(folder: Path) -> tuple[dict[str, Any] | None, list[str], list[str]]:
-    """config.json, the list of its name and a warning where it is missing."""
+def open_folder(folder: Path, name: str) -> Source:
+    """A folder in Hugging Face layout as a source.
+
+    Raises:
+      CheckpointError: no weights in it, or broken ones; a config.json that is not JSON.
+    """
+    opened = open_weights(folder)
+    if opened is None:
+        raise CheckpointError(_no_weights(folder))
+    tensors, aliases, files, warnings = opened
+    config = None
     if (folder / "config.json").is_file():
-        return read_json(folder / "config.json"), ["config.json"], []
-    return None, [], [f"{folder / 'config.json'} is missing: the architecture is unknown"]
+        config = read_json(folder / "config.json")
+        files.append("config.json")
+    else:
+        warnings.append(f"{folder / 'config.json'} is missing: the architecture is unknown")
+    kind = "torch" if TORCH_WEIGHTS in files or TORCH_INDEX in files else "huggingface"
+    return from_files(name, kind, folder, files, tensors, aliases, config, warnings)
+
+
+def _no_weights(folder: Path) -> str:
+    below = sorted(p.parent.name for p in folder.glob(f"*/{WEIGHTS}")) + sorted(
+        p.parent.name for p in folder.glob("*/adapter_model.safetensors")
+    )
+    hint = f"; but there are some in {', '.join(below)}" if below else ""
+    return (
+        f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, adapter_model.safetensors, {TORCH_WEIGHTS}{hint}"
+    )
 
 
 def from_files(
@@ -140,20 +168,22 @@ def from_files(
     folder: Path,
     files: list[str],
     tensors: dict[str, Tensor],
+    aliases: dict[str, str],
     config: dict[str, Any] | None,
-    metadata: dict[str, str],
     warnings: list[str],
 ) -> Source:
     """A source over files of a folder, hashed by their names inside it."""
     paths = {file: folder / file for file in files}
+    sizes = {file: path.stat().st_size for file, path in paths.items()}
+    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
     return Source(
         name,
         kind,
         tensors,
         config,
-        {file: path.stat().st_size for file, path in paths.items()},
+        sizes,
         functools.partial(files_sha256, paths),
-        aliases_in(metadata, tensors),
+        kept,
         tuple(warnings),
         folder,
     )

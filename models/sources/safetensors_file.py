@@ -119,8 +119,18 @@ def _read_rows(
     return raw.view(dtype).reshape((stop - start, *shape[1:]) if shape else ())
 
 
+def data_starts(path: Path) -> dict[str, int]:
+    """Where in a file each tensor's bytes begin."""
+    header, data, _ = _read_header(path)
+    header.pop("__metadata__", None)
+    return {name: data + _entry(path, name, entry)[2] for name, entry in header.items()}
+
+
 def open_safetensors(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, none read yet, and the file's metadata.
+    """The tensors of a file, none read yet, and second names of them.
+
+    safetensors' `save_model` drops a tensor that shares another's memory and notes {its name: the name it kept} in
+    the metadata.
 
     Args:
       path: the file.
@@ -157,4 +167,9 @@ def open_safetensors(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str
         )
         for name, (shape, dtype, begin, _) in entries.items()
     }
-    return tensors, metadata
+    aliases = {
+        name: kept
+        for name, kept in metadata.items()
+        if isinstance(kept, str) and kept in tensors and name not in tensors
+    }
+    return tensors, aliases

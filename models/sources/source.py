@@ -13,7 +13,7 @@ class Source:
 
     Attributes:
       name: what the user gave, for messages and the manifest.
-      kind: huggingface, lora, safetensors, torch or dict.
+      kind: huggingface, lora, orbax, safetensors, torch or dict.
       tensors: by name, in the order of the files.
       config: config.json (adapter_config.json for LoRA), None where there is none.
       files: size in bytes of every file that was taken, by its name inside the checkpoint.
@@ -21,6 +21,7 @@ class Source:
       aliases: names that the file gives as second names of a tensor it holds, e.g. tied weights.
       warnings: what the user should know.
       directory: the folder, where there is one.
+      notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Source:
     aliases: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     directory: Path | None = None
+    notes: dict | None = None

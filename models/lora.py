@@ -1,0 +1,217 @@
+"""What a LoRA adapter changes: the updates delta W = scale B A, and the matrices it stores in full.
+
+Hu et al. 2021 (https://arxiv.org/abs/2106.09685): scale = alpha / r; rank-stabilized (Kalajdzievski 2023,
+https://arxiv.org/abs/2312.03732): scale = alpha / sqrt(r). B A maps inputs to outputs whatever way the base model
+stores the weight, so PEFT's `fan_in_fan_out` changes nothing here.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from eigensweep.models.cut import Cut
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.families import agreed_rule
+from eigensweep.models.families.rules import Part
+from eigensweep.models.generic import natural, reason_to_skip
+from eigensweep.models.matrix import Matrix
+from eigensweep.models.plan import Draft, Plan
+from eigensweep.models.roles import guess_role
+from eigensweep.models.sources.source import Source
+from eigensweep.models.tensors import FLOATING, Tensor
+
+_FACTOR = re.compile(
+    r"(?P<module>.*)\.lora_(?P<table>embedding_)?(?P<factor>[AB])(?:\.default)?(?:\.weight)?"
+)
+_UNSUPPORTED = {
+    "use_dora": "DoRA also rescales the base weight, which the adapter does not hold",
+    "use_qalora": "QALoRA pools the inputs of A",
+    "use_bdlora": "BD-LoRA's factors are block diagonal",
+    "kasa_config": "KaSA's update has a third factor",
+    "monteclora_config": "MonteCLoRA draws its factors",
+    "target_parameters": "updates of bare parameters (stacked experts) are no single B A",
+}
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+
+def _number(config: Mapping[str, Any], key: str, where: str) -> float:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CheckpointError(f"{where}: {key} is {value!r}, a number was expected")
+    return value
+
+
+def _by_pattern(config: Mapping[str, Any], key: str, module: str, default: float, where: str) -> float:
+    """The entry of rank_pattern or alpha_pattern for a module, matched as PEFT does; the default if none is."""
+    patterns = config.get(key) or {}
+    if not isinstance(patterns, Mapping):
+        raise CheckpointError(f"{where}: {key} is {patterns!r}, an object was expected")
+    for pattern in patterns:
+        try:
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                return _number(patterns, pattern, f"{where}: {key}")
+        except re.error as e:
+            raise CheckpointError(f"{where}: {key}: {pattern!r} is no regular expression: {e}") from e
+    return default
+
+
+def _scale(config: Mapping[str, Any], module: str, a: Tensor, where: str) -> float:
+    r = _by_pattern(config, "rank_pattern", module, _number(config, "r", where), where)
+    if r != a.shape[0] or r < 1:
+        raise CheckpointError(f"{where}: gives rank {r} for {a.name}, whose shape is {list(a.shape)}")
+    alpha = _by_pattern(config, "alpha_pattern", module, _number(config, "lora_alpha", where), where)
+    return alpha / (math.sqrt(r) if config.get("use_rslora") else r)
+
+
+def _check_config(config: Mapping[str, Any], where: str) -> list[str]:
+    """Refuses what is no plain LoRA; warns of what can be misread."""
+    if (kind := config.get("peft_type")) != "LORA":
+        raise CheckpointError(f"{where}: peft_type {kind!r} is not supported, only LORA is")
+    for key, reason in _UNSUPPORTED.items():
+        if config.get(key):
+            raise CheckpointError(f"{where}: {key} is not supported: {reason}")
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(_CHANGES_BASE):
+        return [
+            f"{where}: init_lora_weights={start!r} changed the base weights: B A is no update of the published ones"
+        ]
+    return []
+
+
+def _base_name(name: str) -> str:
+    """A tensor's name as in the base model."""
+    name = name.removeprefix("base_model.model.")
+    return re.sub(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)", "", name)
+
+
+def _parts(name: str, outputs: int) -> tuple[list[Part], int | None, int | None, bool]:
+    """What a base weight consists of, with block, expert and whether that was guessed.
+
+    The base model's config is not at hand: a fused weight is split only where its shares must be equal.
+    """
+    if known := agreed_rule(name):
+        rule, block, expert = known
+        equal = len({part.size for part in rule.parts}) == 1 and outputs % len(rule.parts) == 0
+        if len(rule.parts) == 1 or (equal and not rule.by_head):
+            return list(rule.parts), block, expert, False
+    role, block, expert = guess_role(name)
+    return [Part("", role)], block, expert, True
+
+
+def _read_delta(a: Tensor, b: Tensor, scale: float, rows: tuple[int, int], dtype: str) -> np.ndarray:
+    # In float64, rounded once: noise in the product would pass for rank beyond r.
+    product = b.read(*rows).astype(np.float64) @ a.read().astype(np.float64)
+    return (scale * product).astype(dtype)
+
+
+def _add_delta(
+    draft: Draft, config: Mapping[str, Any], module: str, a: Tensor, b: Tensor, where: str
+) -> None:
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.dtype not in FLOATING or b.dtype not in FLOATING:
+        for tensor in (a, b):
+            draft.skip(tensor, f"factor of an update that is no matrix: {list(tensor.shape)} {tensor.dtype}")
+        return
+    if a.shape[0] != b.shape[1]:
+        raise CheckpointError(
+            f"{where}: {a.name} {list(a.shape)} and {b.name} {list(b.shape)} have different ranks"
+        )
+    scale = _scale(config, module, a, where)
+    name, outputs = f"{module}.weight", b.shape[0]
+    dtype = "float64" if a.dtype == b.dtype == "float64" else "float32"
+    parts, block, expert, guessed = _parts(name, outputs)
+    for share, part in enumerate(parts):
+        rows = (share * outputs // len(parts), (share + 1) * outputs // len(parts))
+        label = f":{part.label}" if part.label else ""
+        matrix = Matrix(
+            name=f"{name}{label}:delta",
+            role=part.role,
+            block=block,
+            shape=(rows[1] - rows[0], a.shape[1]),
+            dtype=dtype,
+            guessed=guessed,
+            tied=(),
+            file=a.file,
+            expert=expert,
+            path="",
+            index=None,
+            transposed=False,
+            reader=functools.partial(_read_delta, a, b, scale, rows, dtype),
+        )
+        draft.add_matrix(_key(block, name, share), matrix, Cut(b, "linear"))
+    for tensor in (a, b):
+        draft.skip(tensor, f"a factor of {name}:delta, analysed there")
+
+
+def _key(block: int | None, name: str, share: int) -> tuple:
+    return (1 if block is not None else 2, block or 0, natural(name), share)
+
+
+def _add_full(draft: Draft, tensor: Tensor) -> None:
+    if reason := reason_to_skip(tensor):
+        draft.skip(tensor, reason)
+        return
+    if len(tensor.shape) != 2:
+        draft.skip(tensor, "a stack stored in full beside an adapter is not read")
+        return
+    known = agreed_rule(tensor.name)
+    if known and len(known[0].parts) == 1:
+        rule, block, expert = known
+        role, layout = rule.parts[0].role, rule.layout
+    else:
+        (role, block, expert), layout, known = guess_role(tensor.name), "linear", None
+    cut = Cut(tensor, layout)
+    outputs, inputs = tensor.shape if layout == "linear" else tensor.shape[::-1]
+    matrix = Matrix(
+        name=tensor.name,
+        role=role,
+        block=block,
+        shape=(outputs, inputs),
+        dtype=tensor.dtype,
+        guessed=known is None,
+        tied=(),
+        file=tensor.file,
+        expert=expert,
+        path="",
+        index=None,
+        transposed=False,
+        reader=cut.matrix,
+    )
+    draft.add_matrix(_key(block, tensor.name, 0), matrix, cut)
+
+
+def plan_lora(source: Source, where: str) -> Plan:
+    """The updates of an adapter, and what it stores in full (`modules_to_save`).
+
+    Args:
+      source: of kind "lora".
+      where: the path of adapter_config.json, for messages.
+
+    Raises:
+      CheckpointError: not LoRA, or a variant whose update is not scale B A; a factor without its partner; ranks that
+        contradict the config.
+    """
+    config = source.config or {}
+    draft = Draft(warnings=_check_config(config, where))
+    factors: dict[str, dict[str, Tensor]] = {}
+    for tensor in source.tensors.values():
+        if match := _FACTOR.fullmatch(tensor.name):
+            factors.setdefault(_base_name(match["module"] + "."), {})[match["factor"]] = tensor
+        elif ".lora_" in tensor.name:
+            draft.skip(tensor, "of the adapter, but neither factor of an update (a bias, mostly)")
+        elif "trainable_tokens" in tensor.name:
+            draft.skip(tensor, "single retrained rows of an embedding, no matrix of their own")
+        else:
+            _add_full(draft, replace(tensor, name=_base_name(tensor.name)))
+    for module, pair in factors.items():
+        if len(pair) != 2:
+            (there,) = pair.values()
+            raise CheckpointError(
+                f"{source.name}: {there.file}: {there.name} has no partner: A and B come in pairs"
+            )
+        _add_delta(draft, config, module.removesuffix("."), pair["A"], pair["B"], where)
+    return replace(draft.finish(), cuts={})
