@@ -14,6 +14,8 @@ from eigensweep.models.plan import Draft, Leaf, Plan
 from eigensweep.models.tensors import FLOATING, Tensor, same_content
 
 _NAMED = 20  # names that one warning lists
+_COUNTS = ("num_hidden_layers", "n_layer", "num_local_experts", "num_experts")
+_MOST = 10_000  # of each; a config must not keep us counting for ever
 
 
 def complete_config(family: Family, config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -23,20 +25,32 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
       CheckpointError: a size is no positive integer.
     """
     inner = config.get(family.text_config) if family.text_config else None
-    given = {**config, **inner} if isinstance(inner, Mapping) else dict(config)
+    given = dict(config)
+    if isinstance(inner, Mapping):
+        given.update((key, value) for key, value in inner.items() if value is not None)
     complete = {**family.defaults, **{key: value for key, value in given.items() if value is not None}}
     for key, default in family.defaults.items():
         value = complete[key]
         if type(default) is int and (type(value) is not int or value < 1):
             raise CheckpointError(f"{where}: {key} is {value!r}, a positive integer was expected")
+    for key in _COUNTS:
+        if type(complete.get(key)) is int and complete[key] > _MOST:
+            raise CheckpointError(f"{where}: {key} is {complete[key]}, at most {_MOST} are read")
     return complete
 
 
 def _dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
+    complete = complete_config(family, config, where)
     try:
-        return family.dims(complete_config(family, config, where))
+        dims = family.dims(complete)
     except (KeyError, TypeError, ZeroDivisionError) as e:
         raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
+    for name, size in dims.items():
+        if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
+            raise CheckpointError(
+                f"{where}: no usable config of a {family.name} model: {name} would be {size!r}"
+            )
+    return dims
 
 
 def _state(dims: Dims, when: str, block: int | None) -> bool | None:

@@ -63,7 +63,7 @@ def _dims(
     dims = decoder_dims(config)
     return {
         **dims,
-        "experts": config.get("num_experts") or config["num_local_experts"],
+        "experts": config.get("num_experts", config.get("num_local_experts")),
         "moe_mlp": moe_mlp,
         "2moe_mlp": 2 * moe_mlp,
         "shared_mlp": shared_mlp,
@@ -128,7 +128,7 @@ QWEN2_MOE = Family(
         "num_key_value_heads": 16,
         "moe_intermediate_size": 1408,
         "shared_expert_intermediate_size": 5632,
-        "num_local_experts": 60,
+        "num_experts": 60,
         "tie_word_embeddings": False,
     },
     dims=_qwen2_moe_dims,
