@@ -1,7 +1,14 @@
 """Forward passes: Flax NNX modules as pure, jit-compiled functions of the canonical tree of parameters."""
 
 from eigensweep.models.nn.architecture import Architecture, architecture, families
-from eigensweep.models.nn.evaluate import Scores, perplexity, row_losses, score, score_logits
+from eigensweep.models.nn.evaluate import (
+    Scores,
+    perplexity,
+    row_losses,
+    score,
+    score_logits,
+    with_guide_weights,
+)
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
@@ -40,5 +47,6 @@ __all__ = [
     "stream_score",
     "tap_of",
     "walk",
+    "with_guide_weights",
     "with_memory_advice",
 ]

@@ -49,12 +49,11 @@ class Architecture:
     attention_scales: tuple[float, ...]  # one a block, multiplies q . k
     tied: bool  # the unembedding is the embedding
     norm: str = "layer"  # layer, rms, rms_plus_one (Gemma: the scale is stored less one)
-    residual: str = "pre"  # pre, parallel, parallel_one_norm, post
+    residual: str = "pre"  # pre, parallel, post
     gated: bool = False
     qkv_bias: bool = True
     output_bias: bool = True
     mlp_bias: bool = True
-    unembedding_bias: bool = False
     qk_norm: bool = False
     rope: Rope | None = None
     position_rows: int = 0  # rows of the learned position table, 0 without one
@@ -231,34 +230,30 @@ def _gpt2(config: Config) -> Architecture:
 
 
 def _gpt_neox(config: Config) -> Architecture:
-    """GPT-NeoX and Pythia; also Phi-1 and Phi-2, whose attention and MLP share one norm."""
-    phi = config["model_type"] == "phi"
-    _refuse(config, "qk_layernorm", phi)
+    """GPT-NeoX and Pythia: attention and MLP side by side, part of each head rotary."""
     width, num_heads = _need(config, "hidden_size"), _need(config, "num_attention_heads")
     num_blocks, head_dim = _need(config, "num_hidden_layers"), width // num_heads
-    bias = True if phi else bool(_get(config, "attention_bias", True))
-    parallel = bool(_get(config, "use_parallel_residual", True))
+    bias = bool(_get(config, "attention_bias", True))
     return Architecture(
-        family=config["model_type"],
+        family="gpt_neox",
         causal=True,
         vocab_size=_need(config, "vocab_size"),
         width=width,
         num_blocks=num_blocks,
         num_heads=num_heads,
-        num_kv_heads=_get(config, "num_key_value_heads", num_heads) if phi else num_heads,
+        num_kv_heads=num_heads,
         head_dim=head_dim,
         mlp_dim=_need(config, "intermediate_size"),
         max_positions=_get(config, "max_position_embeddings", 2048),
         norm_eps=_get(config, "layer_norm_eps", 1e-5),
-        activation=_get(config, "hidden_act", "gelu_new" if phi else "gelu"),
+        activation=_get(config, "hidden_act", "gelu"),
         windows=(FULL_ATTENTION,) * num_blocks,
         attention_scales=(head_dim**-0.5,) * num_blocks,
         tied=bool(_get(config, "tie_word_embeddings", False)),
-        residual="parallel_one_norm" if phi else "parallel" if parallel else "pre",
+        residual="parallel" if _get(config, "use_parallel_residual", True) else "pre",
         qkv_bias=bias,
         output_bias=bias,
-        unembedding_bias=phi,
-        rope=_rope(config, head_dim, fraction=0.5 if phi else 0.25),
+        rope=_rope(config, head_dim, fraction=0.25),
         num_labels=_num_labels(config),
     )
 
@@ -343,7 +338,7 @@ _ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
 _READERS = {
     **dict.fromkeys(_ENCODERS, _bert),
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma"), _llama),
-    **dict.fromkeys(("gpt_neox", "phi"), _gpt_neox),
     "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
     "opt": _opt,
 }

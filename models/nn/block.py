@@ -133,8 +133,8 @@ class Mlp(nnx.Module):
 class Block(nnx.Module):
     """x + attention + MLP. `residual` says where the norms stand:
 
-    pre: x += attention(norm x); x += mlp(norm x).     parallel: x += attention(norm x) + mlp(norm x).
-    parallel_one_norm: the same norm for both.         post: x = norm(x + attention x); x = norm(x + mlp x).
+    pre: x += attention(norm x), then x += mlp(norm x).    parallel: x += attention(norm x) + mlp(norm x), norms apart.
+    post: x = norm(x + attention x), then x = norm(x + mlp x).
     """
 
     def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
@@ -142,24 +142,20 @@ class Block(nnx.Module):
         self.attention = Attention(arch, dtype, rngs)
         self.mlp = Mlp(arch, dtype, rngs)
         self.attention_norm = norm(arch)
-        if arch.residual != "parallel_one_norm":
-            self.mlp_norm = norm(arch)
+        self.mlp_norm = norm(arch)
 
     def __call__(self, x: Array, context: Context, layer: Layer) -> tuple[Array, Taps]:
         rate, residual = self.arch.dropout, self.arch.residual
         keys: tuple[Array | None, ...] = (None, None, None)
         if context.dropout_key is not None:
             keys = tuple(jax.random.split(jax.random.fold_in(context.dropout_key, layer.number), 3))
-        normed = x if residual == "post" else self.attention_norm(x)
-        mixed, taps = self.attention(normed, context, layer, keys[0])
+        mixed, taps = self.attention(
+            x if residual == "post" else self.attention_norm(x), context, layer, keys[0]
+        )
         mixed = dropout(mixed, rate, keys[1])
         if residual == "post":
             x = self.attention_norm(x + mixed)
             out, more = self.mlp(x)
             return self.mlp_norm(x + dropout(out, rate, keys[2])), taps | more
-        if residual == "pre":
-            x = x + mixed
-            out, more = self.mlp(self.mlp_norm(x))
-            return x + dropout(out, rate, keys[2]), taps | more
-        out, more = self.mlp(normed if residual == "parallel_one_norm" else self.mlp_norm(x))
+        out, more = self.mlp(self.mlp_norm(x if residual == "parallel" else x + mixed))
         return x + mixed + dropout(out, rate, keys[2]), taps | more

@@ -10,8 +10,6 @@ from jax import Array
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture
 
-INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
-
 
 def linear(num_in: int, num_out: int, bias: bool, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
     """y = x kernel + bias, kernel (in, out); computed in `dtype` whatever the parameters are stored in."""
@@ -21,7 +19,6 @@ def linear(num_in: int, num_out: int, bias: bool, dtype: str, rngs: nnx.Rngs) ->
         use_bias=bias,
         dtype=jnp.dtype(dtype),
         param_dtype=jnp.float32,
-        kernel_init=nnx.initializers.normal(INIT_STD),
         rngs=rngs,
     )
 
@@ -33,7 +30,6 @@ def embedding(num_rows: int, width: int, dtype: str, rngs: nnx.Rngs) -> nnx.Embe
         width,
         dtype=jnp.dtype(dtype),
         param_dtype=jnp.float32,
-        embedding_init=nnx.initializers.normal(INIT_STD),
         rngs=rngs,
     )
 
@@ -46,8 +42,7 @@ class Norm(nnx.Module):
 
     def __init__(self, kind: str, width: int, eps: float):
         self.kind, self.eps = kind, eps
-        start = jnp.zeros if kind == "rms_plus_one" else jnp.ones
-        self.scale = nnx.Param(start((width,), jnp.float32))
+        self.scale = nnx.Param(jnp.ones((width,), jnp.float32))
         if kind == "layer":
             self.bias = nnx.Param(jnp.zeros((width,), jnp.float32))
 

@@ -8,6 +8,7 @@ functions are jit-compiled with the model as a static argument; the blocks of a 
 that a new parameter value never recompiles and a block can run with no other block in memory.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -21,9 +22,10 @@ from jax import Array
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture, Config, architecture
 from eigensweep.models.nn.block import Block, Context, Layer, Taps, layer
-from eigensweep.models.nn.parameters import Params, check
+from eigensweep.models.nn.parameters import Params, check, map_with_path, place
 from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output
 
+INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
 DTYPES = ("float32", "bfloat16")
 _SHARED_INPUT = {"key": "query", "value": "query", "gate": "up"}
 
@@ -55,11 +57,20 @@ class Model:
         check(params, self.abstract())
 
     def init(self, seed: int = 0) -> Params:
-        """Random parameters: kernels and tables N(0, 0.02^2), norms 1, biases 0, float32."""
-        key, num_blocks = jax.random.key(seed), self.architecture.num_blocks
-        keys = [jax.random.fold_in(key, i) for i in range(num_blocks + 2)]
-        blocks = {str(i): _init(self, "block", keys[i]) for i in range(num_blocks)}
-        return {**_init(self, "embed", keys[-2]), "blocks": blocks, **_init(self, "head", keys[-1])}
+        """Random parameters, float32: kernels and tables N(0, 0.02^2), norms the identity, biases 0.
+
+        Each leaf draws from (seed, its path): it does not depend on what else is in the tree.
+        """
+
+        def draw(path: str, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+            name = path.split("/")[-1]
+            if name in ("scale", "bias"):
+                one = name == "scale" and self.architecture.norm != "rms_plus_one"
+                return np.full(leaf.shape, one, np.float32)
+            generator = np.random.default_rng((seed, zlib.crc32(path.encode())))
+            return np.float32(INIT_STD) * generator.standard_normal(leaf.shape, np.float32)
+
+        return place(map_with_path(draw, self.abstract()))
 
     def is_tied(self, head: str) -> bool:
         """Whether this head's kernel is the embedding's transpose."""
@@ -175,7 +186,7 @@ class Model:
         if self.architecture.position_rows and shape[1] > rows:
             raise ValueError(f"input_ids: {shape[1]} tokens, but the model has positions for {rows}")
         mask = np.ones(shape, bool) if attention_mask is None else attention_mask
-        return input_ids, mask
+        return _array(input_ids), _array(mask)
 
 
 def build(config: Config, dtype: str = "float32", heads: tuple[str, ...] | None = None) -> Model:
@@ -243,6 +254,10 @@ def _heads_of_config(config: Config, arch: Architecture) -> tuple[str, ...]:
     return next((heads for suffix, heads in by_suffix.items() if name.endswith(suffix)), ())
 
 
+def _array(value: Any) -> Any:
+    return value if hasattr(value, "dtype") else np.asarray(value)
+
+
 def _pick(params: Mapping[str, Any], keys: tuple[str, ...]) -> Params:
     return {key: params[key] for key in keys if key in params}
 
@@ -266,11 +281,6 @@ def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
     definition, state = _definition(model, stage)
     check(params, nnx.to_pure_dict(state))
     return nnx.merge(definition, params)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _init(model: Model, stage: str, key: Array) -> Params:
-    return nnx.to_pure_dict(nnx.state(_module(model, stage, nnx.Rngs(key))))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -115,7 +115,7 @@ class Head(nnx.Module):
         if arch.causal:
             self.final_norm = norm(arch)
         if "unembedding" in heads:
-            self.unembedding = linear(arch.width, arch.vocab_size, arch.unembedding_bias, dtype, rngs)
+            self.unembedding = linear(arch.width, arch.vocab_size, False, dtype, rngs)
         if "pooler" in heads:
             self.pooler = linear(arch.width, arch.width, True, dtype, rngs)
         if "mlm" in heads:

@@ -146,7 +146,6 @@ CASES = {
         {**BASE, "ffn_dim": 80, "num_attention_heads": 3, "word_embed_proj_dim": 48},
         24,
     ),
-    "phi": ("PhiForCausalLM", "PhiConfig", {**BASE, "num_attention_heads": 3}, 24),
     "phi3-window": (
         "Phi3ForCausalLM",
         "Phi3Config",
