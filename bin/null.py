@@ -49,11 +49,11 @@ def main(argv: list[str]) -> None:
         print(_line(null, rate), flush=True)
         nulls.append(null)
     if _TABLE.value:
-        from eigensweep.engine.spectral import null_fit
+        from eigensweep.engine.spectral.null_fit import write_table
 
         print(
             "\n"
-            + null_fit.write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]]))
+            + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]]))
         )
 
 

@@ -135,11 +135,8 @@ def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[host_lapack.HostSVD, str
 
 
 def _on_device(w: Any, strategy: str, vectors: bool) -> Decomposition:
-    if min(w.shape) == 0:
-        u, s, vt, errors = device_svd.empty(*w.shape)
-        u, vt = (u, vt) if vectors else (None, None)
-    else:
-        u, s, vt, errors = device_svd.svd(w, strategy, vectors)
+    svd = device_svd.empty if min(w.shape) == 0 else device_svd.svd
+    u, s, vt, errors = svd(w, strategy, vectors)
     return Decomposition(u, s, vt, errors[0], errors[1], (strategy,) * len(w))
 
 
@@ -157,8 +154,21 @@ def _escalate(w: Any, result: Decomposition, vectors: bool) -> Decomposition:
     indices = np.flatnonzero(bad)
     if not indices.size:
         return result
-    again = _on_device(w[indices], "direct", vectors)
-    fields = zip(result[:5], again[:5], strict=True)
-    merged = [None if old is None else old.at[indices].set(np.asarray(new)) for old, new in fields]
-    names = ["direct" if flag else name for flag, name in zip(bad, result.strategy, strict=True)]
-    return Decomposition(*merged, tuple(names))
+    # One by one: a single compilation, and a direct SVD on an accelerator takes one matrix after another anyway.
+    again = [_on_device(w[i : i + 1], "direct", vectors) for i in indices]
+
+    def merge(field: str) -> Any:
+        old = getattr(result, field)
+        return (
+            None if old is None else old.at[indices].set(np.concatenate([getattr(r, field) for r in again]))
+        )
+
+    names = tuple("direct" if flag else name for flag, name in zip(bad, result.strategy, strict=True))
+    return Decomposition(
+        u=merge("u"),
+        s=merge("s"),
+        vt=merge("vt"),
+        residual=merge("residual"),
+        orthogonality=merge("orthogonality"),
+        strategy=names,
+    )

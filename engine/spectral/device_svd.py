@@ -21,13 +21,18 @@ from eigensweep.engine.spectral.accuracy import NUM_PROBES, gaussian_probes
 HIGHEST = lax.Precision.HIGHEST  # TF32 is the default for float32 products on Hopper, bfloat16 on TPU
 
 
-def empty(batch: int, m: int, n: int) -> tuple[Array, Array, Array, Array]:
+Result = tuple[Array | None, Array, Array | None, Array]  # u, s, vt, errors
+
+
+def empty(w: Any, strategy: str, vectors: bool) -> Result:
     """What `svd` gives for a batch with a zero in its shape."""
+    batch, m, n = w.shape
     b = min(m, n)
-    return jnp.zeros((batch, m, b)), jnp.zeros((batch, b)), jnp.zeros((batch, b, n)), jnp.zeros((2, batch))
+    u, vt = (jnp.zeros((batch, m, b)), jnp.zeros((batch, b, n))) if vectors else (None, None)
+    return u, jnp.zeros((batch, b)), vt, jnp.full((2, batch), 0.0 if vectors else jnp.nan)
 
 
-def svd(w: Any, strategy: str, vectors: bool) -> tuple[Array | None, Array, Array | None, Array]:
+def svd(w: Any, strategy: str, vectors: bool) -> Result:
     """Thin SVD of w (B, m, n), no dimension zero, by `strategy` ("gram", "polar" or "direct").
 
     The batch is dealt out over all local devices (the last matrix is repeated where it does not divide).
@@ -58,7 +63,7 @@ def _jitted(strategy: str, vectors: bool, mesh: Mesh | None) -> Callable[..., An
     return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=split, out_specs=parts, check_vma=False))
 
 
-def _svd(w: Array, strategy: str, vectors: bool) -> tuple[Array | None, Array, Array | None, Array]:
+def _svd(w: Array, strategy: str, vectors: bool) -> Result:
     if jax.default_backend() == "cpu" and len(w) > 1:
         # One matrix a step: the fastest there, and a batched eigh on two CPU devices at once hangs for ever.
         u, s, vt, errors = lax.map(partial(_svd_batch, strategy=strategy, vectors=vectors), w[:, None])
@@ -66,7 +71,7 @@ def _svd(w: Array, strategy: str, vectors: bool) -> tuple[Array | None, Array, A
     return _svd_batch(w, strategy, vectors)
 
 
-def _svd_batch(w: Array, strategy: str, vectors: bool) -> tuple[Array | None, Array, Array | None, Array]:
+def _svd_batch(w: Array, strategy: str, vectors: bool) -> Result:
     dtype = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
     x = w.astype(dtype)
     largest = jnp.max(jnp.abs(x), axis=(1, 2))

@@ -94,10 +94,11 @@ def local_average(p: ArrayLike, half_width: int = 7) -> Array | np.ndarray:
     Args:
       p: (..., n); NumPy gives NumPy, anything else JAX.
     """
-    xp = np if isinstance(p, np.ndarray) else jnp
-    p = xp.asarray(p)
-    known = ~xp.isnan(p)
-    total, count = (_window_sum(x, half_width, xp) for x in (xp.where(known, p, 0), known.astype(p.dtype)))
+    xp: Any = np if isinstance(p, np.ndarray) else jnp
+    values = xp.asarray(p)
+    known = ~xp.isnan(values)
+    total = _window_sum(xp.where(known, values, 0), half_width, xp)
+    count = _window_sum(known.astype(values.dtype), half_width, xp)
     return xp.where(known, total / xp.maximum(count, 1), xp.nan)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -23,10 +25,10 @@ def benjamini_hochberg(p: ArrayLike, level: float) -> Array | np.ndarray:
 
     Reference: Benjamini & Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
     """
-    xp, ordered = (np, np.sort(p, axis=-1)) if isinstance(p, np.ndarray) else (jnp, sort(jnp.asarray(p)))
-    p = xp.asarray(p)
-    num_valid = xp.sum(~xp.isnan(p), axis=-1, keepdims=True)
-    rank = xp.arange(1, p.shape[-1] + 1)
+    xp: Any = np if isinstance(p, np.ndarray) else jnp
+    ordered = np.sort(p, axis=-1) if isinstance(p, np.ndarray) else sort(jnp.asarray(p))
+    num_valid = xp.sum(~xp.isnan(ordered), axis=-1, keepdims=True)
+    rank = xp.arange(1, ordered.shape[-1] + 1)
     passes = ordered <= level * rank / xp.maximum(num_valid, 1)  # NaN is last, and passes nothing
     threshold = xp.max(xp.where(passes, ordered, -1.0), axis=-1, keepdims=True, initial=-1.0)
-    return p <= threshold
+    return xp.asarray(p) <= threshold

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,11 +57,11 @@ def p_value(d: ArrayLike, null_sorted: ArrayLike) -> Array | np.ndarray:
       d: observed statistics; NumPy gives NumPy, anything else JAX (jittable).
       null_sorted: (num_draws,) ascending, as from `sample_null`.
     """
-    xp = np if isinstance(d, np.ndarray) else jnp
-    d, null_sorted = xp.asarray(d), xp.asarray(null_sorted)
-    num_draws = null_sorted.shape[0]
-    at_least = num_draws - xp.searchsorted(null_sorted, d.astype(null_sorted.dtype), side="left")
-    return xp.where(xp.isnan(d), xp.nan, (1.0 + at_least) / (1.0 + num_draws))
+    xp: Any = np if isinstance(d, np.ndarray) else jnp
+    null = xp.asarray(null_sorted)
+    observed = xp.asarray(d).astype(null.dtype)
+    at_least = null.size - xp.searchsorted(null, observed, side="left")
+    return xp.where(xp.isnan(observed), xp.nan, (1.0 + at_least) / (1.0 + null.size))
 
 
 def draws(

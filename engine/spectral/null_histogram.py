@@ -89,7 +89,7 @@ def load(path: Path) -> NullHistogram:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            scalars = (int(file[name]) for name in ("n", "seed", "num_draws"))
-            return NullHistogram(*scalars, file["counts"], file["top"])
+            n, seed, num_draws = (int(file[name]) for name in ("n", "seed", "num_draws"))
+            return NullHistogram(n, seed, num_draws, file["counts"], file["top"])
     except (KeyError, ValueError, EOFError, TypeError) as error:
         raise ValueError(f"{path}: not a null histogram ({error})") from error
