@@ -87,7 +87,7 @@ def _variant(w: np.ndarray, name: str, kind: str, seed: int) -> np.ndarray:
 def _analyze_stack(batch: np.ndarray, eps: float, options: SweepOptions) -> list[dict[str, Any]]:
     """Statistics of a stack (B, m, n), as one dict a matrix."""
     _, m, n = batch.shape
-    found = decompose(batch, strategy=options.strategy)
+    found = decompose(batch, options.strategy)
     sigma_entries = np.array([np.std(w.astype(np.float64)) for w in batch])
     s = np.asarray(found.s)
     sigmas = {
@@ -185,24 +185,19 @@ def _scalar_statistics(
     return jax.vmap(one)(s, sigma)
 
 
-@jax.jit
-def _reject_and_average(p: jax.Array, level: float) -> tuple[jax.Array, jax.Array]:
-    """Benjamini-Hochberg rejections and the 15-neighbour average of p (B, b), a matrix a row."""
-    return jax.vmap(benjamini_hochberg, (0, None))(p, level), ks.local_average(p)
-
-
 def _vector_statistics(
     vectors: Any, length: int, determined: np.ndarray, side: str, options: SweepOptions
 ) -> dict[str, np.ndarray]:
-    """KS statistics, p-values, their local average and rejections; vectors (B, b, length), determined (B, b)."""
+    """KS statistics, p-values, their average and rejections; vectors (B, b, length), determined (B, b)."""
+    if jax.default_backend() == "cpu":  # XLA's sort is slow there; elsewhere the vectors stay on their device
+        vectors = np.asarray(vectors)
     d_stat = np.asarray(ks.ks_statistic(vectors))
     p = np.where(determined, p_values(d_stat, length, options), np.nan)
-    rejected, average = jax.device_get(_reject_and_average(p, options.level))
     count = determined.sum(axis=1)
     return {
         f"ks_{side}": d_stat,
         f"p_{side}": p,
-        f"p_{side}_avg": average,
+        f"p_{side}_avg": np.asarray(ks.local_average(p)),
         f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
-        f"rejected_{side}": rejected.sum(axis=1),
+        f"rejected_{side}": np.asarray(benjamini_hochberg(p, options.level)).sum(axis=-1),
     }

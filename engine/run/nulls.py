@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from eigensweep.engine.run.options import SweepOptions
-from eigensweep.engine.spectral import null
+from eigensweep.engine.spectral import null, null_table
 
 
 def purpose_key(seed: int, *purpose: str | int) -> jax.Array:
@@ -36,9 +36,6 @@ def p_values(d_stat: np.ndarray, n: int, options: SweepOptions) -> np.ndarray:
       p-values shaped as `d_stat`: (1 + #{D_null >= D})/(1 + num_draws), or the table's, which never
       falls below the smallest p that it holds.
     """
-    if options.null == "table":
-        from eigensweep.engine.spectral import null_table
-
-        if n >= null_table.smallest_n():
-            return np.asarray(null_table.p_value_table(d_stat, n))
+    if options.null == "table" and n >= null_table.smallest_n():
+        return np.asarray(null_table.p_value_table(d_stat, n))
     return np.asarray(null.p_value(d_stat, _monte_carlo(options.seed, n, options.num_draws)))
