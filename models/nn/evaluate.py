@@ -137,7 +137,8 @@ def perplexity(model: Model, params: Params, rows: Rows, batch_size: int, mesh: 
     """Perplexity over strided windows (`data.windows`) as transformers' guide defines it: `.perplexity`, `.mean`.
 
     The guide weights a window's mean loss by its number of new tokens less one, also where all of them are
-    predicted; `weight` follows it, `count` is the number of predicted tokens.
+    predicted (at stride 1 only the first window counts); `weight` follows it, `count` is the number of predicted
+    tokens: with that as the weight, `score` gives the plain mean over tokens.
 
     Raises:
       As `score`.
