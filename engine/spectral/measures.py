@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
 
+@jax.jit
 def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[str, Array]:
     """Measures of one matrix (m, n) from its singular values s (b,), in any order; jittable, vmappable.
 

@@ -9,6 +9,7 @@ References: Clauset, Shalizi & Newman, SIAM Rev. 51 (2009) 661; Martin, Peng & M
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,7 @@ class PowerLaw(NamedTuple):
     num_spikes: Array
 
 
+@partial(jax.jit, static_argnames="method")
 def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     """Fit a power law to the upper tail of one spectrum; jittable, vmappable.
 

@@ -1,0 +1,118 @@
+"""The KS statistic against its definition, its p-values on Gaussian matrices, the local average."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from eigensweep.engine.spectral import ks, null_table
+from eigensweep.engine.spectral.decompose import decompose
+
+
+def unit_vectors(*shape, seed=0, dtype=np.float64):
+    x = np.random.default_rng(seed).standard_normal(shape)
+    return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(dtype)
+
+
+def reference(x):
+    """D of one vector: SciPy's one-sample statistic against N(0, 1/n)."""
+    return stats.kstest(x, stats.norm(scale=len(x) ** -0.5).cdf).statistic
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 500])
+def test_statistic_is_scipys(n):
+    x = unit_vectors(6, n)
+    expected = [reference(v) for v in x]
+    np.testing.assert_allclose(ks.ks_statistic(x), expected, rtol=1e-12)
+    np.testing.assert_allclose(ks.ks_statistic(jnp.asarray(x)), expected, rtol=1e-12)
+
+
+def test_extremes():
+    """A coordinate vector is as far as it can be: all but one entry sit at the middle."""
+    n = 1000
+    d = ks.ks_statistic(np.eye(n)[0])
+    assert d == pytest.approx(0.5, abs=1e-3)
+    quantiles = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    assert ks.ks_statistic(quantiles / np.sqrt(n)) == pytest.approx(0.5 / n, rel=1e-9)
+    assert ks.ks_statistic(np.full(n, n**-0.5)) == pytest.approx(stats.norm.cdf(1), rel=1e-12)
+
+
+def test_shapes_strides_and_dtypes():
+    x = unit_vectors(3, 40, 25)
+    columns = x.swapaxes(1, 2)
+    expected = np.array([[reference(v) for v in part] for part in columns])
+    for given in (columns, jnp.asarray(columns), np.ascontiguousarray(columns)):
+        np.testing.assert_allclose(ks.ks_statistic(given), expected, rtol=1e-12)
+    kept = x.copy()
+    ks.ks_statistic(x)
+    np.testing.assert_array_equal(x, kept)
+    single = ks.ks_statistic(x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, ks.ks_statistic(x), atol=1e-6)
+    assert ks.ks_statistic(np.zeros((4, 0, 9))).shape == (4, 0)
+    assert ks.ks_statistic(x[0, 0]).shape == ()
+
+
+def test_many_blocks(monkeypatch):
+    x = unit_vectors(50, 30)
+    expected = ks.ks_statistic(x)
+    monkeypatch.setattr(ks, "BLOCK_ELEMENTS", 100)
+    np.testing.assert_array_equal(ks.ks_statistic(x), expected)
+
+
+def test_sign_and_order_do_not_matter_inside_jit_and_vmap():
+    x = unit_vectors(5, 64)
+    d = ks.ks_statistic(x)
+    np.testing.assert_allclose(jax.vmap(ks.ks_statistic)(jnp.asarray(x)), d, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(ks.ks_statistic)(jnp.asarray(-x[:, ::-1])), d, rtol=1e-12)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
+def test_nan_stays_with_its_vector(convert):
+    x = unit_vectors(40, 300)
+    x[3, 7] = np.nan
+    d = np.asarray(ks.ks_statistic(convert(x)))
+    assert np.flatnonzero(np.isnan(d)).tolist() == [3]
+
+
+def test_p_values_of_gaussian_matrices_are_uniform():
+    """Left and right singular vectors of Gaussian matrices: uniform p, and their local mean spreads as it should."""
+    w = np.random.default_rng(3).standard_normal((40, 150, 100))
+    found = decompose(w, "lapack")
+    for vectors, n in ((found.vt, 100), (found.u.swapaxes(1, 2), 150)):
+        p = null_table.p_value_table(ks.ks_statistic(vectors), n)
+        assert p.shape == (40, 100)
+        assert stats.kstest(p.ravel(), "uniform").pvalue > 1e-3
+        for side in (p[:, :10], p[:, -10:]):  # the ends of the spectrum too
+            assert stats.kstest(side.ravel(), "uniform").pvalue > 1e-3
+        middle = ks.local_average(p)[:, 10:-10]
+        assert np.std(middle) == pytest.approx(1 / np.sqrt(12 * 15), rel=0.1)
+
+
+def test_p_values_notice_localised_vectors():
+    w = np.random.default_rng(4).standard_normal((1, 200, 150))
+    w[0, 3, 5] = 200.0
+    found = decompose(w, "lapack")
+    p = null_table.p_value_table(ks.ks_statistic(found.vt), 150)
+    assert p[0, 0] == null_table.BOUND
+    assert np.median(p[0, 1:]) > 0.3
+
+
+def slow_local_average(p, half_width):
+    out = np.full(p.shape, np.nan)
+    for i in range(len(p)):
+        window = p[max(0, i - half_width) : i + half_width + 1]
+        if not np.isnan(p[i]):
+            out[i] = np.nanmean(window)
+    return out
+
+
+@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize(("size", "half_width"), [(40, 7), (5, 7), (1, 7), (20, 0), (20, 3)])
+def test_local_average(convert, size, half_width):
+    p = np.random.default_rng(0).random((3, size))
+    p[0, -size // 4 :] = np.nan
+    p[1, size // 2] = np.nan
+    found = ks.local_average(convert(p), half_width)
+    np.testing.assert_allclose(found, [slow_local_average(row, half_width) for row in p], rtol=1e-13)
