@@ -73,13 +73,13 @@ def draw(run: Run) -> "Figure | None":
         return None
     side_by_side = len(blocks) <= ANNOTATED // 2
     across, down = (2, 2) if side_by_side else (1, 4)
-    row_height = 0.2 * max(2, len(roles))
+    row_height = (0.2 if len(blocks) <= ANNOTATED else 0.15) * max(2, len(roles))
     height = down * (row_height + 0.7)
     figure = style.new_figure(height=height)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     figure.subplots_adjust(
         left=0.135,
-        right=0.985,
+        right=0.985 if len(blocks) <= ANNOTATED else 0.95,
         top=1 - 0.36 / height,
         bottom=0.34 / height,
         wspace=0.08,

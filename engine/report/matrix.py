@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.report.pvalues import BAND
-from eigensweep.engine.report.roles import Spectrum, law, scalar
+from eigensweep.engine.report.roles import NULL, Spectrum, law, scalar
 from eigensweep.engine.report.spectra import bins_of, mean_density
 from eigensweep.engine.report.style import number
 
@@ -118,7 +118,7 @@ def _thin(count: int, log: bool) -> np.ndarray:
 
 
 def _ranks(s: Spectrum, row: Mapping[str, Any]) -> str:
-    positive = s.values[s.values > 1e-9 * s.values[0]]
+    positive = s.values[s.values > NULL * s.values[0]]
     if positive.size == 0:
         return ""
     control = s.control.values[s.control.values > 0] if s.control else np.empty(0)

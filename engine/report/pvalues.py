@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WINDOW = 15
 BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
+CROWD = 40  # matrices above which single lines would hide the mean
+POINTS = 512
 SIDES = {"right": "right singular vectors v (input space)", "left": "left singular vectors u (output space)"}
 
 
@@ -31,7 +33,7 @@ def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
 
 def _percent(shares: list[float]) -> str:
     shares = [s for s in shares if math.isfinite(s)]
-    return f"{100 * np.median(shares):.2g} %" if shares else "–"
+    return style.percent(float(np.median(shares))) if shares else "–"
 
 
 def draw(role: str, members: list[Spectrum]) -> "Figure":
@@ -41,20 +43,31 @@ def draw(role: str, members: list[Spectrum]) -> "Figure":
       role: name of the role.
       members: its spectra, at least one.
     """
-    figure = style.new_figure(height=2.6)
+    figure = style.new_figure(height=2.7)
     style.headline(figure, *title(role, members))
     for left, side in ((0.07, "right"), (0.55, "left")):
-        axes = figure.add_axes((left, 0.155, 0.435, 0.605))
+        axes = figure.add_axes((left, 0.15, 0.435, 0.57))
         _panel(axes, members, side)
+        if side == "right":
+            axes.set_ylabel(f"p-value, mean of {WINDOW}")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="upper right", bbox_to_anchor=(0.99, 0.9), ncols=len(names), handlelength=1.2
+    )
     return figure
+
+
+def by_index(series: list[np.ndarray]) -> np.ndarray:
+    """Averaged p-values as (matrices, indices); NaN where a matrix has none."""
+    padded = np.full((len(series), max((p.size for p in series), default=0)), np.nan)
+    for row, p in zip(padded, series, strict=True):
+        row[: p.size] = p
+    return padded
 
 
 def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
     """The mean over matrices at each index; NaN where no matrix has a p-value."""
-    length = max((p.size for p in series), default=0)
-    padded = np.full((len(series), length), np.nan)
-    for row, p in zip(padded, series, strict=True):
-        row[: p.size] = p
+    padded = by_index(series)
     known = np.isfinite(padded)
     count = known.sum(axis=0)
     return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
@@ -63,31 +76,40 @@ def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
 def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    field = f"p_{side}"
-    series = [getattr(s, field) for s in members]
-    controls = [getattr(s.control, field) for s in members if s.control]
+    series = [getattr(s, f"p_{side}") for s in members]
+    controls = [getattr(s.control, f"p_{side}") for s in members if s.control]
     axes.axhspan(0.5 - BAND, 0.5 + BAND, color=style.FAINT, alpha=0.6, lw=0, label="null ± 1 s.d.")
-    thin: dict[str, Any] = {"color": style.TRAINED, "lw": 0.4, "alpha": max(0.15, 0.6 / len(series) ** 0.5)}
-    for p in series if len(series) > 1 else []:
-        axes.plot(np.arange(1, p.size + 1), p, **thin)
+    _single_matrices(axes, series)
     if any(c.size for c in controls):
-        mean = mean_by_index(controls)
-        axes.plot(np.arange(1, mean.size + 1), mean, color=style.CONTROL, lw=1.1, label="random control")
+        _line(axes, mean_by_index(controls), color=style.CONTROL, lw=1.1, label="random control")
     mean = mean_by_index(series)
     name = "trained" if len(series) == 1 else f"trained, mean of {len(series)}"
-    axes.plot(np.arange(1, mean.size + 1), mean, color=style.TRAINED, lw=1.6, label=name)
-    if mean.size < WINDOW:  # a few vectors are points, not a curve
+    _line(axes, mean, color=style.TRAINED, lw=1.6, label=name)
+    last = int(np.flatnonzero(np.isfinite(mean))[-1]) + 1 if np.isfinite(mean).any() else 0
+    if last < WINDOW:  # a few vectors are points, not a curve
         for line in axes.lines:
             line.set(marker="o", markersize=3)
-    axes.set_xlim(1, max(2, mean.size))
+    axes.set_xlim(1, max(2, last))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel("index i (1 = largest singular value)", labelpad=1)
     axes.set_title(SIDES[side], pad=3)
-    if side == "right":
-        axes.set_ylabel(f"p-value, mean of {WINDOW}")
-    else:
-        axes.legend(
-            loc="upper right", ncols=3, handlelength=1, handletextpad=0.4, columnspacing=0.8, borderaxespad=0
-        )
+
+
+def _single_matrices(axes: "Axes", series: list[np.ndarray]) -> None:
+    """A thin line a matrix; of a crowd the range that holds four in five of them."""
+    if len(series) > CROWD:
+        padded = by_index(series)
+        seen = np.flatnonzero(np.isfinite(padded).any(axis=0))
+        low, high = np.nanpercentile(padded[:, seen], (10, 90), axis=0)
+        label = "80 % of the matrices"
+        axes.fill_between(seen + 1, low, high, color=style.TRAINED, alpha=0.25, lw=0, label=label)
+    elif len(series) > 1:
+        for p in series:
+            _line(axes, p, color=style.TRAINED, lw=0.4, alpha=0.6 / len(series) ** 0.5)
+
+
+def _line(axes: "Axes", p: np.ndarray, **kwargs: Any) -> None:
+    step = max(1, p.size // POINTS)  # neighbours share most of their window
+    axes.plot(np.arange(1, p.size + 1, step), p[::step], **kwargs)

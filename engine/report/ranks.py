@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import Spectrum
+from eigensweep.engine.report.roles import NULL, Spectrum
 from eigensweep.engine.report.spectra import UNIT
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def draw(groups: dict[str, list[Spectrum]]) -> "Figure":
         _panel(axes, role, members)
     for axes in flat[len(groups) :]:
         axes.remove()
-    values = np.concatenate([s.values for members in groups.values() for s in members])
+    values = np.concatenate([s.values[s.values > NULL * s.values[0]] for g in groups.values() for s in g])
     top = 1.5 * max(values.max(), max(s.edges[1] for members in groups.values() for s in members))
-    floor = max(min(0.1, float(np.quantile(values[values > 0], 0.02)) / 1.5), 1e-5 * top)
+    floor = max(min(0.1, float(np.quantile(values, 0.02)) / 1.5), 1e-5 * top)
     style.log_axis(
         flat[0], "x", 1, max(2, max(s.values.size for members in groups.values() for s in members))
     )
@@ -86,5 +86,5 @@ def _panel(axes: "Axes", role: str, members: list[Spectrum]) -> None:
 
 
 def _line(axes: "Axes", values: np.ndarray, **kwargs: Any) -> None:
-    positive = values[values > 0]
+    positive = values[values > NULL * values[0]]
     axes.plot(np.arange(1, positive.size + 1), positive, **kwargs)

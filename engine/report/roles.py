@@ -30,6 +30,7 @@ ROLES = (
     "other",
 )
 MAX_SHAPES = 4
+NULL = 1e-9  # of the largest singular value: what lies below is rounding, not drawn on logarithmic axes
 
 
 class Run(Protocol):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import Spectrum, mean_law, median_text, shape_text, thresholds
+from eigensweep.engine.report.roles import NULL, Spectrum, mean_law, median_text, shape_text, thresholds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def _strip(axes: "Axes", members: list[Spectrum], level: float, *, side: str) ->
         for mask, color, width in ((near & ~out, "#a9b8c4", 0.5), (near & out, style.TRAINED, 0.9)):
             axes.vlines(spectrum.values[mask], row, row + row_height, color=color, lw=width)
     controls = [s.control.values for s in members if s.control]
-    depth = max(1.0, 0.08 * rows) if controls else 0.0  # of the controls' common row, below the others
+    depth = max(1.0, 0.2 * rows) if controls else 0.0  # of the controls' common row, below the others
     if controls:
         values = np.concatenate(controls)
         near = (values >= low) & (values <= high)
@@ -142,8 +142,7 @@ def _strip_limits(members: list[Spectrum], side: str, edge: float, limit: float)
     everything = [s.values for s in members] + [s.control.values for s in members if s.control]
     if side == "right":
         return 0.93 * edge, 1.08 * max(limit, *(v[0] for v in everything))
-    positive = [v[v > 1e-9 * v[0]] for v in everything]
-    smallest = [v[-1] for v in positive if v.size] or [0.1]
+    smallest = [v[v > NULL * v[0]][-1] for v in everything if v[0] > 0] or [0.1]
     inside = 1.08 * edge if edge > 0.05 else max(8 * float(np.median(smallest)), 0.02)
     return max(0.93 * min(limit, 0.95 * inside, *smallest), 1e-6), inside
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
 
 from eigensweep.engine.run.store import write_atomically
 
@@ -90,25 +92,33 @@ def headline(figure: "Figure", seen: str, note: str) -> None:
     figure.text(0.012, 1 - 0.22 / height, shorten(note, 160), va="top", fontsize=7, color="#666666")
 
 
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "pdf": {"Creator": "eigensweep", "Producer": None, "CreationDate": None},
-}
+def save(figure: "Figure", stem: Path) -> bytes:
+    """Write `stem`.png and `stem`.pdf, each whole or not at all and without a time stamp; returns the PNG."""
+    pdf = io.BytesIO()
+    figure.savefig(
+        pdf, format="pdf", metadata={"Creator": "eigensweep", "Producer": None, "CreationDate": None}
+    )
+    png = _png(figure)
+    for suffix, data in (("png", png), ("pdf", pdf.getvalue())):
+        write_atomically(stem.with_name(f"{stem.name}.{suffix}"), partial(_put, data))
+    return png
+
+
+def _png(figure: "Figure") -> bytes:
+    """The figure in 256 colours: a third of the size, the same to the eye."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    png = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(png, "png", dpi=(DPI, DPI))
+    return png.getvalue()
 
 
 def _put(data: bytes, file: BinaryIO) -> None:
     file.write(data)
-
-
-def save(figure: "Figure", stem: Path) -> bytes:
-    """Write `stem`.png and `stem`.pdf, each whole or not at all and without a time stamp; returns the PNG."""
-    encoded: dict[str, bytes] = {}
-    for suffix, metadata in _METADATA.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        encoded[suffix] = buffer.getvalue()
-        write_atomically(stem.with_name(f"{stem.name}.{suffix}"), partial(_put, encoded[suffix]))
-    return encoded["png"]
 
 
 def slug(text: str) -> str:

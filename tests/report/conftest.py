@@ -51,7 +51,7 @@ def statistics(w, rng, prefix=""):
     tail = evals[: max(3, b // 4)]
     alpha = 1 + tail.size / np.sum(np.log(tail / tail[-1]) + 1e-12)
     p = {
-        side: p_values(x, rng.standard_normal((400, x.shape[1])))
+        side: p_values(x, rng.standard_normal((200, x.shape[1])))
         for side, x in (("right", vt), ("left", u.T))
     }
     scalars = {
@@ -130,7 +130,7 @@ def spiked(rng, m, n, spikes, sigma=0.05):
     w = sigma * rng.standard_normal((m, n))
     edge = sigma * (math.sqrt(m) + math.sqrt(n))
     for k in range(spikes):
-        u, v = rng.exponential(size=m), rng.exponential(size=n)
+        u, v = rng.laplace(size=m), rng.laplace(size=n)  # not Gaussian: the vectors show, too
         w += edge * (3 - 0.5 * k) * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
     return w
 
@@ -151,6 +151,16 @@ def transformer(blocks=3, d=48, hidden=96, seed=1):
         for role, (m, n, spikes) in shapes.items():
             result.append((f"block.{block}.{role}.weight", role, block, spiked(rng, m, n, spikes)))
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_fonts():
+    """Fonts as drawings in PDF files: embedding real ones takes half of a report's time."""
+    from eigensweep.engine.report import style
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.RC, "pdf.fonttype", 3)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,91 @@
+"""The summary: medians by role, for pandas and for the terminal; and the description of every column."""
+
+import numpy as np
+import pytest
+
+from eigensweep.engine.report import columns, render_summary, summary_table
+from eigensweep.engine.run import schema
+
+
+def test_medians_by_role(run):
+    table = summary_table(run).set_index("role")
+    query = run.matrices[run.matrices["role"] == "query"]
+    assert table.loc["query", "matrices"] == table.loc["query", "ok"] == 3
+    assert table.loc["query", "shape"] == "48 × 48"
+    assert table.loc["query", "right_outliers"] == query["num_right_outliers"].median()
+    assert table.loc["query", "control_left_outliers"] == query["control_num_left_outliers"].median()
+    assert table.loc["query", "alpha"] == pytest.approx(query["alpha"].median())
+    assert table.loc["query", "rejected_left"] == pytest.approx(
+        (query["rejected_left"].astype(float) / 48).median()
+    )
+    assert list(table.index) == [
+        "embedding",
+        "query",
+        "key",
+        "value",
+        "attention_output",
+        "mlp_up",
+        "mlp_down",
+    ]
+
+
+def test_a_role_of_two_shapes_has_two_rows(make_run, make_spiked):
+    rng = np.random.default_rng(0)
+    run = make_run(
+        [
+            ("classifier.dense", "classifier", None, make_spiked(rng, 40, 40, 3)),
+            ("classifier.out", "classifier", None, make_spiked(rng, 5, 40, 0)),
+        ]
+    )
+    table = summary_table(run)
+    assert list(table["shape"]) == ["40 × 40", "5 × 40"]
+    assert table["right_outliers"][0] >= 3
+
+
+def test_many_shapes_are_one_row(make_run):
+    rng = np.random.default_rng(0)
+    run = make_run(
+        [(f"w{i}", "other", None, rng.standard_normal((4 + i, 4))) for i in range(6)], control="none"
+    )
+    (row,) = summary_table(run).to_dict("records")
+    assert (row["matrices"], row["shape"]) == (6, "6 shapes")
+    assert np.isnan(row["control_right_outliers"])
+
+
+def test_failures_are_counted_and_left_out_of_medians(make_run, make_spiked):
+    rng = np.random.default_rng(0)
+    matrices = [(f"w{i}", "query", i, make_spiked(rng, 20, 20, 1)) for i in range(3)]
+    run = make_run(matrices, statuses={"w1": "non-finite entries: 3"})
+    (row,) = summary_table(run).to_dict("records")
+    assert (row["matrices"], row["ok"]) == (3, 2)
+    assert row["stable_rank"] == pytest.approx(run.matrices["stable_rank"].dropna().median())
+    assert "2/3" in render_summary(summary_table(run))
+
+
+def test_text_is_aligned_and_complete(run):
+    lines = render_summary(summary_table(run)).splitlines()
+    assert len(lines) == 8
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split()[:3] == ["role", "matrices", "shape"]
+    assert all(len(line) < 130 for line in lines)
+
+
+@pytest.mark.parametrize("controls", [(), ("gaussian",), ("gaussian", "permutation")])
+def test_every_column_of_the_store_is_described(controls):
+    for table, columns_of in (("matrices", schema.matrices_schema), ("spectra", schema.spectra_schema)):
+        for field in columns_of(controls):
+            entry = columns.describe(table, field.name)
+            assert entry.formula
+            assert entry.dtype == str(field.type).replace("double", "float64").replace(
+                "element: ", ""
+            ).replace("item: ", "")
+
+
+def test_described_columns_exist():
+    stored = set(schema.matrices_schema(()).names) | set(schema.spectra_schema(()).names)
+    assert set(columns.MATRICES) | set(columns.SPECTRA) == stored
+
+
+def test_unknown_columns_have_no_entry():
+    with pytest.raises(KeyError):
+        columns.describe("matrices", "control_permutation_nonsense")
