@@ -24,8 +24,11 @@ def survival(x: float, d: int) -> float:
     """P(b s_min^2 > x) = E_d(x) for entries of unit variance, x >= 0, d = a - b >= 0."""
     if x < 0 or d < 0:
         raise ValueError(f"x and d must not be negative, got x = {x}, d = {d}")
-    if d == 0:
-        return float(np.exp(-(x / 2 + np.sqrt(x))))
+    return float(np.exp(-(x / 2 + np.sqrt(x)))) if d == 0 else determinant(x, d)
+
+
+def determinant(x: float, d: int) -> float:
+    """E_d(x) as the Fredholm determinant, d = 0 included; absolute error below 1e-12 for d <= 128."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     u, weight = (nodes + 1) / 2, weights / 2
     t = 2 * np.sqrt(x)

@@ -13,7 +13,7 @@ from eigensweep.engine.spectral import edges, marchenko_pastur
 
 _SMALL = 10  # with fewer values none are trimmed
 _CAP = 4  # at most a quarter of all values is taken out of the bulk as outliers, on each side
-_ITERATIONS = 20  # trained matrices settle within 12, Gaussian ones within 5
+_ITERATIONS = 20  # those of MiniLM, GPT-2 and Llama checkpoints settled within 5
 _LEVEL = (
     1e-4  # of the outlier tests inside the fit: taking out noise at the level tested later would lower sigma
 )
@@ -48,9 +48,9 @@ def sigma_bulk(s: Array, m: int, n: int) -> Array:
     With fewer values they lose power (2 x 2 and 768 x 2 fire at 0.00 and 0.003 where 0.05 is asked for).
 
     Up to b/4 values on each side can be outliers; beyond that sigma moves, by 3 to 6 % at 0.3 b. On a trained matrix
-    whose bulk is no Marchenko-Pastur law it is the fixed point of the same iteration: the noise level of what no outlier
-    test takes out, and it cannot slide to 0. Where more than half of the values are 0 (a product of rank r < b/2) it is
-    0, or what rounding left there.
+    whose bulk is no Marchenko-Pastur law it is the fixed point of the same iteration: the noise level of what no
+    outlier test takes out, and it cannot slide to 0. Where more than half of the values are 0 (a product of rank
+    r < b/2) it is 0, or what rounding left there.
 
     Args:
       s: (b,) singular values, descending.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import airy
 
-_NODES = 64
+_NODES = 48
 _DECAY = 16.0  # Ai(16/2 + x/2)^2 is below 1e-16 of its scale from here on
 
 
