@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eigensweep.models.checkpoint import Checkpoint
+from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf
@@ -112,7 +113,12 @@ def convert(checkpoint: Checkpoint, out: str | Path) -> Converted:
         {leaf.path: leaf for leaf in leaves}
     )  # refuses names that cannot be nested before anything is written
     with staged(out) as stage:
-        _save(leaves, stage)
+        try:
+            _save(leaves, stage)
+        except CheckpointError:
+            raise
+        except ValueError as e:  # tensorstore's, e.g. of a full disk
+            raise CheckpointError(f"{out}: cannot be written: {str(e).splitlines()[0]}") from e
         (stage / NOTES).write_text(json.dumps(_notes(checkpoint, leaves), indent=1), encoding="utf-8")
     num_bytes = sum(leaf.nbytes for leaf in leaves)
     return Converted(Path(out).expanduser().absolute(), checkpoint.architecture, len(leaves), num_bytes)

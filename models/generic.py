@@ -12,6 +12,7 @@ from eigensweep.models.roles import guess_role
 from eigensweep.models.tensors import FLOATING, Tensor, same_content
 
 _TABLES = ("embedding", "position_embedding")
+_TURNED = re.compile(r"(?:.*[./])?kernel|(?:.*[./_])?embeddings?(?:[./]weight)?")
 
 
 def leaf_path(name: str) -> str:
@@ -54,7 +55,7 @@ def natural(name: str) -> tuple:
 def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
     role, block, expert = guess_role(tensor.name)
     # torch stores linear layers (out, in); tables and Flax kernels lie the other way.
-    transposed = role in _TABLES or re.fullmatch(r"(?:.*[./])?(?:kernel|embedding)", tensor.name) is not None
+    transposed = role in _TABLES or _TURNED.fullmatch(tensor.name) is not None
     if index is not None and expert is None and "expert" in tensor.name:
         expert = index
     cut = Cut(tensor, "embedding" if transposed else "linear", index)

@@ -54,7 +54,7 @@ _GUESSES = tuple(
             "attention[.]output[.]dense|(?:self_)?attn[.](?:out_proj|c_proj|proj|dense|o)|o_proj|out_lin|to_out"
             "|attention[.](?:dense|wo|out_proj|o|output|proj)|(?:Self|EncDec)Attention[.]o|out_proj",
         ),
-        ("mlp_gate", "gate_proj|wi_0|mlp[.]gate|ffn_gate"),
+        ("mlp_gate", "gate_proj|wi_0|mlp[.]gate[.]kernel|ffn_gate"),
         (
             "mlp_up",
             "up_proj|c_fc|fc1|lin1|fc_in|wi|wi_1|w3|intermediate[.]dense|dense_h_to_4h|mlp[.]up|ffn_up|linear1",

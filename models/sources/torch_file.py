@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,19 @@ from eigensweep.models.tensors import Tensor
 
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 ADAPTER_TORCH_WEIGHTS = "adapter_model.bin"
+# What a restricted unpickler meets when it interprets bytes that are no pickle.
+_BROKEN = (
+    pickle.UnpicklingError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -31,7 +45,7 @@ def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]
     try:
         mapped = zipfile.is_zipfile(path)  # torch maps its newer format only
         held: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as e:
+    except _BROKEN as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise CheckpointError(
             f"{path}: not a file of tensors that torch reads with weights_only=True: {reason}"
