@@ -6,12 +6,12 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from eigensweep.models import CheckpointError
+from eigensweep.models.errors import InputError
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 
 
-class UserError(ValueError):
+class UserError(InputError):
     """Wrong use, or bad input from outside; the message is all that the user gets to see."""
 
 
@@ -50,14 +50,14 @@ def run_main(main: Callable[[list[str]], None]) -> None:
     Args:
       main: what absl's `app.run` takes, in the module that defines the entry point's flags.
 
-    A CheckpointError or a UserError, and a flag that cannot be parsed, end as `error: <message>` on stderr
+    An InputError (CheckpointError, DataError, UserError, …), and a flag that cannot be parsed, end as `error: <message>` on stderr
     with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:
         try:
             main(argv)
-        except (CheckpointError, UserError, app.UsageError, flags.Error) as e:
+        except (InputError, app.UsageError, flags.Error) as e:
             _fail(e)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

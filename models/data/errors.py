@@ -1,7 +1,9 @@
 """The one exception for text, labels and tokenizers that cannot be used."""
 
+from eigensweep.models.errors import InputError
 
-class DataError(ValueError):
+
+class DataError(InputError, ValueError):
     """Bad input from outside; the message names the file, and the line where there is one."""
 
 

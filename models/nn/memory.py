@@ -5,10 +5,12 @@ from typing import TypeVar
 
 import jax
 
+from eigensweep.models.errors import InputError
+
 Result = TypeVar("Result")
 
 
-class DeviceMemoryError(RuntimeError):
+class DeviceMemoryError(InputError, RuntimeError):
     """A batch does not fit on the device; the message says which one would."""
 
 
