@@ -5,14 +5,16 @@ import pytest
 import scipy.linalg
 
 
-def _gaussian_singular_values(seed, a, b, num):
-    """(num, b) singular values, descending, in the law of a x b matrices of independent N(0, 1) entries, a >= b.
+def _gaussian_singular_values(seed, a, b, num, spike=0.0):
+    """(num, b) singular values, descending, in the law of a x b N(0, 1) entries + spike * u v^T; a >= b, |u| = |v| = 1.
 
     Householder reflections leave such a matrix bidiagonal with independent chi entries of a, a - 1, ... degrees of
-    freedom on the diagonal and b - 1, b - 2, ... above it (Dumitriu and Edelman): 20,000 of 64 x 64 take a second.
+    freedom on the diagonal and b - 1, b - 2, ... above it (Dumitriu and Edelman); a spike, which may as well sit in the
+    first entry, makes the first of them non-central (Bloemendal and Virag). 20,000 of 64 x 64 take a second.
     """
     rng = np.random.default_rng(seed)
     diagonal = np.sqrt(rng.chisquare(a - np.arange(b), (num, b)))
+    diagonal[:, 0] = np.sqrt(rng.noncentral_chisquare(a, spike**2, num))
     above = np.sqrt(rng.chisquare(np.arange(b - 1, 0, -1), (num, b - 1)))
     d, e = diagonal**2, diagonal[:, :-1] * above
     d[:, 1:] += above**2

@@ -55,7 +55,7 @@ def test_sigma_bulk_of_noise_is_unbiased_and_sharp(gaussian_singular_values, a, 
     # without the 1/b term of the expectation the bias of sigma^2 is 3e-3 at 64 x 64
     error = 4 * np.std(sigma**2) / np.sqrt(num)
     assert abs(np.mean(sigma**2) - 1) < 7e-4 + error
-    assert np.std(np.log(sigma)) < 1.12 * np.std(np.log(entries))
+    assert np.std(np.log(sigma)) < 1.2 * np.std(np.log(entries))
 
 
 def test_sigma_bulk_scales_with_the_matrix_and_ignores_orientation():
@@ -73,18 +73,15 @@ def test_sigma_bulk_under_vmap_is_that_of_each_matrix():
     np.testing.assert_allclose(batched, [noise.sigma_bulk(x, 60, 45) for x in s], rtol=1e-12)
 
 
-def test_sigma_bulk_where_weightwatcher_fails():
+@pytest.mark.parametrize("ratio", [50, 100, 400, 1000, 10_000])
+def test_sigma_bulk_where_weightwatcher_fails(gaussian_singular_values, ratio):
     # WeightWatcher 0.7.7's edge on these is 0.955, 0.903, 1.000, 2.50, 25.0 times the true one
-    rng = np.random.default_rng(4)
-    w = rng.standard_normal((2048, 1024))
-    u, v = (np.linalg.qr(rng.standard_normal((size, 1)))[0] for size in w.shape)
-    edge = float(edges.right_threshold(2048, 1024, 0.01))
-    for ratio in (50, 100, 400, 1000, 10_000):
-        s = fast_singular_values(w + np.sqrt(ratio) * (np.sqrt(2048) + np.sqrt(1024)) * u @ v.T)
-        sigma = noise.sigma_bulk(s, 2048, 1024)
-        assert sigma == pytest.approx(1, abs=5e-3)
-        assert [int(x) for x in edges.num_outliers(s, 2048, 1024, sigma, 0.01)] == [1, 0]
-        assert s[1] < edge
+    spike = np.sqrt(ratio) * (np.sqrt(2048) + np.sqrt(1024))
+    for s in gaussian_singular_values([4, ratio], 2048, 1024, 4, spike):
+        sigma = noise.sigma_bulk(jnp.asarray(s), 2048, 1024)
+        assert (s[0] / (np.sqrt(2048) + np.sqrt(1024))) ** 2 == pytest.approx(ratio, rel=0.1)
+        assert sigma == pytest.approx(1, abs=3e-3)
+        assert [int(x) for x in edges.num_outliers(jnp.asarray(s), 2048, 1024, sigma, 0.01)] == [1, 0]
 
 
 @pytest.mark.parametrize("q", [1, 2, 4])
