@@ -50,8 +50,9 @@ def run_main(main: Callable[[list[str]], None]) -> None:
     Args:
       main: what absl's `app.run` takes, in the module that defines the entry point's flags.
 
-    An InputError (CheckpointError, DataError, UserError, …), and a flag that cannot be parsed, end as `error: <message>` on stderr
-    with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and keeps its traceback.
+    An InputError (CheckpointError, DataError, UserError, …), and a flag that cannot be parsed, end as
+    `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
+    keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:

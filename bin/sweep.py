@@ -31,11 +31,23 @@ _MEMORY_GIB = flags.DEFINE_float(
     "memory_gib", None, "memory for one batch's arrays; default: from what is free", 0.0
 )
 _REPORT = flags.DEFINE_bool("report", True, "draw the figures and write report.html")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "one of several processes with one --workdir; found out from SLURM, Kubernetes, MPI, TPU pods",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where nothing tells it")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes, where nothing tells it")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, where nothing tells it")
 
 
 def main(argv: list[str]) -> None:
     """Flags -> options -> sweep -> report -> summary."""
     del argv
+    if _DISTRIBUTED.value or _COORDINATOR.value:
+        import jax
+
+        jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     from eigensweep import engine, models
     from eigensweep.bin.progress import progress_reporter
 
@@ -60,6 +72,8 @@ def main(argv: list[str]) -> None:
                 checkpoint, options, _WORKDIR.value, memory_bytes=memory, on_progress=on_progress
             )
         swept = time.monotonic() - start
+        if not engine.is_first_process():
+            return
         report = _write_report(run, Path(_WORKDIR.value)) if _REPORT.value else None
     except engine.RunError as error:
         raise UserError(str(error)) from error

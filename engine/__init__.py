@@ -13,6 +13,7 @@ use_compilation_cache()
 
 from eigensweep.engine.report.summary import render_summary, summary_table  # noqa: E402
 from eigensweep.engine.run.errors import RunError  # noqa: E402
+from eigensweep.engine.run.hosts import is_first as is_first_process  # noqa: E402
 from eigensweep.engine.run.options import SweepOptions  # noqa: E402
 from eigensweep.engine.run.plan import Plan, describe_plan, make_plan  # noqa: E402
 from eigensweep.engine.run.store import Run, open_run  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     "RunError",
     "SweepOptions",
     "describe_plan",
+    "is_first_process",
     "make_plan",
     "open_run",
     "render_summary",

@@ -1,5 +1,6 @@
 """The sweep: read ahead, decompose batch by batch, write each batch's rows, merge; continue after an interruption."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eigensweep.engine.run import hosts
 from eigensweep.engine.run.analyze import analyze, empty_row, status_of
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
@@ -91,21 +93,41 @@ def sweep(
         rows: list[dict[str, Any]] = []
         _work(plan, plan.batches(budget), options, rows.extend, manifest, on_progress)
         return _in_memory(plan, rows, options, manifest)
-    directory = Path(workdir)
-    with locked(directory):
-        manifest = _claim(directory, checkpoint, options, plan)
+    _in_directory(Path(workdir), checkpoint, options, plan, budget, on_progress)
+    return open_run(workdir)
+
+
+def _in_directory(
+    directory: Path,
+    checkpoint: MatrixCollection,
+    options: SweepOptions,
+    plan: Plan,
+    budget: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """The sweep of `checkpoint` in a run directory, alone or as one of several processes."""
+    store = PartStore(directory, options.controls)
+    with locked(directory) if hosts.is_first() else contextlib.nullcontext():
+        if hosts.is_first():
+            manifest = _claim(directory, checkpoint, options, plan)
+            store.prepare()
+        hosts.wait_for_all("claimed")
+        if not hosts.is_first():
+            manifest = read_manifest(directory) or {}
         if manifest["status"] == "done":
-            return open_run(directory)
-        store = PartStore(directory, options.controls)
-        store.prepare()
+            return
         finished = store.finished()
+        hosts.wait_for_all("read what is finished")
         todo = [i for i, m in enumerate(plan.matrices) if m.name not in finished]
-        _work(plan, plan.batches(budget, only=todo), options, store.write, manifest, on_progress)
-        for name, table in store.merge([m.name for m in plan.matrices]).items():
-            write_atomically(directory / f"{name}.parquet", lambda file, t=table: pq.write_table(t, file))
-        write_manifest(directory, manifest | {"status": "done"})
-        store.remove()
-    return open_run(directory)
+        mine = [todo[i] for i in hosts.my_share([_cost(plan.matrices[i].shape) for i in todo])]
+        _work(plan, plan.batches(budget, only=mine), options, store.write, manifest, on_progress)
+        hosts.wait_for_all("worked")
+        if hosts.is_first():
+            for name, table in store.merge([m.name for m in plan.matrices]).items():
+                write_atomically(directory / f"{name}.parquet", lambda file, t=table: pq.write_table(t, file))
+            write_manifest(directory, manifest | {"status": "done"})
+            store.remove()
+        hosts.wait_for_all("merged")
 
 
 def _claim(
@@ -139,6 +161,7 @@ def _new_manifest(checkpoint: MatrixCollection, options: SweepOptions, plan: Pla
         "options": options.to_json(),
         "versions": {name: version(name) for name in VERSIONS},
         "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
+        "processes": jax.process_count(),
         "matrices": len(plan.matrices),
         "skipped": [
             {"name": name, "shape": list(shape), "dtype": dtype, "reason": reason}

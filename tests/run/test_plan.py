@@ -40,7 +40,9 @@ def test_min_dim_leaves_out_but_keeps_empty_tensors_to_be_marked(make_checkpoint
     extra = [("thin", "other", np.ones((2, 40))), ("empty", "other", np.ones((0, 40)))]
     plan = make_plan(make_checkpoint(extra), SweepOptions(min_dim=3))
     assert "empty" in [m.name for m in plan.matrices]
-    assert ("thin", "smaller side 2 is below min_dim = 3") in [(name, why) for name, _, _, why in plan.left_out]
+    assert ("thin", "smaller side 2 is below min_dim = 3") in [
+        (name, why) for name, _, _, why in plan.left_out
+    ]
 
 
 def test_nothing_to_sweep_says_what_there_is(make_checkpoint):
@@ -58,7 +60,11 @@ def test_description_names_matrices_memory_and_what_is_left_out(make_checkpoint)
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"sigma": "median"}, "sigma is 'median'"), ({"level": 1.0}, "level is 1.0"), ({"num_draws": 0}, "num_draws")],
+    [
+        ({"sigma": "median"}, "sigma is 'median'"),
+        ({"level": 1.0}, "level is 1.0"),
+        ({"num_draws": 0}, "num_draws"),
+    ],
 )
 def test_wrong_options_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
