@@ -43,7 +43,7 @@ def _dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
     complete = complete_config(family, config, where)
     try:
         dims = family.dims(complete)
-    except (KeyError, TypeError, ZeroDivisionError) as e:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
         raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
     for name, size in dims.items():
         if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
@@ -70,7 +70,9 @@ class _Reader:
     def __init__(self, family: Family, dims: Dims):
         self.family, self.dims, self.draft = family, dims, Draft()
         self.unmatched: list[str] = []
+        self.misfits: list[str] = []
         self.rule_of: dict[str, Rule] = {}  # by leaf
+        self.position = {rule.pattern: i for i, rule in enumerate(family.rules)}
         in_blocks = [i for i, rule in enumerate(family.rules) if "{b}" in rule.pattern]
         self.first_block_rule = min(in_blocks, default=0)
 
@@ -109,8 +111,7 @@ class _Reader:
         if tensor.dtype not in FLOATING:
             notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
         self.draft.mismatches += notes
-        if notes:
-            self.draft.warnings.append("; ".join(notes))
+        self.misfits += notes
         simple = len(rule.parts) == 1 and not rule.stacked
         return fits or (simple and len(tensor.shape) == len(expected))
 
@@ -148,7 +149,7 @@ class _Reader:
             self.rule_of[path] = rule
         if not part.role or not swept:
             return
-        position = self.family.rules.index(rule)
+        position = self.position[rule.pattern]
         stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
         label = f":{part.label}" if part.label else ""
         outputs, inputs = cut.stored_shape if rule.layout == "linear" else cut.stored_shape[::-1]
@@ -178,7 +179,10 @@ class _Reader:
                 if rule.layout == "vector" or config_ties:
                     self.move(path, rule.tied_to)
             elif same_content(leaf.tensor, kept.tensor):
-                del self.draft.leaves[path]
+                if (
+                    rule.layout == "vector" or config_ties
+                ):  # an untied model keeps its head, though it repeats
+                    del self.draft.leaves[path]
                 self.draft.tied[leaf.tensor.name] = kept.tensor.name
             elif rule.layout == "vector":
                 self.draft.mismatches.append(
@@ -218,9 +222,9 @@ class _Reader:
         self.draft.mismatches += missing.values()
 
 
-def _name_some(names: list[str]) -> str:
+def _name_some(names: list[str], separator: str = ", ") -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return separator.join(names[:_NAMED]) + more
 
 
 def plan_known(
@@ -249,6 +253,8 @@ def plan_known(
             f"{len(reader.unmatched)} tensors match no rule of {family.name} and are read generically, their roles "
             f"guessed: {_name_some(reader.unmatched)}"
         )
+    if reader.misfits:
+        draft.warnings.append(f"tensors that do not fit config.json: {_name_some(reader.misfits, '; ')}")
     reader.tie(config_ties)
     draft.tied.update((second, kept) for second, kept in aliases.items() if second not in draft.tied)
     reader.find_missing(config_ties)

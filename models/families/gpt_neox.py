@@ -19,6 +19,8 @@ from eigensweep.models.families.rules import (
 
 def _dims(config: Mapping[str, Any]) -> Dims:
     d = config["hidden_size"]
+    if d % config["num_attention_heads"]:
+        raise ValueError(f"{config['num_attention_heads']} heads do not divide hidden_size {d}")
     return {
         **flags(config),
         "blocks": config["num_hidden_layers"],

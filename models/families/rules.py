@@ -94,8 +94,7 @@ class Family:
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
         for pattern, replacement in self.renames:
-            if match := re.fullmatch(pattern, name):
-                name = match.expand(replacement)
+            name = re.sub(rf"\A(?:{pattern})\Z", replacement, name)
         return name
 
     def skip_reason(self, name: str) -> str | None:

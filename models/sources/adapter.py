@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.folder import from_files, read_json
+from eigensweep.models.sources.folder import INDEX, WEIGHTS, from_files, read_json
 from eigensweep.models.sources.safetensors_file import open_safetensors
 from eigensweep.models.sources.source import Source
-from eigensweep.models.sources.torch_file import ADAPTER_TORCH_WEIGHTS, open_torch
+from eigensweep.models.sources.torch_file import ADAPTER_TORCH_WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS, open_torch
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter."""
-    weights = (folder / ADAPTER_WEIGHTS).is_file() or (folder / ADAPTER_TORCH_WEIGHTS).is_file()
-    return weights or ((folder / ADAPTER_CONFIG).is_file() and not any(folder.glob("*.safetensors")))
+    """Whether a folder holds an adapter, and no whole model beside it."""
+    if any((folder / weights).is_file() for weights in (INDEX, WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS)):
+        return False
+    return any((folder / file).is_file() for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS))
 
 
 def open_adapter(folder: Path, name: str) -> Source:

@@ -148,6 +148,12 @@ def open_folder(folder: Path, name: str) -> Source:
         files.append("config.json")
     else:
         warnings.append(f"{folder / 'config.json'} is missing: the architecture is unknown")
+    if (folder / "adapter_config.json").is_file():
+        warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
+    if config and config.get("quantization_config"):
+        warnings.append(
+            f"{folder / 'config.json'} says that the model is quantized: packed weights are left out"
+        )
     kind = "torch" if TORCH_WEIGHTS in files or TORCH_INDEX in files else "huggingface"
     return from_files(name, kind, folder, files, tensors, aliases, config, warnings)
 

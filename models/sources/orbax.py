@@ -27,6 +27,10 @@ def _read_rows(
     kvstore = {"driver": "ocdbt", "base": base, "path": path.replace("/", ".") + "/"}
     try:
         array = tensorstore.open({"driver": "zarr", "kvstore": kvstore}, open=True, read=True).result()
+        if (array.shape, array.dtype.numpy_dtype) != (shape, dtype):
+            raise ValueError(
+                f"it is {array.dtype.name} {list(array.shape)}, {NOTES} says {dtype.name} {list(shape)}"
+            )
         return (array[start:stop] if array.rank else array).read().result()
     except (ValueError, OSError) as e:
         raise CheckpointError(f"{folder}: leaf {path} cannot be read: {str(e).splitlines()[0]}") from e

@@ -192,6 +192,17 @@ def test_notes_without_sense(tmp_path, change, message):
     assert "eigensweep.json" in str(error.value)
 
 
+@pytest.mark.parametrize("change", [{"dtype": "float32"}, {"shape": [3, 4, 1]}])
+def test_a_leaf_that_is_not_what_the_notes_say(tmp_path, change):
+    out = tmp_path / "out"
+    convert(open_checkpoint({"v": np.ones(4)}), out)
+    notes = json.loads((out / "eigensweep.json").read_text())
+    notes["leaves"]["v"].update(change)
+    (out / "eigensweep.json").write_text(json.dumps(notes))
+    with pytest.raises(CheckpointError, match=r"leaf v cannot be read: it is float64 \[4\]"):
+        load_params(open_checkpoint(out))
+
+
 def test_a_leaf_that_is_gone(tmp_path):
     out = tmp_path / "out"
     convert(open_checkpoint({"w": np.ones((3, 4))}), out)

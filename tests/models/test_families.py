@@ -258,6 +258,15 @@ def test_a_head_that_should_be_tied_but_differs_is_analysed_too(tiny):
     assert any("lm_head.weight" in warning and "differ" in warning for warning in checkpoint.warnings)
 
 
+def test_an_untied_head_that_repeats_the_embedding_is_analysed_once_but_kept(tiny):
+    state, config = state_of(tiny, "llama")
+    state["lm_head.weight"] = state["model.embed_tokens.weight"].clone()
+    checkpoint = open_checkpoint(state, config=config)
+    assert by_path(checkpoint)["embedding/embedding"].tied == ("lm_head.weight",)
+    assert "unembedding/kernel" not in by_path(checkpoint)
+    assert load_params(checkpoint)["unembedding"]["kernel"].shape == (32, 96)
+
+
 def test_a_tied_head_stored_in_place_of_the_embedding(tiny):
     state, config = state_of(tiny, "gpt2")
     del state["transformer.wte.weight"]
