@@ -69,5 +69,7 @@ def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]
             aliases[name] = kept
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_quantized:
+            raise CheckpointError(f"{path}: {name!r} is quantized ({dtype}): dequantize it first")
         tensors[name] = Tensor(name, tuple(tensor.shape), dtype, file, torch_rows(tensor))
     return tensors, aliases
