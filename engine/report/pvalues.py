@@ -88,7 +88,7 @@ def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
     last = int(np.flatnonzero(np.isfinite(mean))[-1]) + 1 if np.isfinite(mean).any() else 0
     if last < WINDOW:  # a few vectors are points, not a curve
         for line in axes.lines:
-            line.set(marker="o", markersize=3)
+            line.set(marker="o", markersize=1.5 + 1.5 * line.get_linewidth())
     axes.set_xlim(1, max(2, last))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_ylim(0, 1)

@@ -1,7 +1,7 @@
 """A run as the figures read it: spectra grouped by role, singular values in the Marchenko-Pastur law's own unit."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,7 +52,7 @@ class Spectrum:
 
     Attributes:
       unit: sigma sqrt(max(m, n)) in the unit of the weights; in this unit the law depends on m/n alone.
-      values: singular values divided by `unit`, descending, (min(m, n),).
+      values: singular values divided by `unit`, descending, (min(m, n),); 0 beyond the numerical rank.
       right, left: number of outliers beyond the right and the left edge.
       p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
       rejected_right, rejected_left: share of the determined vectors that Benjamini-Hochberg rejects.
@@ -133,9 +133,12 @@ def block_of(row: Mapping[str, Any]) -> int | None:
 
 def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "") -> Spectrum:
     m, n = int(row["m"]), int(row["n"])
+    determined = min(m, n) - int(np.nan_to_num(scalar(row, f"{prefix}undetermined")))
     values = _list(vectors, f"{prefix}singular_values")
-    unit = _unit(scalar(row, f"{prefix}sigma"), values, m, n)
-    determined = min(m, n) - np.nan_to_num(scalar(row, f"{prefix}undetermined"))
+    values = np.where(np.arange(values.size) < determined, values, 0.0)  # the rest is rounding
+    # Where most of the spectrum is zero, what was fitted to the bulk was fitted to rounding.
+    sigma = scalar(row, f"{prefix}sigma") if 2 * determined >= values.size else math.nan
+    unit = _unit(sigma, values, m, n)
     with_control = not prefix and _list(vectors, "control_singular_values").size > 0
     return Spectrum(
         name=str(row["name"]),
@@ -163,7 +166,7 @@ def _list(vectors: Mapping[str, Any], column: str) -> np.ndarray:
 
 
 def _unit(sigma: float, values: np.ndarray, m: int, n: int) -> float:
-    """sigma sqrt(max(m, n)); where no bulk has a sigma (a matrix of low rank), that of the entries."""
+    """sigma sqrt(max(m, n)); without a sigma (a matrix of low rank has no bulk) that of the entries."""
     if not (math.isfinite(sigma) and sigma > 0):
         sigma = math.sqrt(float(np.sum(values**2)) / (m * n)) if values.size else 1.0
     return (sigma or 1.0) * math.sqrt(max(m, n))
@@ -214,6 +217,6 @@ def shape_text(members: list[Spectrum]) -> str:
     return f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes"
 
 
-def median_text(values: list[float]) -> str:
+def median_text(values: Sequence[float]) -> str:
     """The median of numbers as a title prints it."""
     return f"{np.median(values):g}" if values else "–"

@@ -26,6 +26,9 @@ def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
     notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
     if controls:
         notes.append("random control: {} and {}".format(*_counts(controls)))
+    ranks = [int(np.count_nonzero(s.values)) for s in members]
+    if any(rank < s.values.size for rank, s in zip(ranks, members, strict=True)):
+        notes.append(f"numerical rank {median_text(ranks)}")
     shape = shape_text(members)
     return seen, "; ".join([*notes, f"{shape}, edges averaged" if "shapes" in shape else shape])
 

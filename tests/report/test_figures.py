@@ -83,6 +83,19 @@ def test_spectrum_draws_histogram_control_law_and_edges(groups):
     np.testing.assert_allclose(upright, [1 - math.sqrt(0.5), 1 + math.sqrt(0.5)])
 
 
+def test_a_low_rank_is_measured_in_the_entries_sigma(make_run):
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)) + 1e-9 * rng.standard_normal((40, 30))
+    run = make_run([("delta", "query", 0, w)])
+    run.matrices["undetermined"] = 27
+    (spectrum,) = roles.by_role(run)["query"]
+    assert run.matrices["sigma"][0] < 1e-8  # that of the rounding
+    assert spectrum.unit == pytest.approx(w.std() * math.sqrt(40), rel=0.02)
+    np.testing.assert_allclose(spectrum.values[:3] * spectrum.unit, np.linalg.svd(w, compute_uv=False)[:3])
+    assert not spectrum.values[3:].any()
+    assert "numerical rank 3" in spectra.title("query", [spectrum])[1]
+
+
 def test_strips_colour_exactly_the_outliers(groups):
     members = groups["query"]
     figure = spectra.draw("query", members)
