@@ -51,10 +51,7 @@ def main(argv: list[str]) -> None:
     if _TABLE.value:
         from eigensweep.engine.spectral.null_fit import write_table
 
-        print(
-            "\n"
-            + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]]))
-        )
+        print("\n" + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]])))
 
 
 def draw(

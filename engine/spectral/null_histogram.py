@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,5 +92,5 @@ def load(path: Path) -> NullHistogram:
         with np.load(path, allow_pickle=False) as file:
             n, seed, num_draws = (int(file[name]) for name in ("n", "seed", "num_draws"))
             return NullHistogram(n, seed, num_draws, file["counts"], file["top"])
-    except (KeyError, ValueError, EOFError, TypeError) as error:
+    except (KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a null histogram ({error})") from error
