@@ -1,0 +1,331 @@
+"""Training a classifier: its head, or the whole model; stopped early, continued where it was interrupted.
+
+AdamW (Loshchilov and Hutter 2019) over a linear warm-up and decay, gradients clipped by their global norm, no decay of
+biases and norms: BERT's recipe (Devlin et al. 2019). Every random number belongs to (seed, step), the order of the
+rows to (seed, epoch), so that a training that is killed and started again ends with the same bits as one that is not.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from eigensweep.models.data.batches import Rows, batches
+from eigensweep.models.errors import CheckpointError, InputError
+from eigensweep.models.nn.evaluate import row_losses, score
+from eigensweep.models.nn.memory import with_memory_advice
+from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.parameters import Params, map_with_path, walk
+from eigensweep.models.nn.sharding import shard_batch
+from eigensweep.models.nn.states import newest_state, write_state
+
+TRAINABLE = ("all", "head")
+_HEAD = ("pooler", "classifier")
+_UNUSED = ("mlm", "unembedding")  # other heads: no gradient reaches them, and decay must not
+
+
+class TrainingError(InputError, ValueError):
+    """A training that cannot be done or continued; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What determines a training besides the model, the data and the seed.
+
+    Attributes:
+      trainable: "all" parameters, or the "head": classifier and pooler.
+      epochs: passes over the rows, at most.
+      batch_size: rows a step.
+      learning_rate: its peak.
+      warmup: share of all steps over which the rate rises from 0; it falls to 0 at the last.
+      weight_decay: AdamW's, on kernels and tables.
+      clip: largest global norm of a gradient.
+      dropout: drop out as the model's config says.
+      evaluate_every: steps between two looks at the validation rows, after which the state is saved; 0: an epoch.
+      patience: looks without a better loss after which the training stops; 0: never.
+    """
+
+    trainable: str = "all"
+    epochs: int = 3
+    batch_size: int = 16
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    dropout: bool = True
+    evaluate_every: int = 0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.trainable not in TRAINABLE:
+            raise ValueError(f"trainable is {self.trainable!r}; expected one of {', '.join(TRAINABLE)}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("evaluate_every", "patience", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 0")
+        for name in ("learning_rate", "clip"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; expected a share of the steps in [0, 1)")
+
+    def steps(self, num_rows: int) -> tuple[int, int]:
+        """Steps an epoch, and in all."""
+        per_epoch = -(-num_rows // self.batch_size)
+        return per_epoch, per_epoch * self.epochs
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+      step: steps done.
+      best_step, best_loss: when the validation loss was lowest, nats a row; step 0 until it was finite once.
+      stale: looks since then.
+      history: of every look: step, train_loss (mean over the steps since the last look), validation_loss,
+        validation_accuracy.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_loss: float = math.inf
+    stale: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    model: Model,
+    params: Params,
+    rows: Rows,
+    validation: Rows,
+    options: TrainOptions,
+    seed: int,
+    *,
+    directory: Path | None = None,
+    mesh: Mesh | None = None,
+    on_look: Callable[[Progress, int], None] | None = None,
+) -> tuple[Params, Progress]:
+    """Minimises the mean cross-entropy of the classifier.
+
+    Args:
+      model, params: with a "classifier" (see `with_classifier`); `params` is left as it is.
+      rows, validation: targets (N,) are classes.
+      options: the recipe.
+      seed: of the order of the rows and of dropout.
+      directory: where the state is saved at every look, and continued from; None keeps nothing.
+      mesh: deals the rows of a batch out over its axis "data"; the parameters lie by `shardings`.
+      on_look: called after every look at the validation rows with the progress and the number of all steps.
+
+    Returns:
+      The parameters with the lowest validation loss, and the progress.
+
+    Raises:
+      TrainingError: `directory` holds another training; or the loss is never finite.
+      DeviceMemoryError: with the batch size that would fit.
+    """
+    model.head("classifier")
+    keys = _HEAD if options.trainable == "head" else tuple(key for key in params if key not in _UNUSED)
+    trained = {key: params[key] for key in keys if key in params}
+    frozen = {key: value for key, value in params.items() if key not in trained}
+    identity = _identity(params, rows, validation, options, seed)
+
+    def gradient_of_one(size: int) -> object:
+        batch = shard_batch(next(batches(rows, size)), mesh)
+        return _gradient(model, trained, frozen, batch, None)
+
+    def run(size: int) -> tuple[Params, Progress]:
+        del size  # the options'
+        state, progress = _start(directory, identity, trained, options)
+        key = jax.random.key(seed, impl="rbg") if options.dropout else None
+        _, total = options.steps(len(rows.row))
+        losses: list[Array] = []
+        for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
+            if _is_over(progress, total, options):
+                break
+            state, loss = _step(
+                model, options, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
+            )
+            losses.append(loss)
+            progress.step += 1
+            if _is_look(progress.step, len(rows.row), options):
+                _look(model, frozen, validation, options, mesh, state, progress, losses)
+                if directory is not None:
+                    write_state(directory, progress.step, state, _to_json(progress, identity))
+                if on_look:
+                    on_look(progress, total)
+        if not progress.best_step:
+            raise TrainingError("the loss is not finite at any look: lower the learning rate, or clip harder")
+        return {**params, **state["best"]}, progress
+
+    multiple = 1 if mesh is None else mesh.shape["data"]
+    return with_memory_advice(run, options.batch_size, gradient_of_one, multiple)
+
+
+def optimizer(options: TrainOptions, total: int) -> optax.GradientTransformation:
+    """Clipping, AdamW, and the rate: 0 -> peak over the warm-up, then -> 0 at step `total`."""
+    rising = max(1, round(options.warmup * total))
+    up = optax.schedules.linear_schedule(0.0, options.learning_rate, rising)
+    down = optax.schedules.linear_schedule(options.learning_rate, 0.0, max(1, total - rising))
+    rate = optax.schedules.join_schedules([lambda step: up(step + 1), down], [rising])
+
+    def decays(params: Params) -> Params:
+        return map_with_path(lambda path, _: path.split("/")[-1] not in ("bias", "scale"), params)
+
+    return optax.chain(
+        optax.clip_by_global_norm(options.clip),
+        optax.adamw(rate, weight_decay=options.weight_decay, mask=decays),
+    )
+
+
+def _gradient(
+    model: Model, trained: Params, frozen: Params, batch: Rows, key: Array | None
+) -> tuple[Array, Params]:
+    """Mean cross-entropy of a batch, and its gradient."""
+
+    def loss(trained: Params) -> Array:
+        total, count, _ = row_losses(model, {**frozen, **trained}, batch, "classifier", key)
+        return total.sum() / jnp.maximum(count.sum(), 1)
+
+    return jax.value_and_grad(loss)(trained)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def _step(
+    model: Model,
+    options: TrainOptions,
+    total: int,
+    state: Params,
+    frozen: Params,
+    batch: Rows,
+    key: Array | None,
+    number: Any,
+) -> tuple[Params, Array]:
+    key = None if key is None else jax.random.fold_in(key, number)
+    loss, gradient = _gradient(model, state["params"], frozen, batch, key)
+    updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    return {"params": params, "optimizer": moments, "best": state["best"]}, loss
+
+
+def _order(rows: Rows, options: TrainOptions, seed: int) -> Iterator[Rows]:
+    """The batches of all epochs."""
+    for epoch in range(options.epochs):
+        (shuffle,) = np.random.SeedSequence((seed, epoch)).generate_state(1)
+        yield from batches(rows, options.batch_size, int(shuffle))
+
+
+def _is_look(step: int, num_rows: int, options: TrainOptions) -> bool:
+    per_epoch, total = options.steps(num_rows)
+    return step == total or step % (options.evaluate_every or per_epoch) == 0
+
+
+def _is_over(progress: Progress, total: int, options: TrainOptions) -> bool:
+    return progress.step >= total or 0 < options.patience <= progress.stale
+
+
+def _look(
+    model: Model,
+    frozen: Params,
+    validation: Rows,
+    options: TrainOptions,
+    mesh: Mesh | None,
+    state: Params,
+    progress: Progress,
+    losses: list[Array],
+) -> None:
+    """Score the validation rows; keep the parameters if they are the best so far."""
+    scores = score(model, {**frozen, **state["params"]}, validation, options.batch_size, "classifier", mesh)
+    progress.history.append(
+        {
+            "step": progress.step,
+            "train_loss": float(np.mean([float(loss) for loss in losses])),
+            "validation_loss": scores.mean,
+            "validation_accuracy": scores.accuracy,
+        }
+    )
+    losses.clear()
+    if scores.mean < progress.best_loss:
+        progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
+        state["best"] = _copy(state["params"])
+    else:
+        progress.stale += 1
+
+
+def _copy(tree: Params) -> Params:
+    """Buffers of its own: a step takes those of its state for the next."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _start(
+    directory: Path | None, identity: str, trained: Params, options: TrainOptions
+) -> tuple[Params, Progress]:
+    """The first state, or the newest one in `directory`."""
+    state = {
+        "params": _copy(trained),
+        "optimizer": optimizer(options, 2).init(trained),  # its form does not depend on the number of steps
+        "best": _copy(trained),
+    }
+    found = None if directory is None else newest_state(directory, state)
+    if found is None:
+        return state, Progress()
+    state, notes = found
+    if notes.pop("identity", None) != identity:
+        raise TrainingError(
+            f"{directory}: holds another training (of another model, data, options or seed); take a new directory"
+        )
+    return state, Progress(**notes)
+
+
+def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
+    return dataclasses.asdict(progress) | {"identity": identity}
+
+
+def _identity(params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int) -> str:
+    """A hash over all that determines a training."""
+    total = hashlib.sha256(f"{options} {seed}".encode())
+    for array in (*rows, *validation):
+        total.update(np.ascontiguousarray(array).tobytes())
+    for path, leaf in sorted(walk(params), key=lambda item: item[0]):
+        total.update(path.encode())
+        total.update(np.asarray(leaf).tobytes())
+    return total.hexdigest()
+
+
+def with_classifier(model: Model, params: Params, num_labels: int, seed: int) -> tuple[Model, Params]:
+    """The model with a classifier, drawn from `seed` where the checkpoint has none.
+
+    Raises:
+      CheckpointError: a causal model; or its classifier has another number of labels.
+    """
+    arch = model.architecture
+    if arch.causal:
+        raise CheckpointError(
+            f"a classifier reads the first token, which a causal model ({arch.family}) lets see nothing else: "
+            "an encoder (bert, roberta) is needed"
+        )
+    if "classifier" in model.heads:
+        if arch.num_labels != num_labels:
+            raise CheckpointError(
+                f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}"
+            )
+        return model, params
+    wider = dataclasses.replace(model, architecture=dataclasses.replace(arch, num_labels=num_labels))
+    from eigensweep.models.nn.model import add_heads
+
+    heads = ("classifier",) if arch.classifier_dense else ("pooler", "classifier")
+    return add_heads(wider, params, heads, seed)
