@@ -29,7 +29,9 @@ def test_console_scripts_exist():
 def test_entry_point_imports_nothing_heavy():
     """transformers, torch, matplotlib, pandas, orbax and flax are imported where they are used."""
     code = "import sys, eigensweep.bin.sweep; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     heavy = {"transformers", "torch", "matplotlib", "pandas", "orbax", "flax"}
     assert not heavy.intersection(loaded)
     assert "absl" in loaded
