@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +34,8 @@ LARGE = 1024  # from this size on BLAS's own threads pay
 class Decomposition(NamedTuple):
     """W = U diag(s) V^T for a batch of B matrices (m, n); b = min(m, n).
 
-    NumPy arrays under `lapack`, JAX arrays otherwise. A matrix with non-finite entries has NaN everywhere.
+    NumPy arrays under `lapack` (u is then a view whose columns are contiguous), JAX arrays otherwise. A matrix with
+    non-finite entries has NaN everywhere.
 
     Attributes:
       u: (B, m, b) float64, left singular vectors as columns (output space); None without vectors.
@@ -91,37 +92,34 @@ def _blas() -> ThreadpoolController:
 
 def acceptable(residual: np.ndarray, orthogonality: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Are the errors within the tolerances? True for NaN: a non-finite matrix does not get better by another route."""
-    slack = (
-        float(np.finfo(dtype).eps / np.finfo(np.float64).eps) ** 0.75
-    )  # TPU's float32: 4e-4 and 4e-2... of one
+    # 1 for float64; for TPU's float32 the tolerances become 4e-4 and 4e-2.
+    slack = float(np.finfo(dtype).eps / np.finfo(np.float64).eps) ** 0.75
     return ~((residual > slack * MAX_RESIDUAL) | (orthogonality > slack * MAX_ORTHOGONALITY))
 
 
 def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition:
     """One matrix a thread; all of BLAS's threads on one matrix after another where they are few and large."""
     workers = workers or os.cpu_count() or 1
-    run = partial(_host_matrix, vectors=vectors)
-    if workers > 1 and len(w) > 1 and (len(w) >= workers or min(w.shape[1:]) < LARGE):
+    batch, m, n = w.shape
+    b = min(m, n)
+    u_t, vt = (np.empty((batch, b, m)), np.empty((batch, b, n))) if vectors else (None, None)
+    s, errors = np.empty((batch, b)), np.empty((2, batch))
+
+    def run(i: int) -> str:
+        result, name = _host_matrix(w[i], vectors)
+        s[i], errors[:, i] = result.s, (result.residual, result.orthogonality)
+        if u_t is not None and vt is not None:
+            u_t[i], vt[i] = result.u_t, result.vt
+        return name
+
+    if workers > 1 and batch > 1 and (batch >= workers or b < LARGE):
         with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-            results = list(pool.map(run, w))
+            names = tuple(pool.map(run, range(batch)))
     else:
         with _blas().limit(limits=workers, user_api="blas"):
-            results = [run(x) for x in w]
-    parts, strategies = [r for r, _ in results], tuple(name for _, name in results)
-    m, n = w.shape[1:]
-    b = min(m, n)
-
-    def stack(field: str, shape: tuple[int, ...]) -> np.ndarray:
-        return np.array([getattr(p, field) for p in parts], dtype=np.float64).reshape(len(parts), *shape)
-
-    return Decomposition(
-        stack("u", (m, b)) if vectors else None,
-        stack("s", (b,)),
-        stack("vt", (b, n)) if vectors else None,
-        stack("residual", ()),
-        stack("orthogonality", ()),
-        strategies,
-    )
+            names = tuple(run(i) for i in range(batch))
+    u = None if u_t is None else u_t.swapaxes(1, 2)
+    return Decomposition(u, s, vt, errors[0], errors[1], names)
 
 
 def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[host_lapack.HostSVD, str]:

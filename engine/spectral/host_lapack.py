@@ -1,12 +1,12 @@
 """Singular value decomposition of one matrix on the host, in float64, faster than LAPACK's own.
 
-The Gram matrix of the smaller side (BLAS `syrk`), its eigenvectors V (LAPACK `syevd`, divide and conquer) and one
-product P = X V give everything that is large: s_i = |P_i|, u_i = P_i / s_i. A Gram matrix squares the condition
-number, so the left vectors of two singular values lose orthogonality as eps * s_1^2 / (s_i s_j). The columns below
-`SMALL` * s_1 are therefore taken apart: P_small, freed of its component along U_large, is decomposed directly, which
-leaves both sides orthonormal and the small singular values as accurate as LAPACK's (an absolute error of a few eps *
-s_1). Columns that are zero to rounding get an orthonormal completion, so a matrix of any rank, zero included, is
-decomposed without a special route.
+The Gram matrix X X^T of the shorter side (BLAS `syrk`), its eigenvectors q_i (LAPACK `syevd`, divide and conquer) and
+one product p_i = q_i^T X give everything that is large: s_i = |p_i|, the other side's vector p_i / s_i. A Gram matrix
+squares the condition number, so those of two singular values lose orthogonality as eps * s_1^2 / (s_i s_j). The p_i
+below `SMALL` * s_1 are therefore taken apart: freed of their components along the large ones they are decomposed
+directly, which leaves both sides orthonormal and the small singular values as accurate as LAPACK's (an absolute error
+of a few eps * s_1). Rows that are zero to rounding get an orthonormal completion, so a matrix of any rank, zero
+included, is decomposed without a special route.
 
 NumPy's routines are used and not SciPy's: NumPy's release the GIL, so one matrix a thread runs in parallel.
 
@@ -21,15 +21,18 @@ import numpy as np
 
 from eigensweep.engine.spectral.accuracy import measure_errors
 
-# Large columns keep eps * SMALL**-2 = 2e-12 of orthogonality; a square Gaussian matrix has 1 % of its columns below.
+# Large ones keep eps * SMALL**-2 = 2e-12 of orthogonality; a square Gaussian matrix has 1 % of its s below.
 SMALL = 1e-2
 EPS = float(np.finfo(np.float64).eps)
 
 
 class HostSVD(NamedTuple):
-    """U (m, b), s (b,), V^T (b, n), relative residual and orthogonality error of one matrix; b = min(m, n)."""
+    """One matrix (m, n), b = min(m, n): u_t (b, m) and vt (b, n) with the singular vectors as contiguous rows, s (b,).
 
-    u: np.ndarray | None
+    residual and orthogonality as accuracy.measure_errors has them. Without vectors: None and NaN.
+    """
+
+    u_t: np.ndarray | None
     s: np.ndarray
     vt: np.ndarray | None
     residual: float
@@ -54,14 +57,12 @@ def gram_svd(w: np.ndarray) -> HostSVD:
     x, scale = scaled_float64(w)
     if not np.isfinite(scale):
         return failed(m, n)
-    tall = x if m >= n else x.T
     try:
-        left, s, right = _tall_svd(tall)
+        long, s, short = _rows_svd(x if m <= n else x.T)
     except np.linalg.LinAlgError:
         return failed(m, n)
-    u, vt = (left, right.T) if m >= n else (right, left.T)
-    residual, orthogonality = measure_errors(x, u, s, vt)
-    return HostSVD(u, s * scale, vt, residual, orthogonality)
+    u_t, vt = (short, long) if m <= n else (long, short)
+    return HostSVD(u_t, s * scale, vt, *measure_errors(x, u_t.T, s, vt))
 
 
 def gram_values(w: np.ndarray) -> HostSVD:
@@ -93,7 +94,7 @@ def direct_svd(w: np.ndarray, vectors: bool = True) -> HostSVD:
         u, s, vt = np.linalg.svd(x, full_matrices=False)
     except np.linalg.LinAlgError:
         return failed(m, n, vectors)
-    return HostSVD(u, scale * s, vt, *measure_errors(x, u, s, vt))
+    return HostSVD(np.ascontiguousarray(u.T), scale * s, vt, *measure_errors(x, u, s, vt))
 
 
 def failed(m: int, n: int, vectors: bool = True) -> HostSVD:
@@ -102,49 +103,45 @@ def failed(m: int, n: int, vectors: bool = True) -> HostSVD:
     s = np.full(b, np.nan)
     if not vectors:
         return HostSVD(None, s, None, np.nan, np.nan)
-    return HostSVD(np.full((m, b), np.nan), s, np.full((b, n), np.nan), np.nan, np.nan)
+    return HostSVD(np.full((b, m), np.nan), s, np.full((b, n), np.nan), np.nan, np.nan)
 
 
-def _tall_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U (a, b), s (b,), V (b, b) of X (a, b), a >= b."""
-    evals, v = np.linalg.eigh(x.T @ x)
-    v = np.ascontiguousarray(v[:, ::-1])
-    p = x @ v
+def _rows_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X (b, a), b <= a, as short^T diag(s) long: long (b, a), s (b,), short (b, b), vectors as rows."""
+    evals, short = np.linalg.eigh(x @ x.T)
+    short = np.ascontiguousarray(short.T[::-1])
+    p = short @ x
     num_large = int(np.count_nonzero(evals > SMALL**2 * evals[-1])) if evals.size else 0
-    large, small = p[:, :num_large], p[:, num_large:]
-    s = np.empty(x.shape[1])
-    s[:num_large] = np.sqrt(np.einsum("ij,ij->j", large, large))
-    large /= s[:num_large]
+    large = p[:num_large]
+    s = np.empty(len(x))
+    s[:num_large] = np.sqrt(np.einsum("ij,ij->i", large, large))
+    large /= s[:num_large, None]
     if num_large < s.size:
-        u_small, s[num_large:], rotation = _small_svd(large, small, float(np.sqrt(evals[-1])))
-        p[:, num_large:] = u_small
-        v[:, num_large:] = v[:, num_large:] @ rotation
+        p[num_large:], s[num_large:], rotation = _small_svd(large, p[num_large:], np.sqrt(evals[-1]))
+        short[num_large:] = rotation @ short[num_large:]
     if np.any(s[1:] > s[:-1]):  # ties, and neighbours at the seam, may come out a rounding error out of order
         order = np.argsort(-s, kind="stable")
-        p, s, v = p[:, order], s[order], v[:, order]
-    return p, s, v
+        p, s, short = p[order], s[order], short[order]
+    return p, s, short
 
 
-def _small_svd(
-    u_large: np.ndarray, p_small: np.ndarray, largest: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U (a, k), s (k,) and the rotation (k, k) of V's last columns, U orthogonal to `u_large`."""
-    u, s, rotation = np.linalg.svd(_project_out(u_large, p_small), full_matrices=False)
-    rank = int(np.count_nonzero(s > 20 * EPS * np.sqrt(u.shape[0]) * largest)) if u_large.shape[1] else 0
-    u[:, :rank] = _project_out(u_large, u[:, :rank])
+def _small_svd(large: np.ndarray, p: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """P (k, a) = rotation^T diag(s) rows, the rows orthonormal and orthogonal to the rows of `large`."""
+    rotation, s, rows = np.linalg.svd(_project_out(large, p), full_matrices=False)
+    rank = int(np.count_nonzero(s > 20 * EPS * np.sqrt(p.shape[1]) * largest))
+    rows[:rank] = _project_out(large, rows[:rank])
     if rank < s.size:
-        known = np.concatenate([u_large, u[:, :rank]], axis=1)
-        u[:, rank:] = _complete(known, s.size - rank)
-    return u, s, rotation.T
+        rows[rank:] = _complete(np.concatenate([large, rows[:rank]]), s.size - rank)
+    return rows, s, rotation.T
 
 
-def _project_out(basis: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return x - basis @ (basis.T @ x)
+def _project_out(basis: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows - (rows @ basis.T) @ basis
 
 
 def _complete(basis: np.ndarray, count: int) -> np.ndarray:
-    """`count` orthonormal columns orthogonal to the orthonormal columns of `basis`."""
-    q = np.random.default_rng(0).standard_normal((basis.shape[0], count))
+    """`count` orthonormal rows orthogonal to the orthonormal rows of `basis`."""
+    q = np.random.default_rng(0).standard_normal((count, basis.shape[1]))
     for _ in range(2):  # twice is enough: the second pass removes what rounding put back
-        q = np.linalg.qr(_project_out(basis, q))[0]
+        q = np.linalg.qr(_project_out(basis, q).T)[0].T
     return q
