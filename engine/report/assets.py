@@ -24,7 +24,7 @@ th{font-weight:600}thead th{vertical-align:bottom;white-space:normal}tbody th{fo
 #all td:nth-child(2),#all th:nth-child(2){text-align:left}
 th button{all:unset;cursor:pointer}th button:focus-visible{outline:2px solid var(--right)}
 th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
-figure{margin:1.2rem 0}figure img{display:block;width:100%;max-width:60rem;height:auto;background:#fff;
+figure{margin:1.2rem 0}figure img{display:block;width:100%;min-width:34rem;max-width:60rem;height:auto;background:#fff;
 border-radius:4px}
 figcaption{max-width:46rem;margin-top:.3rem}
 details{border-bottom:1px solid var(--line);padding:.25rem 0}summary{cursor:pointer;overflow-wrap:anywhere}

@@ -133,7 +133,7 @@ def _header(run: Run, rows: list[dict[str, Any]]) -> str:
         )
     box = f'<div class="warnings" role="note"><ul>{"".join(warnings)}</ul></div>' if warnings else ""
     name = shorten(
-        str(identity.get("source", "a checkpoint")).rstrip("/").split("/")[-1] or "a checkpoint", 120
+        "/".join(str(identity.get("source", "")).rstrip("/").split("/")[-2:]) or "a checkpoint", 120
     )
     return f"<header><h1>Weight spectra of {esc(name)}</h1>{definitions(facts)}{box}</header>"
 
@@ -156,8 +156,8 @@ def picture(shown: Picture) -> str:
     width, height = (int.from_bytes(shown.png[i : i + 4], "big") for i in (16, 20))  # of the PNG's header
     words = esc(f"{shown.seen} ({shown.note}). {shown.reading}")
     return (
-        f'<figure><img src="data:image/png;base64,{data}" width="{width}" height="{height}" loading="lazy" '
-        f'alt="{words}"><figcaption>{esc(shown.reading)}</figcaption></figure>'
+        f'<figure><div class="scroll" tabindex="0"><img src="data:image/png;base64,{data}" width="{width}" height="{height}" loading="lazy" '
+        f'alt="{words}"></div><figcaption>{esc(shown.reading)}</figcaption></figure>'
     )
 
 

@@ -13,7 +13,7 @@ _SPECTRUM = (
 )
 _P_VALUES = (
     "p-values of the singular vectors' entries against a random unit vector, averaged over 15 neighbouring indices; "
-    "thin: single matrices, bold: their mean."
+    "thin: single matrices (of a crowd the range of 80 %), bold: their mean."
 )
 _RANKS = "Singular values against rank on logarithmic axes, in units of σ √max(m, n)."
 _MAPS = "Blocks from left to right, roles from top to bottom; medians where a cell holds several matrices."
