@@ -155,10 +155,9 @@ def picture(shown: Picture) -> str:
     data = base64.b64encode(shown.png).decode()
     width, height = (int.from_bytes(shown.png[i : i + 4], "big") for i in (16, 20))  # of the PNG's header
     words = esc(f"{shown.seen} ({shown.note}). {shown.reading}")
-    return (
-        f'<figure><div class="scroll" tabindex="0"><img src="data:image/png;base64,{data}" width="{width}" height="{height}" loading="lazy" '
-        f'alt="{words}"></div><figcaption>{esc(shown.reading)}</figcaption></figure>'
-    )
+    image = f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" loading="lazy" alt="{words}">'
+    caption = f"<figcaption>{esc(shown.reading)}</figcaption>"
+    return f'<figure><div class="scroll" tabindex="0">{image}</div>{caption}</figure>'
 
 
 def _figures(anchor: str, heading: str, shown: Sequence[Picture]) -> str:
