@@ -39,7 +39,8 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
     return complete
 
 
-def _dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
+def model_dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
+    """The sizes and flags that a family's rules speak of, from a config; CheckpointError where they make no sense."""
     complete = complete_config(family, config, where)
     try:
         dims = family.dims(complete)
@@ -53,7 +54,7 @@ def _dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
     return dims
 
 
-def _state(dims: Dims, when: str, block: int | None) -> bool | None:
+def rule_state(dims: Dims, when: str, block: int | None) -> bool | None:
     """Whether a tensor must (True), must not (False) or may (None) be there."""
     flag = dims[when]
     return block in flag if isinstance(flag, frozenset) else flag
@@ -97,7 +98,7 @@ class _Reader:
         notes = []
         if block is not None and block >= self.dims["blocks"]:
             notes.append(f"unexpected {tensor.name}: the config has {self.dims['blocks']} blocks")
-        elif _state(self.dims, rule.when, block) is False:
+        elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")
         if expert is not None and expert >= self.dims["experts"]:
             notes.append(f"unexpected {tensor.name}: the config has {self.dims['experts']} experts")
@@ -211,7 +212,7 @@ class _Reader:
         for rule in self.family.rules:
             blocks = range(self.dims["blocks"]) if "{b}" in rule.pattern else (None,)
             for block in blocks:
-                if _state(self.dims, rule.when, block) is not True or (rule.tied_to and config_ties):
+                if rule_state(self.dims, rule.when, block) is not True or (rule.tied_to and config_ties):
                     continue
                 for part in rule.parts:
                     for expert in range(self.dims["experts"]) if "{e}" in part.path else (None,):
@@ -242,7 +243,7 @@ def plan_known(
     Raises:
       CheckpointError: the config's sizes make no sense.
     """
-    dims = _dims(family, config, where)
+    dims = model_dims(family, config, where)
     config_ties = bool(complete_config(family, config, where).get("tie_word_embeddings", True))
     reader = _Reader(family, dims)
     for tensor in tensors:

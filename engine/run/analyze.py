@@ -156,7 +156,7 @@ def _scalar_statistics(
         bulk = noise.sigma_bulk(s, a, b)
         sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
         nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
-        right, left = edges.num_outliers(s, a, b, sigma, level)
+        right, left = edges.num_outliers(s, a, b, sigma, level, eps)
         index = jnp.arange(b)
         in_bulk = (index >= right) & (index < b - left)
         evals = s**2
