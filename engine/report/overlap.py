@@ -1,0 +1,307 @@
+"""Figures of the overlap study: spectrum above and overlap below for every role; spectra of F by block."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eigensweep.engine.report import style
+from eigensweep.engine.report.roles import group_labels, law, order, scalar
+from eigensweep.engine.run.overlap import OverlapRun
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BINS = 36
+MAX_DOTS = 3000  # single vectors drawn in a panel
+NULL = 1e-9  # of the largest singular value: what lies below is rounding
+SMALLEST = 0.1  # the share of singular values that counts as the smallest
+TAP_TITLES = {  # last parts of a tap's path -> what enters there
+    "attention/query/kernel": "into query, key, value",
+    "attention/output/kernel": "into attention output",
+    "mlp/up/kernel": "into MLP up (and gate)",
+    "mlp/down/kernel": "into MLP down",
+}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The singular vectors of one matrix with their overlaps; arrays (b,) by descending singular value.
+
+    Attributes:
+      values: singular values in units of sigma sqrt(max(m, n)).
+      low, high: the Marchenko-Pastur edges in that unit.
+      overlap: O_k; NaN beyond the numerical rank.
+      null, null_99: mean and 99 % quantile of O for a random rotation.
+    """
+
+    name: str
+    role: str
+    block: int | None
+    m: int
+    n: int
+    values: np.ndarray
+    low: float
+    high: float
+    overlap: np.ndarray
+    null: float
+    null_99: float
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Which lie above the right edge."""
+        return self.values > self.high
+
+    @cached_property
+    def left(self) -> np.ndarray:
+        """Which lie below the left edge."""
+        return self.values < self.low
+
+    @cached_property
+    def smallest(self) -> np.ndarray:
+        """The smallest tenth of those that have an overlap, at least one."""
+        known = int(np.isfinite(self.overlap).sum())
+        index = np.arange(len(self.overlap))
+        return (index < known) & (index >= known - max(1, round(SMALLEST * known)))
+
+
+def by_role(found: OverlapRun) -> dict[str, list[Vectors]]:
+    """The matrices of a study whose noise level is known, by role (and shape), in the order of roles."""
+    swept = found.run.matrices[["name", "sigma", "nu_minus", "nu_plus"]]
+    spectra = found.run.spectra[["name", "singular_values"]]
+    rows = found.matrices.merge(swept, on="name").merge(spectra, on="name").to_dict("records")
+    groups: dict[str, list[Vectors]] = {}
+    for row, label in zip(rows, group_labels(rows), strict=True):
+        unit = scalar(row, "sigma") * math.sqrt(max(row["m"], row["n"]))
+        if not unit > 0:  # NaN too: a matrix of low rank has no bulk
+            continue
+        block = scalar(row, "block")
+        vectors = Vectors(
+            name=row["name"],
+            role=row["role"],
+            block=None if math.isnan(block) else int(block),
+            m=row["m"],
+            n=row["n"],
+            values=np.asarray(row["singular_values"]) / unit,
+            low=row["nu_minus"] / unit,
+            high=row["nu_plus"] / unit,
+            overlap=np.asarray(row["overlap"], np.float64),
+            null=row["overlap_null"],
+            null_99=row["overlap_null_99"],
+        )
+        groups.setdefault(label, []).append(vectors)
+    return dict(sorted(groups.items(), key=lambda item: order(item[1][0].role)))
+
+
+def write_overlap(found: OverlapRun, directory: str | Path) -> list[Path]:
+    """Draw both figures into `directory`/figures, PNG and PDF; returns the PNGs' paths.
+
+    Raises:
+      RunError: `directory` cannot be written.
+    """
+    folder = Path(directory) / "figures"
+    written = []
+    with style.context():
+        groups = by_role(found)
+        figures = {
+            "overlap": draw_overlap(groups) if groups else None,
+            "covariances": draw_covariances(found),
+        }
+        for name, figure in figures.items():
+            if figure is not None:
+                style.save(figure, folder / name)
+                written.append(folder / f"{name}.png")
+    return written
+
+
+def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
+    """A panel a role: its spectra averaged over blocks (top), the mean overlap by singular value (below)."""
+    columns = min(4, len(groups)) if len(groups) not in (5, 6, 9) else 3
+    rows = math.ceil(len(groups) / columns)
+    height = 0.62 + 2.35 * rows
+    figure = style.new_figure(height=height)
+    members = [v for group in groups.values() for v in group]
+    style.headline(figure, *_title(members, len(groups)))
+    left, right, gap = 0.066, 0.992, 0.052 if columns < 4 else 0.046
+    width = (right - left - gap * (columns - 1)) / columns
+    top_limit = 1.08 * max(float(np.nanmax(v.overlap)) for v in members)
+    for i, (label, group) in enumerate(groups.items()):
+        row, column = divmod(i, columns)
+        x, y = left + column * (width + gap), (height - 0.62 - 2.35 * row) / height
+        upper = figure.add_axes((x, y - 0.75 / height, width, 0.75 / height))
+        lower = figure.add_axes((x, y - 1.8 / height, width, 0.98 / height))
+        _panel(upper, lower, label, group, top_limit)
+        if column == 0:
+            upper.set_ylabel("density of ln ν")
+            lower.set_ylabel("overlap O")
+        else:
+            lower.tick_params(labelleft=False)
+        if row == rows - 1 or i + columns >= len(groups):
+            lower.set_xlabel("ν / (σ √max(m, n))", labelpad=1)
+    _legend(figure)
+    return figure
+
+
+def _title(members: list[Vectors], num_roles: int) -> tuple[str, str]:
+    parts = {"above ν+": "right", "below ν−": "left"}
+    inside = _mean([v.overlap[~v.right & ~v.left] for v in members])
+    said = [f"{inside:.2f} between the edges"]
+    for words, side in parts.items():
+        values = [v.overlap[getattr(v, side)] for v in members]
+        if sum(map(len, values)):
+            said.append(f"{_mean(values):.2f} {words}")
+    null = float(np.mean([v.null for v in members]))
+    seen = f"Mean overlap of right singular vectors with the activations' axes: {', '.join(said)}"
+    return seen, (
+        f"{len(members)} matrices in {num_roles} roles, averaged over blocks; a random rotation gives {null:.2f}. "
+        "Dots: single vectors"
+    )
+
+
+def _mean(values: Sequence[np.ndarray]) -> float:
+    joined = np.concatenate(list(values))
+    return float(np.nanmean(joined)) if np.isfinite(joined).any() else math.nan
+
+
+def _panel(upper: "Axes", lower: "Axes", label: str, members: list[Vectors], top: float) -> None:
+    values = np.concatenate([v.values for v in members])
+    overlap = np.concatenate([v.overlap for v in members])
+    known = np.isfinite(overlap) & (values > NULL * values.max())
+    low, high = values[known].min() / 1.05, values[known].max() * 1.05
+    bins = np.geomspace(low, high, BINS + 1)
+    _spectrum(upper, members, bins)
+    _overlaps(lower, members, values[known], overlap[known], bins)
+    edges = np.mean([(v.low, v.high) for v in members], axis=0)
+    for axes in (upper, lower):
+        style.log_axis(axes, "x", low, high)
+        for edge in edges:
+            if low < edge < high:
+                axes.axvline(edge, color=style.INK, lw=0.7, ls=(0, (4, 3)))
+    for edge, name, side in zip(edges, ("ν−", "ν+"), ("right", "left"), strict=True):
+        if low < edge < high:
+            shown = f"{name} " if side == "right" else f" {name}"
+            upper.text(
+                edge, 0.99, shown, transform=upper.get_xaxis_transform(), va="top", ha=side, fontsize=6.5
+            )
+    upper.tick_params(labelbottom=False)
+    upper.set_title(
+        f"{label} ({len(members)} × {members[0].m}×{members[0].n})" if "×" not in label else label, pad=3
+    )
+    lower.set_ylim(0, top)
+
+
+def _spectrum(axes: "Axes", members: list[Vectors], bins: np.ndarray) -> None:
+    """Histogram and law as densities of ln nu, which a logarithmic axis shows with their true areas."""
+    step = np.diff(np.log(bins))
+    density = np.mean([np.histogram(v.values, bins)[0] / (len(v.values) * step) for v in members], axis=0)
+    axes.stairs(density, bins, fill=True, color=style.TRAINED, alpha=0.35, lw=0)
+    axes.stairs(density, bins, color=style.TRAINED, lw=0.8)
+    grid, law_density = law(members[0].m, members[0].n)
+    axes.plot(grid, grid * law_density, color=style.LAW, lw=1.0)
+    axes.set_ylim(0, 1.3 * max(float(density.max()), float((grid * law_density).max())))
+    axes.set_yticks([])
+
+
+def _overlaps(
+    axes: "Axes", members: list[Vectors], values: np.ndarray, overlap: np.ndarray, bins: np.ndarray
+) -> None:
+    every = max(1, len(values) // MAX_DOTS)
+    axes.scatter(
+        values[::every], overlap[::every], s=1.2, color=style.TRAINED, alpha=0.18, lw=0, rasterized=True
+    )
+    coarse = bins[::2]
+    place = np.clip(np.digitize(values, coarse) - 1, 0, len(coarse) - 2)
+    count = np.bincount(place, minlength=len(coarse) - 1)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(place, overlap, len(coarse) - 1) / count
+    axes.plot(
+        np.sqrt(coarse[1:] * coarse[:-1])[count > 0], mean[count > 0],
+        color=style.TRAINED, lw=1.2, marker="o", ms=2.2,
+    )  # fmt: skip
+    null, null_99 = (float(np.mean([getattr(v, key) for v in members])) for key in ("null", "null_99"))
+    axes.axhline(null, color=style.CONTROL, lw=0.9)
+    axes.axhline(null_99, color=style.CONTROL, lw=0.8, ls=":")
+
+
+def _legend(figure: "Figure") -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=style.TRAINED, lw=1.2, marker="o", ms=2.2, label="trained"),
+        Line2D([], [], color=style.LAW, lw=1.0, label="Marchenko–Pastur"),
+        Line2D([], [], color=style.CONTROL, lw=0.9, label="random rotation: mean"),
+        Line2D([], [], color=style.CONTROL, lw=0.8, ls=":", label="its 99 % quantile"),
+    ]
+    height = figure.get_size_inches()[1]
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.33 / height), ncols=4)
+
+
+def draw_covariances(found: OverlapRun) -> "Figure":
+    """Eigenvalues of F by rank, a panel a kind of input, a line a block."""
+    panels: dict[str, list[dict]] = {}
+    for row in found.covariances.to_dict("records"):
+        kind = "/".join(row["tap"].split("/")[2:]) if row["tap"].startswith("blocks/") else row["tap"]
+        panels.setdefault(kind, []).append(row)
+    panels = {
+        kind: rows for kind, rows in panels.items() if any(r["block"] == r["block"] for r in rows)
+    } or panels
+    figure = style.new_figure(height=2.75)
+    style.headline(figure, *_covariance_title(found, panels))
+    left, gap = 0.07, 0.055
+    width = (0.992 - left - gap * (len(panels) - 1)) / len(panels)
+    blocks = sorted({int(r["block"]) for rows in panels.values() for r in rows if r["block"] == r["block"]})
+    low, high = _covariance_limits(panels)
+    for i, (kind, rows) in enumerate(panels.items()):
+        axes = figure.add_axes((left + i * (width + gap), 0.16, width, 0.62))
+        for row in rows:
+            evals = np.asarray(row["evals"])[: row["num_axes"]]
+            share = evals / np.asarray(row["evals"]).sum()
+            color = _block_color(row["block"], blocks)
+            axes.plot(np.arange(1, len(share) + 1), share, color=color, lw=1.0)
+        style.log_axis(axes, "x", 0.9, 1.1 * max(r["d"] for r in rows))
+        style.log_axis(axes, "y", low, high)
+        axes.set_title(TAP_TITLES.get(kind, f"into {kind.removesuffix('/kernel')}"), pad=3)
+        axes.set_xlabel("rank of the eigenvalue", labelpad=1)
+        if i == 0:
+            axes.set_ylabel("share of tr F")
+            _block_legend(axes, blocks)
+        else:
+            axes.tick_params(labelleft=False)
+    return figure
+
+
+def _covariance_title(found: OverlapRun, panels: dict[str, list[dict]]) -> tuple[str, str]:
+    first = [r["evals"][0] / np.sum(r["evals"]) for rows in panels.values() for r in rows]
+    centred = found.manifest.get("identity", {}).get("centred")
+    tokens = max(r["num_tokens"] for rows in panels.values() for r in rows)
+    what = "the covariance of the activations" if centred else "F = mean x xᵀ"
+    seen = f"The first eigenvalue of {what} holds {min(first):.0%} to {max(first):.0%} of its trace"
+    return seen, f"{len(first)} inputs of linear layers, {tokens} tokens, {'' if centred else 'not '}centred"
+
+
+def _covariance_limits(panels: dict[str, list[dict]]) -> tuple[float, float]:
+    shares = [
+        np.asarray(r["evals"])[: r["num_axes"]] / np.sum(r["evals"]) for rows in panels.values() for r in rows
+    ]
+    return max(0.5 * min(float(x[-1]) for x in shares), 1e-12), 2.0
+
+
+def _block_color(block: float, blocks: list[int]) -> object:
+    import matplotlib
+
+    if block != block:
+        return style.INK
+    return matplotlib.colormaps["viridis"](0.92 * blocks.index(int(block)) / max(1, len(blocks) - 1))
+
+
+def _block_legend(axes: "Axes", blocks: list[int]) -> None:
+    from matplotlib.lines import Line2D
+
+    shown = blocks if len(blocks) <= 6 else [blocks[round(i * (len(blocks) - 1) / 5)] for i in range(6)]
+    handles = [Line2D([], [], color=_block_color(b, blocks), lw=1.2, label=f"block {b}") for b in shown]  # type: ignore[arg-type]
+    axes.legend(handles=handles, loc="lower left", borderaxespad=0.2, labelspacing=0.2, handlelength=1.2)

@@ -1,0 +1,95 @@
+"""The overlap study in a table: a row a role, outside the Marchenko-Pastur edges against inside."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eigensweep.engine.report.overlap import Vectors, by_role
+from eigensweep.engine.report.roles import order
+from eigensweep.engine.run.overlap import OverlapRun
+from eigensweep.engine.spectral.permutation import permutation_p
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Column -> (heading, what it is).
+HEADINGS = {
+    "role": ("role", "what the matrices do; with the shape where a role has several"),
+    "matrices": ("matrices", "how many there are"),
+    "num_right": ("n right", "singular values above the right edge, all matrices together"),
+    "num_inside": ("n inside", "between the edges"),
+    "num_left": ("n left", "below the left edge (square matrices have none)"),
+    "right": ("O right", "mean overlap of the singular vectors above the right edge"),
+    "inside": ("O inside", "of those between the edges"),
+    "left": ("O left", "of those below the left edge"),
+    "smallest": ("O smallest", "of the smallest tenth of each matrix's singular values, wherever the edge"),
+    "null": ("null", "mean overlap for a random rotation"),
+    "p_right": ("p right", "one-sided, right > inside: permutations within each matrix"),
+    "p_left": ("p left", "one-sided, left > inside"),
+    "p_smallest": ("p smallest", "one-sided, smallest tenth > the rest between the edges"),
+}
+_COUNTS = ("matrices", "num_right", "num_inside", "num_left")
+
+
+def overlap_table(found: OverlapRun, seed: int = 0) -> "pd.DataFrame":
+    """A row a role, in the order in which activations meet them: the columns of HEADINGS, NaN where undefined.
+
+    Args:
+      found: a finished study.
+      seed: of the permutations.
+    """
+    import pandas as pd
+
+    groups = sorted(by_role(found).items(), key=lambda item: order(item[1][0].role))
+    return pd.DataFrame([_row(label, members, seed) for label, members in groups], columns=list(HEADINGS))
+
+
+def _row(label: str, members: list[Vectors], seed: int) -> dict[str, Any]:
+    overlap = [v.overlap for v in members]
+    right, left, smallest = ([getattr(v, side) for v in members] for side in ("right", "left", "smallest"))
+    inside = [~r & ~l for r, l in zip(right, left, strict=True)]
+    tests = {"p_right": (right, left), "p_left": (left, right), "p_smallest": (smallest, right)}
+    result: dict[str, Any] = {
+        "role": label,
+        "matrices": len(members),
+        "num_right": int(sum(map(np.sum, right))),
+        "num_inside": int(sum(map(np.sum, inside))),
+        "num_left": int(sum(map(np.sum, left))),
+        "null": float(np.mean([v.null for v in members])),
+    }
+    for name, masks in (("right", right), ("inside", inside), ("left", left), ("smallest", smallest)):
+        result[name] = _mean(np.concatenate([x[mask] for x, mask in zip(overlap, masks, strict=True)]))
+    for name, (chosen, without) in tests.items():
+        values = [
+            np.where(other & ~mine, np.nan, x)
+            for x, mine, other in zip(overlap, chosen, without, strict=True)
+        ]
+        result[name] = permutation_p(values, chosen, seed)
+    return result
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def render_overlap(table: "pd.DataFrame") -> str:
+    """The table as aligned plain text for a terminal."""
+    lines = [[heading for heading, _ in HEADINGS.values()]]
+    lines += [[_cell(column, row) for column in HEADINGS] for row in table.to_dict("records")]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)
+
+
+def _cell(column: str, row: Mapping[str, Any]) -> str:
+    value = row[column]
+    if column == "role":
+        return str(value)
+    if column in _COUNTS:
+        return str(value)
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.4f}" if column.startswith("p_") else f"{value:.3f}"
