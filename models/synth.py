@@ -1,8 +1,8 @@
 """Checkpoints of noise with planted spikes: what a sweep of any model's shapes can be tried on, and held against.
 
 Every matrix is Gaussian with planted rank-one spikes, W = sigma X + sum_k theta_k u_k v_k^T, u_k and v_k random and
-orthonormal. A spike theta > sigma (m n)^(1/4) shows as the singular value sqrt((theta^2 + m sigma^2)(theta^2 + n sigma^2))
-/ theta beyond the edge sigma (sqrt(m) + sqrt(n)) (Benaych-Georges & Nadakuditi 2012, section 3.1).
+orthonormal. A spike theta > sigma (m n)^(1/4) shows as the singular value sqrt((theta^2 + m sigma^2)(theta^2 + n
+sigma^2)) / theta beyond the edge sigma (sqrt(m) + sqrt(n)) (Benaych-Georges & Nadakuditi 2012, section 3.1).
 """
 
 import json

@@ -159,10 +159,15 @@ def _scalar_statistics(
         right, left = edges.num_outliers(s, a, b, sigma, level, eps)
         index = jnp.arange(b)
         in_bulk = (index >= right) & (index < b - left)
+        found = measures.measures(s, a, b, eps)
         evals = s**2
-        law = power_law.fit(evals, method=power)
+        # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
+        law = power_law.fit(
+            evals if power == "weightwatcher" else jnp.where(index < found["hard_rank"], evals, 0.0),
+            method=power,
+        )
         quasi_null = jnp.sum(s < nu_minus)
-        return measures.measures(s, a, b, eps) | {
+        return found | {
             "sigma": sigma,
             "sigma_bulk": bulk,
             "nu_minus": nu_minus,
