@@ -37,7 +37,8 @@ def main(argv: list[str]) -> None:
     from eigensweep.bin.suites import table
 
     del engine
-    comparisons, fits = [], {}
+    comparisons: list[Any] = []
+    fits: dict[str, float] = {}
     for name in _SUITES.value:
         print(f"suite {name}", flush=True)
         suite = importlib.import_module(f"eigensweep.bin.suites.{name}")
@@ -59,7 +60,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on: processor, cores, devices, versions."""
     import jax
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

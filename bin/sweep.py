@@ -8,7 +8,6 @@ workdir it continues where it stopped.
 """
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -74,7 +73,7 @@ def main(argv: list[str]) -> None:
         swept = time.monotonic() - start
         if not engine.is_first_process():
             return
-        report = _write_report(run, Path(_WORKDIR.value)) if _REPORT.value else None
+        report = engine.write_report(run, _WORKDIR.value) if _REPORT.value else None
     except engine.RunError as error:
         raise UserError(str(error)) from error
     print(engine.render_summary(engine.summary_table(run)))
@@ -82,12 +81,6 @@ def main(argv: list[str]) -> None:
     print(f"tables: {_WORKDIR.value}/matrices.parquet, spectra.parquet")
     if report:
         print(f"report: {report}")
-
-
-def _write_report(run: Any, directory: Path) -> Path:
-    from eigensweep.engine.report import write_report
-
-    return write_report(run, directory)
 
 
 def options_from(config: Any) -> "SweepOptions":

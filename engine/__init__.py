@@ -11,7 +11,7 @@ from eigensweep.engine.run.compilation import use_compilation_cache  # noqa: E40
 
 use_compilation_cache()
 
-from eigensweep.engine.report.summary import render_summary, summary_table  # noqa: E402
+from eigensweep.engine.report import render_summary, summary_table, write_comparison, write_report  # noqa: E402
 from eigensweep.engine.run.errors import RunError  # noqa: E402
 from eigensweep.engine.run.hosts import is_first as is_first_process  # noqa: E402
 from eigensweep.engine.run.options import SweepOptions  # noqa: E402
@@ -32,4 +32,6 @@ __all__ = [
     "render_summary",
     "summary_table",
     "sweep",
+    "write_comparison",
+    "write_report",
 ]

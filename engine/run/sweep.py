@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def _in_directory(
         hosts.wait_for_all("worked")
         if hosts.is_first():
             for name, table in store.merge([m.name for m in plan.matrices]).items():
-                write_atomically(directory / f"{name}.parquet", lambda file, t=table: pq.write_table(t, file))
+                write_atomically(directory / f"{name}.parquet", partial(pq.write_table, table))
             write_manifest(directory, manifest | {"status": "done"})
             store.remove()
         hosts.wait_for_all("merged")
