@@ -54,7 +54,8 @@ def main(argv: list[str]) -> None:
     source = _CHECKPOINT.value or config.checkpoint
     if not source:
         raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
-    if not _WORKDIR.value and not _DRY_RUN.value:
+    workdir = _WORKDIR.value or ""
+    if not workdir and not _DRY_RUN.value:
         raise UserError("no --workdir given: where should the tables and the report go?")
     memory = int(_MEMORY_GIB.value * 2**30) if _MEMORY_GIB.value else None
     try:
@@ -67,18 +68,16 @@ def main(argv: list[str]) -> None:
             return
         start = time.monotonic()
         with progress_reporter() as on_progress:
-            run = engine.sweep(
-                checkpoint, options, _WORKDIR.value, memory_bytes=memory, on_progress=on_progress
-            )
+            run = engine.sweep(checkpoint, options, workdir, memory_bytes=memory, on_progress=on_progress)
         swept = time.monotonic() - start
         if not engine.is_first_process():
             return
-        report = engine.write_report(run, _WORKDIR.value) if _REPORT.value else None
+        report = engine.write_report(run, workdir) if _REPORT.value else None
     except engine.RunError as error:
         raise UserError(str(error)) from error
     print(engine.render_summary(engine.summary_table(run)))
     print(f"\n{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s")
-    print(f"tables: {_WORKDIR.value}/matrices.parquet, spectra.parquet")
+    print(f"tables: {workdir}/matrices.parquet, spectra.parquet")
     if report:
         print(f"report: {report}")
 
