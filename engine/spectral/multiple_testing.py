@@ -9,8 +9,6 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from eigensweep.engine.spectral.sorting import sort
-
 
 def benjamini_hochberg(p: ArrayLike, level: float) -> Array | np.ndarray:
     """Reject every p <= p_(k), k the largest rank with p_(k) <= level * k / N.
@@ -26,7 +24,7 @@ def benjamini_hochberg(p: ArrayLike, level: float) -> Array | np.ndarray:
     Reference: Benjamini & Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
     """
     xp: Any = np if isinstance(p, np.ndarray) else jnp
-    ordered = np.sort(p, axis=-1) if isinstance(p, np.ndarray) else sort(jnp.asarray(p))
+    ordered = xp.sort(xp.asarray(p), axis=-1)
     num_valid = xp.sum(~xp.isnan(ordered), axis=-1, keepdims=True)
     rank = xp.arange(1, ordered.shape[-1] + 1)
     passes = ordered <= level * rank / xp.maximum(num_valid, 1)  # NaN is last, and passes nothing

@@ -17,8 +17,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from eigensweep.engine.spectral.sorting import sort
-
 METHODS = ("default", "weightwatcher")
 ABSOLUTE_CUT = 1e-5  # WeightWatcher drops eigenvalues below this, whatever the matrix's scale
 SMALL_SAMPLE = (
@@ -55,7 +53,7 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     if method not in METHODS:
         raise ValueError(f"power-law method {method!r}: expected one of {', '.join(METHODS)}")
     evals = jnp.asarray(evals, jnp.float64)
-    ordered = -sort(-jnp.where(evals > 0, evals, 0.0))  # descending: tail i is the ranks 0..i
+    ordered = -jnp.sort(-jnp.where(evals > 0, evals, 0.0))  # descending: tail i is the ranks 0..i
     cut = _cut(ordered, method)
     num_valid = jnp.sum(ordered > cut)
     small = (num_valid < SMALL_SAMPLE) & (method == "weightwatcher")
