@@ -1,0 +1,68 @@
+"""Peak memory of a sweep at Llama-8B shapes (two blocks of a synthetic checkpoint), against torch on its largest matrix."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from eigensweep.bin.suites.measure import Comparison
+from eigensweep.models.synth import LLAMA_8B, write_synthetic
+
+BLOCKS = 2
+LIMIT_MIB = 6 * 1024  # on CPU, everything included
+
+_PEAK = """
+import json, resource
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+"""
+_OURS = (
+    """
+import sys
+from eigensweep import engine, models
+options = engine.SweepOptions(control="none", roles=tuple(sys.argv[2].split(",")))
+run = engine.sweep(models.open_checkpoint(sys.argv[1]), options, sys.argv[1] + "-run")
+assert (run.matrices["status"] == "ok").all() and (run.matrices["num_right_outliers"] == 4).all(), run.matrices
+"""
+    + _PEAK
+)
+_THEIRS = (
+    """
+import sys, torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.bfloat16)
+torch.linalg.svd(model.model.layers[0].mlp.up_proj.weight.detach().double(), full_matrices=False)
+"""
+    + _PEAK
+)
+ROLES = "query,key,value,attention_output,mlp_gate,mlp_up,mlp_down"
+
+
+def run(sizes: list[int], repeats: int) -> list[Comparison]:
+    """Peak resident memory of the two processes, MiB; the planted spikes must be found."""
+    del sizes, repeats
+    config = LLAMA_8B | {"num_hidden_layers": BLOCKS, "vocab_size": 4096}
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "llama"
+        write_synthetic(model, config)
+        ours = _peak(_OURS, str(model), ROLES)
+        theirs = _peak(_THEIRS, str(model))
+    note = f"ours {ours / 1024:.2f} GiB in all; the limit set is {LIMIT_MIB / 1024:.0f} GiB"
+    return [
+        Comparison(
+            "memory",
+            f"{BLOCKS} Llama-8B blocks, 14 matrices",
+            "torch: the model and one SVD",
+            [ours],
+            [theirs],
+            unit="MiB",
+            note=note,
+        )
+    ]
+
+
+def _peak(code: str, *arguments: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
+    )
+    return float(json.loads(done.stdout.splitlines()[-1]))

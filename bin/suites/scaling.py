@@ -1,0 +1,48 @@
+"""How time grows with the size of a matrix and with the number of matrices, and the fitted exponents."""
+
+import numpy as np
+
+from eigensweep.bin.suites.measure import Comparison, compare
+from eigensweep.engine import SweepOptions, sweep
+from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.models import open_checkpoint
+
+COUNTS = (8, 16, 32, 64)  # matrices of 256 x 256
+
+
+def run(sizes: list[int], repeats: int) -> list[Comparison]:
+    """One comparison a size (torch.linalg.svd, float64) and a count (numpy.linalg.svd alone)."""
+    import torch
+
+    result = []
+    for n in sizes:
+        w = np.random.default_rng(n).standard_normal((2, n, n))
+        tensor = torch.from_numpy(w)
+        case = Comparison("scaling", f"2 x {n} x {n}", "torch float64")
+        ours, theirs = lambda w=w: decompose(w), lambda t=tensor: torch.linalg.svd(t, full_matrices=False)
+        result.append(compare(case, ours, theirs, 1 if n >= 2048 else repeats))
+    for count in COUNTS:
+        rng = np.random.default_rng(count)
+        weights = {f"layers.{i}.q_proj.weight": rng.standard_normal((256, 256)) for i in range(count)}
+        case = Comparison("scaling", f"sweep of {count} x 256 x 256", "numpy.linalg.svd alone")
+        checkpoint = open_checkpoint(weights)
+        stack = np.stack(list(weights.values()))
+        ours = lambda c=checkpoint: sweep(c, SweepOptions())  # noqa: E731
+        theirs = lambda x=stack: np.linalg.svd(x, full_matrices=False)  # noqa: E731
+        result.append(compare(case, ours, theirs, repeats))
+    return result
+
+
+def fits(comparisons: list[Comparison]) -> dict[str, float]:
+    """Slopes of log time against log n and against log count."""
+    by_size = [
+        (int(c.case.split(" x ")[1]), np.median(c.ours)) for c in comparisons if c.case.startswith("2 x")
+    ]
+    by_count = [
+        (int(c.case.split()[2]), np.median(c.ours)) for c in comparisons if c.case.startswith("sweep")
+    ]
+    return {
+        what: float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+        for what, points in (("matrix size", by_size), ("number of matrices", by_count))
+        if len(points) > 1
+    }
