@@ -1,4 +1,4 @@
-"""Peak memory of a sweep at Llama-8B shapes (two blocks of a synthetic checkpoint), against torch on its largest matrix."""
+"""Peak memory of a sweep at Llama-8B shapes, two blocks of a synthetic checkpoint, against torch on one matrix."""
 
 import json
 import subprocess
