@@ -13,16 +13,21 @@ from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
 from eigensweep.models.nn.parameters import check, get, place, replace, walk
+from eigensweep.models.nn.save import put_matrices, write_trained
 from eigensweep.models.nn.sharding import make_mesh, shard_batch, shardings
 from eigensweep.models.nn.stages import Output
 from eigensweep.models.nn.stream import stream, stream_score
+from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions, train, with_classifier
 
 __all__ = [
     "Architecture",
     "DeviceMemoryError",
     "Model",
     "Output",
+    "Progress",
     "Scores",
+    "TrainOptions",
+    "TrainingError",
     "add_heads",
     "architecture",
     "build",
@@ -35,6 +40,7 @@ __all__ = [
     "model_of",
     "perplexity",
     "place",
+    "put_matrices",
     "reader",
     "reader_of",
     "replace",
@@ -46,7 +52,10 @@ __all__ = [
     "stream",
     "stream_score",
     "tap_of",
+    "train",
     "walk",
+    "with_classifier",
     "with_guide_weights",
     "with_memory_advice",
+    "write_trained",
 ]

@@ -26,7 +26,7 @@ from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError, InputError
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.memory import with_memory_advice
-from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.model import Model, add_heads
 from eigensweep.models.nn.parameters import Params, map_with_path, walk
 from eigensweep.models.nn.sharding import shard_batch
 from eigensweep.models.nn.states import newest_state, write_state
@@ -325,7 +325,5 @@ def with_classifier(model: Model, params: Params, num_labels: int, seed: int) ->
             )
         return model, params
     wider = dataclasses.replace(model, architecture=dataclasses.replace(arch, num_labels=num_labels))
-    from eigensweep.models.nn.model import add_heads
-
     heads = ("classifier",) if arch.classifier_dense else ("pooler", "classifier")
     return add_heads(wider, params, heads, seed)

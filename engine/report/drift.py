@@ -1,0 +1,171 @@
+"""Spectra and p-values of one model before and after fine-tuning: what moved, by rank."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eigensweep.engine.report import style
+from eigensweep.engine.report.roles import NULL, Run, order
+from eigensweep.engine.run.store import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIDES = ("right", "left")
+_POINTS = 200
+
+
+def drift(before: Run, after: Run) -> "pd.DataFrame":
+    """A row a matrix and decile of its singular values, for the matrices in both runs whose status is ok.
+
+    Columns: name role block decile; change: mean of (s' - s)/s; distance: mean of |s' - s|/s;
+    p_right, p_left: mean p-value before; p_right_after, p_left_after; outliers_before, outliers_after (right ones,
+    of the whole matrix).
+
+    Raises:
+      ValueError: the runs share no matrix.
+    """
+    import pandas as pd
+
+    rows = [row for pair in _pairs(before, after) for row in _rows(*pair)]
+    if not rows:
+        raise ValueError("the runs have no matrix in common")
+    return pd.DataFrame(rows)
+
+
+def _pairs(before: Run, after: Run) -> list[tuple[dict, dict]]:
+    """Of every shared matrix its scalars and lists, before and after."""
+    tables = []
+    for run in (before, after):
+        matrices, spectra = (
+            table.set_index("name").to_dict("index") for table in (run.matrices, run.spectra)
+        )
+        tables.append(
+            {n: row | spectra[n] | {"name": n} for n, row in matrices.items() if row["status"] == "ok"}
+        )
+    first, second = tables
+    return [(row, second[name]) for name, row in first.items() if name in second]
+
+
+def _rows(before: dict, after: dict) -> list[dict]:
+    s, t = (np.asarray(row["singular_values"]) for row in (before, after))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(s > 0, (t - s) / s, np.nan)
+    rows = []
+    for decile, k in enumerate(np.array_split(np.arange(s.size), 10), 1):
+        if k.size:
+            row = {key: before[key] for key in ("name", "role", "block")}
+            row |= {"decile": decile, "change": _mean(relative[k]), "distance": _mean(np.abs(relative[k]))}
+            for side in SIDES:
+                row[f"p_{side}"] = _mean(np.asarray(before[f"p_{side}"])[k])
+                row[f"p_{side}_after"] = _mean(np.asarray(after[f"p_{side}"])[k])
+            row["outliers_before"], row["outliers_after"] = (
+                int(r["num_right_outliers"]) for r in (before, after)
+            )
+            rows.append(row)
+    return rows
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def title(table: "pd.DataFrame") -> tuple[str, str]:
+    """How far the smallest and the largest values moved, in which role most."""
+    last = table["decile"].max()
+    small, large = (table.loc[table["decile"] == d].groupby("role")["distance"].mean() for d in (last, 1))
+    role = small.idxmax()
+    matrices = table["name"].nunique()
+    return (
+        f"{role}: the smallest tenth of its singular values moved by {style.percent(small[role])}, "
+        f"the largest by {style.percent(large[role])}",
+        f"{matrices} matrices; bold: median of the changes, mean of the p-values; averaged over 15 neighbours",
+    )
+
+
+def draw(before: Run, after: Run) -> "Figure":
+    """A column a role: how far the singular values moved above, averaged p-values of the right vectors below."""
+    groups: dict[str, list[tuple[dict, dict]]] = {}
+    for pair in _pairs(before, after):
+        groups.setdefault(str(pair[0]["role"]), []).append(pair)
+    groups = dict(sorted(groups.items(), key=lambda item: order(item[0])))
+    figure = style.new_figure(height=3.6)
+    style.headline(figure, *title(drift(before, after)))
+    panels = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
+    figure.subplots_adjust(left=0.09, right=0.985, top=0.83, bottom=0.17, wspace=0.12, hspace=0.1)
+    moved: list[np.ndarray] = []
+    for column, (role, pairs) in enumerate(groups.items()):
+        panels[0][column].set_title(style.shorten(role, 14), pad=3)
+        moved += _changes(panels[0][column], pairs)
+        _p_values(panels[1][column], pairs)
+    positive = 100 * np.concatenate(moved)
+    positive = positive[positive > 0]  # NaN and unmoved values are not drawn
+    if positive.size:
+        style.log_axis(panels[0][0], "y", positive.min() / 1.5, positive.max() * 1.5)
+    panels[0][0].set_ylabel("(s' − s) / s, %")
+    panels[1][0].set_ylabel("p-value (right v)")
+    panels[1][0].set_ylim(0, 1)
+    figure.align_ylabels(panels[:, 0])
+    figure.supxlabel("rank / number of singular values", fontsize=8, y=0.055)
+    handles, names = panels[1][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower right", ncols=2, bbox_to_anchor=(0.99, -0.01))
+    return figure
+
+
+def _changes(axes: "Axes", pairs: list[tuple[dict, dict]]) -> list[np.ndarray]:
+    curves = []
+    for one, other in pairs:
+        s, t = (np.asarray(row["singular_values"]) for row in (one, other))
+        keep = s > NULL * s[0]
+        moved = np.abs(t - s)[keep] / s[keep]
+        curves.append(_by_share(_smooth(moved), s.size))
+        axes.plot(_grid(), 100 * curves[-1], color=style.TRAINED, lw=0.4, alpha=0.5)
+    axes.plot(_grid(), 100 * np.median(curves, axis=0), color=style.TRAINED, lw=1.3)
+    return curves
+
+
+def _p_values(axes: "Axes", pairs: list[tuple[dict, dict]]) -> None:
+    for which, (label, color) in enumerate((("before", style.CONTROL), ("after", style.TRAINED))):
+        curves = []
+        for pair in pairs:
+            p = np.asarray(pair[which]["p_right_avg"])
+            curves.append(_by_share(p[np.isfinite(p)], p.size))
+        axes.plot(_grid(), np.mean(curves, axis=0), color=color, lw=1.1, label=label)
+
+
+def _grid() -> np.ndarray:
+    return np.linspace(0, 1, _POINTS)
+
+
+def _smooth(values: np.ndarray, width: int = 15) -> np.ndarray:
+    """Means over `width` neighbours, fewer at the ends."""
+    ones = np.ones(min(width, values.size))
+    return np.convolve(values, ones, "same") / np.convolve(np.ones(values.size), ones, "same")
+
+
+def _by_share(values: np.ndarray, size: int) -> np.ndarray:
+    """Values by index, read at shares of the full number."""
+    if not values.size:
+        return np.full(_POINTS, np.nan)
+    return np.interp(_grid(), (np.arange(values.size) + 0.5) / size, values)
+
+
+def write_drift(before: Run, after: Run, directory: str | Path) -> list[Path]:
+    """Write spectral_change.parquet (`drift`) and figures/spectral_change (PNG and PDF).
+
+    Raises:
+      ValueError: the runs share no matrix.
+      RunError: if `directory` cannot be written.
+    """
+    directory = Path(directory)
+    target = directory / "spectral_change.parquet"
+    table = drift(before, after)
+    write_atomically(target, partial(table.to_parquet, index=False))
+    with style.context():
+        style.save(draw(before, after), directory / "figures" / "spectral_change")
+    return [target, directory / "figures" / "spectral_change.png"]

@@ -1,0 +1,145 @@
+"""What removing singular values did before and after fine-tuning: a panel an order, and the trainings' curves."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eigensweep.engine.report import style
+from eigensweep.engine.run.finetune import MEASURES, Finetuning, effects
+from eigensweep.engine.run.store import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = {"before": "remove, then fine-tune", "after": "fine-tune, then remove"}
+UNITS = {"loss": "change of loss, nats", "accuracy": "change of accuracy"}
+
+
+def write_finetune(run: Finetuning, directory: str | Path) -> list[Path]:
+    """Write figures/finetune_curves and, of a study, figures/finetune_order (PNG and PDF) and finetune_effects.parquet.
+
+    Args:
+      run: of `open_finetune`.
+      directory: where to write; created where it is missing.
+
+    Returns:
+      The files.
+
+    Raises:
+      RunError: if `directory` cannot be written.
+    """
+    directory = Path(directory)
+    figures = directory / "figures"
+    with style.context():
+        style.save(draw_curves(run), figures / "finetune_curves")
+        written = [figures / "finetune_curves.png"]
+        if run.deciles():
+            rows = {measure: effects(run, measure) for measure in MEASURES}
+            style.save(draw(run, rows), figures / "finetune_order")
+            table = pa.Table.from_pylist([{"measure": m} | row for m, found in rows.items() for row in found])
+            target = directory / "finetune_effects.parquet"
+            write_atomically(target, partial(pq.write_table, table))
+            written += [figures / "finetune_order.png", target]
+    return written
+
+
+def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
+    """Whether the order matters for the smallest values, by the interval over seeds; the largest such contrast."""
+    smallest = max(row["decile"] for row in rows)
+    contrasts = [r for r in rows if r["decile"] == smallest and r["order"] == "after - before"]
+    row = max(contrasts, key=lambda r: abs(r["change"]))
+    certain = row["seed_low"] > 0 or row["seed_high"] < 0
+    verdict = "more than noise between seeds" if certain else "no more than noise between seeds"
+    scope = style.shorten(row["scope"], 24)
+    seen = f"decile {smallest} of {scope}: after less before is {row['change']:+.4f} nats, {verdict}"
+    seeds = f"{num_seeds} seeds" if num_seeds > 1 else "1 seed"
+    return seen, (
+        f"changes against the same seed's model with nothing removed; small dots: {seeds}; "
+        "bars: 95 % bootstrap interval of the mean, over rows"
+    )
+
+
+def draw(run: Finetuning, rows: dict[str, list[dict[str, Any]]]) -> "Figure":
+    """Orders from left to right; loss above, accuracy below; a colour a scope.
+
+    Args:
+      run: of a study.
+      rows: `effects` by measure.
+    """
+    figure = style.new_figure(height=4.4)
+    num_seeds = len(set(run.members["seed"]))
+    style.headline(figure, *title(rows["loss"], num_seeds))
+    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    figure.subplots_adjust(left=0.11, right=0.985, top=0.85, bottom=0.1, wspace=0.06, hspace=0.12)
+    for line, (measure, unit) in zip(panels, UNITS.items(), strict=True):
+        for axes, order in zip(line, PANELS, strict=True):
+            chosen = [row for row in rows[measure] if row["order"] == order]
+            _panel(axes, chosen, run.scopes(), run.deciles())
+        line[0].set_ylabel(unit)
+    figure.align_ylabels(panels[:, 0])
+    for axes, heading in zip(panels[0], PANELS.values(), strict=True):
+        axes.set_title(heading, pad=3)
+    for axes in panels[1]:
+        axes.set_xticks(range(1, 11))
+        axes.set_xlim(0.4, 10.6)
+        axes.set_xlabel("decile removed: 1 largest, 10 smallest values", labelpad=2)
+    if len(run.scopes()) > 1:
+        panels[0][1].legend(fontsize=7, ncols=2)
+    return figure
+
+
+def _panel(axes: "Axes", rows: list[dict[str, Any]], scopes: list[str], deciles: list[int]) -> None:
+    axes.axhline(0, color=style.CONTROL, lw=0.6)
+    for i, scope in enumerate(scopes):
+        color = style.CYCLE[i % len(style.CYCLE)]
+        mine = sorted((row for row in rows if row["scope"] == scope), key=lambda row: row["decile"])
+        shift = 0.5 * ((i + 0.5) / len(scopes) - 0.5)
+        x = np.asarray(deciles) + shift
+        change, low, high = (np.array([row[key] for row in mine]) for key in ("change", "low", "high"))
+        axes.errorbar(
+            x, change, np.maximum([change - low, high - change], 0), color=color, marker="o", ms=4,
+            lw=0.9, elinewidth=0.9, capsize=2, label=scope,
+        )  # fmt: skip
+        for place, row in zip(x, mine, strict=True):
+            axes.plot([place + 0.13] * len(row["seeds"]), row["seeds"], ".", color=color, ms=4, alpha=0.5)
+
+
+def draw_curves(run: Finetuning) -> "Figure":
+    """Loss over steps of every training: thin on the rows it learns from, bold on the validation rows."""
+    history = run.tables["history"].to_pandas()
+    best = history["validation_loss"].min()
+    figure = style.new_figure(height=2.6)
+    majority = run.manifest["majority"]["loss"]
+    style.headline(
+        figure,
+        f"lowest validation loss {best:.3f} nats; knowing only the shares of the labels gives {majority:.3f}",
+        "thin: mean over the steps since the last look; bold: validation rows; dashed: shares of the labels, held out",
+    )
+    axes = figure.add_axes((0.09, 0.15, 0.6, 0.64))
+    axes.axhline(majority, color=style.LAW, lw=0.8, ls=(0, (4, 3)))
+    groups = list(history.groupby(["order", "scope", "decile"], sort=False))
+    for i, ((order, scope, decile), part) in enumerate(groups):
+        color = style.CYCLE[i % len(style.CYCLE)]
+        label = "nothing removed" if order == "none" else f"without decile {decile}, {scope}"
+        for number, (_, one) in enumerate(part.groupby("seed")):
+            axes.plot(one["step"], one["train_loss"], color=color, lw=0.5, alpha=0.7)
+            axes.plot(
+                one["step"],
+                one["validation_loss"],
+                color=color,
+                lw=1.3,
+                marker="o",
+                ms=2.5,
+                alpha=0.85,
+                label=None if number else style.shorten(label, 30),
+            )
+    axes.set_xlabel("steps", labelpad=1)
+    axes.set_ylabel("cross-entropy, nats")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles[:10], names[:10], loc="upper left", bbox_to_anchor=(0.7, 0.83), fontsize=7)
+    return figure

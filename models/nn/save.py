@@ -1,0 +1,121 @@
+"""A trained model written as eigensweep-convert writes one: `open_checkpoint` reads it, a sweep takes it."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from eigensweep.models.checkpoint import Checkpoint
+from eigensweep.models.matrix import Matrix
+from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.parameters import Params, get, replace, walk
+from eigensweep.models.sources.orbax import FORMAT, NOTES
+from eigensweep.models.staging import staged
+
+_UNSTORED = ("reader", "file", "dtype")
+
+
+def write_trained(checkpoint: Checkpoint, model: Model, params: Params, out: str | Path) -> Path:
+    """Writes the parameters of a trained classifier in Orbax.
+
+    `open_checkpoint(out)` finds the matrices under the names that they have in `checkpoint`, and new heads' under
+    their paths; `nn.load` gives the classifier back.
+
+    Args:
+      checkpoint: where the training started.
+      model, params: what it ended with.
+      out: a folder that does not exist, or is empty. It appears when it is complete.
+
+    Raises:
+      CheckpointError: `out` is occupied or cannot be written.
+    """
+    import orbax.checkpoint as ocp
+
+    leaves = {path: np.asarray(leaf) for path, leaf in walk(params)}
+    # OCDBT and zarr 2 are what sources.orbax reads; said here so that another default changes nothing.
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False)
+    with staged(out) as stage:
+        with ocp.Checkpointer(handler) as checkpointer:
+            checkpointer.save(stage.absolute(), args=ocp.args.PyTreeSave(params))
+        notes = _notes(checkpoint, model, leaves)
+        (stage / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
+    return Path(out).expanduser().absolute()
+
+
+def put_matrices(checkpoint: Checkpoint, params: Params, replaced: dict[str, np.ndarray]) -> Params:
+    """The parameters with other matrices, (m, n) by name as `checkpoint` has them; each keeps its dtype and place.
+
+    Raises:
+      KeyError: no such matrix, or no such leaf.
+      ValueError: another shape.
+    """
+    matrices = {matrix.name: matrix for matrix in checkpoint.matrices}
+    for name, w in replaced.items():
+        matrix = matrices[name]
+        old = get(params, matrix.path)
+        new = np.array(old) if matrix.index is not None else np.empty(old.shape, old.dtype)
+        part = new if matrix.index is None else new[matrix.index]
+        part[...] = w.T if matrix.transposed else w
+        params = replace(params, matrix.path, jax.device_put(new, old.sharding))
+    return params
+
+
+def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) -> dict[str, Any]:
+    kept = [matrix for matrix in checkpoint.matrices if matrix.path in leaves]
+    known = {matrix.path for matrix in kept}
+    config = dict(checkpoint.config or {})
+    stem = (config.get("architectures") or ["Bert"])[0].split("For")[0].removesuffix("Model")
+    config |= {
+        "architectures": [f"{stem}ForSequenceClassification"],
+        "num_labels": model.architecture.num_labels,
+    }
+    digest = hashlib.sha256()
+    for path in sorted(leaves):
+        digest.update(f"{path} {leaves[path].dtype} {leaves[path].shape}".encode())
+        digest.update(np.ascontiguousarray(leaves[path]).tobytes())
+    return {
+        "format": FORMAT,
+        "identity": {
+            "source": f"{checkpoint.source.name}, trained",
+            "kind": "orbax",
+            "architecture": checkpoint.architecture,
+            "files": {},
+            "sha256": digest.hexdigest(),
+        },
+        "config": config,
+        "leaves": {
+            path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for path, leaf in leaves.items()
+        },
+        "matrices": [_entry(matrix) for matrix in kept]
+        + [
+            _entry(_fresh(path, leaf))
+            for path, leaf in leaves.items()
+            if leaf.ndim == 2 and path not in known
+        ],
+        "skipped": [
+            {"name": path, "shape": list(leaf.shape), "dtype": leaf.dtype.name, "reason": "not a matrix"}
+            for path, leaf in leaves.items()
+            if leaf.ndim != 2
+        ],
+        "warnings": [],
+    }
+
+
+def _entry(matrix: Matrix) -> dict[str, Any]:
+    return {
+        f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name not in _UNSTORED
+    } | {"shape": list(matrix.shape), "tied": list(matrix.tied)}
+
+
+def _fresh(path: str, leaf: np.ndarray) -> Matrix:
+    """A matrix of a head that the training added."""
+    head = path.split("/")[0]
+    role = head if head in ("pooler", "classifier") else "other"
+    shape = (leaf.shape[1], leaf.shape[0])
+    return Matrix(
+        path, role, None, shape, leaf.dtype.name, False, (), "", None, path, None, True, leaf.T.copy
+    )
