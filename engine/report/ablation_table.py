@@ -1,0 +1,80 @@
+"""A removal study as text: every removal's change with its interval, and the smallest decile against the middle ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eigensweep.engine.run.ablation_store import BASELINE, Ablation
+
+MIDDLE = ("decile:5", "decile:6")
+HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", "change", "interval", "accuracy", "change")
+
+
+def render(study: Ablation) -> str:
+    """The study's results as aligned plain text. Changes of the mean loss are in nats."""
+    rows = study.results.to_dict("records")
+    baseline = next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
+    evaluation, options = study.manifest["evaluation"], study.manifest["options"]
+    lines = [
+        f"baseline: loss {baseline['loss']:.4f} nats, perplexity {baseline['perplexity']:.4g}, accuracy "
+        f"{baseline['accuracy']:.4f} ({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets "
+        f"in {evaluation.get('rows', '?')} rows); {100 * options['confidence']:g} % bootstrap intervals",
+        "",
+        aligned([HEADINGS, *(_cells(row) for row in rows if row is not baseline)]),
+    ]
+    found = contrasts(study)
+    if found:
+        lines += [
+            "",
+            "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats:",
+        ]
+        lines += [aligned([(scope, _signed(d), f"[{_signed(low)}, {_signed(high)}]", verdict(low, high))
+                           for scope, (d, low, high) in found.items()])]  # fmt: skip
+    return "\n".join(lines)
+
+
+def contrasts(study: Ablation) -> dict[str, tuple[float, float, float]]:
+    """By scope: the loss without the smallest decile less that without a middle one, with its interval."""
+    result = {}
+    for scope, group in study.results.groupby("scope", sort=False):
+        if {"decile:10", *MIDDLE} <= set(group["removal"]):
+            result[str(scope)] = study.contrast(str(scope), ["decile:10"], list(MIDDLE))
+    return result
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval of a difference says."""
+    if low > 0:
+        return "the smallest matters more"
+    return "the middle matters more" if high < 0 else "no difference to be seen"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of text, the first two to the left, numbers to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if not row["removed"]:
+        return (row["scope"], row["removal"], f"0/{row['values']}", *["–"] * 6)
+    return (
+        row["scope"],
+        row["removal"],
+        f"{row['removed']}/{row['values']}",
+        f"{100 * row['energy']:.2g} %",
+        f"{row['loss']:.4f}",
+        _signed(row["change"]),
+        f"[{_signed(row['change_low'])}, {_signed(row['change_high'])}]",
+        f"{row['accuracy']:.4f}",
+        f"{row['accuracy_change']:+.4f}",
+    )
+
+
+def _signed(x: float) -> str:
+    return f"{x:+.4f}" if abs(x) >= 1e-3 else f"{x:+.1e}"
