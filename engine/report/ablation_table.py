@@ -1,4 +1,4 @@
-"""A removal study as text: every removal's change with its interval, and the smallest decile against the middle ones."""
+"""A removal study as text: every removal's change with its interval; the smallest decile against the middle ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
