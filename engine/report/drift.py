@@ -107,7 +107,7 @@ def draw(before: Run, after: Run) -> "Figure":
     positive = positive[positive > 0]  # NaN and unmoved values are not drawn
     if positive.size:
         style.log_axis(panels[0][0], "y", positive.min() / 1.5, positive.max() * 1.5)
-    panels[0][0].set_ylabel("(s' − s) / s, %")
+    panels[0][0].set_ylabel("|s′ − s| / s, %")
     panels[1][0].set_ylabel("p-value (right v)")
     panels[1][0].set_ylim(0, 1)
     figure.align_ylabels(panels[:, 0])

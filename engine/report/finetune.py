@@ -54,13 +54,13 @@ def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
     contrasts = [r for r in rows if r["decile"] == smallest and r["order"] == "after - before"]
     row = max(contrasts, key=lambda r: abs(r["change"]))
     certain = row["seed_low"] > 0 or row["seed_high"] < 0
-    verdict = "more than noise between seeds" if certain else "no more than noise between seeds"
+    verdict = "more than noise between seeds" if certain else "not told from noise between seeds"
     scope = style.shorten(row["scope"], 24)
     seen = f"decile {smallest} of {scope}: after less before is {row['change']:+.4f} nats, {verdict}"
     seeds = f"{num_seeds} seeds" if num_seeds > 1 else "1 seed"
     return seen, (
-        f"changes against the same seed's model with nothing removed; small dots: {seeds}; "
-        "bars: 95 % bootstrap interval of the mean, over rows"
+        f"changes against the same seed's model with nothing removed; dots: {seeds}; "
+        "bars: 95 % bootstrap interval over rows"
     )
 
 

@@ -153,12 +153,15 @@ def train(
         state, progress = _start(directory, identity, trained, options)
         key = jax.random.key(seed, impl="rbg") if options.dropout else None
         _, total = options.steps(len(rows.row))
+        recipe = dataclasses.replace(
+            options, epochs=1, evaluate_every=0, patience=0
+        )  # all that a step depends on
         losses: list[Array] = []
         for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
             if _is_over(progress, total, options):
                 break
             state, loss = _step(
-                model, options, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
+                model, recipe, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
             )
             losses.append(loss)
             progress.step += 1
