@@ -1,6 +1,9 @@
 """A model on the Hugging Face hub: only the files that are needed, through the hub's own cache."""
 
 import re
+import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError
@@ -10,16 +13,34 @@ from eigensweep.models.sources.torch_file import ADAPTER_TORCH_WEIGHTS, TORCH_IN
 
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 
+PROBE_SECONDS = 10.0
+
 
 def looks_like_hub_id(text: str) -> bool:
     """Whether text has the form `owner/name` or `name`, perhaps with `@revision`."""
     return _ID.fullmatch(text) is not None and not text.endswith((".safetensors", ".bin", ".pt", ".ckpt"))
 
 
+def _is_unreachable() -> bool:
+    """Whether the hub is known at once to be out of reach: huggingface_hub itself tries for half a minute a file."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return True
+    try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+            return False
+    except urllib.error.URLError as e:
+        return isinstance(e.reason, socket.gaierror | TimeoutError | ConnectionError)
+    except OSError:
+        return True
+
+
 class _Repository:
     def __init__(self, repo: str, revision: str | None):
         self.repo, self.revision = repo, revision
-        self.unreachable = False
+        self.unreachable = _is_unreachable()
 
     def get(self, file: str) -> Path | None:
         """The file in the cache; None where the repository has no such file, or cannot be reached to tell."""
@@ -33,7 +54,9 @@ class _Repository:
         )
 
         try:
-            path = Path(hf_hub_download(self.repo, file, revision=self.revision))
+            path = Path(
+                hf_hub_download(self.repo, file, revision=self.revision, local_files_only=self.unreachable)
+            )
         except LocalEntryNotFoundError:
             self.unreachable = True
             return None
