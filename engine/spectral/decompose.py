@@ -12,7 +12,7 @@ condition number leave the tolerances is decomposed again by the direct route, a
 
 from __future__ import annotations
 
-import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from eigensweep.engine.spectral import device_svd, host_lapack
+from eigensweep.engine.spectral.cores import num_cores
 
 STRATEGIES = ("auto", "lapack", "gram", "polar", "direct")
 # A Gram matrix's values-only route errs by eps * cond^2 / 2 in the smallest value: 1e-4 at the limit.
@@ -85,6 +86,9 @@ def choose(strategy: str, backend: str | None = None) -> str:
     return {"cpu": "lapack", "tpu": "polar"}.get(backend or jax.default_backend(), "gram")
 
 
+_BLAS_LOCK = threading.Lock()  # the number of BLAS's threads is the process's: one call at a time sets it
+
+
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()
@@ -99,7 +103,7 @@ def acceptable(residual: np.ndarray, orthogonality: np.ndarray, dtype: np.dtype)
 
 def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition:
     """One matrix a thread; all of BLAS's threads on one matrix after another where they are few and large."""
-    workers = workers or os.cpu_count() or 1
+    workers = workers or num_cores()
     batch, m, n = w.shape
     b = min(m, n)
     u_t, vt = (np.empty((batch, b, m)), np.empty((batch, b, n))) if vectors else (None, None)
@@ -112,12 +116,10 @@ def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition
             u_t[i], vt[i] = result.u_t, result.vt
         return name
 
-    if workers > 1 and batch > 1 and (batch >= workers or b < LARGE):
-        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-            names = tuple(pool.map(run, range(batch)))
-    else:
-        with _blas().limit(limits=workers, user_api="blas"):
-            names = tuple(run(i) for i in range(batch))
+    one_each = workers > 1 and batch > 1 and (batch >= workers or b < LARGE)
+    matrices, blas = (workers, 1) if one_each else (1, workers)
+    with _BLAS_LOCK, _blas().limit(limits=blas, user_api="blas"), ThreadPoolExecutor(matrices) as pool:
+        names = tuple(pool.map(run, range(batch)))
     u = None if u_t is None else u_t.swapaxes(1, 2)
     return Decomposition(u, s, vt, errors[0], errors[1], names)
 
@@ -157,9 +159,9 @@ def _escalate(w: Any, result: Decomposition, vectors: bool) -> Decomposition:
 
     def merge(field: str) -> Any:
         old = getattr(result, field)
-        return (
-            None if old is None else old.at[indices].set(np.concatenate([getattr(r, field) for r in again]))
-        )
+        if old is None:
+            return None
+        return old.at[indices].set(np.concatenate([getattr(r, field) for r in again]))
 
     names = tuple("direct" if flag else name for flag, name in zip(bad, result.strategy, strict=True))
     return Decomposition(

@@ -74,21 +74,23 @@ def _svd(w: Array, strategy: str, vectors: bool) -> Result:
 def _svd_batch(w: Array, strategy: str, vectors: bool) -> Result:
     dtype = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
     x = w.astype(dtype)
-    largest = jnp.max(jnp.abs(x), axis=(1, 2))
     finite = jnp.all(jnp.isfinite(x), axis=(1, 2))
-    scale = jnp.where(finite & (largest > 0), jnp.exp2(jnp.ceil(jnp.log2(largest))), 1.0)
-    x = jnp.where(finite[:, None, None], x / scale[:, None, None], 0.0)
+    x = jnp.where(finite[:, None, None], x, 0.0)
+    _, exponent = jnp.frexp(
+        jnp.max(jnp.abs(x), axis=(1, 2))
+    )  # so that squares neither overflow nor underflow
+    x = jnp.ldexp(x, -exponent[:, None, None])
     wide = w.shape[1] < w.shape[2]
     tall = x.mT if wide else x
     unit = jnp.where(finite, 1.0, jnp.nan)  # puts NaN where the input was not finite
     if not vectors:
-        s = _values(tall, strategy) * (scale * unit)[:, None]
-        return None, s, None, jnp.full((2, len(w)), jnp.nan)
+        s = jnp.ldexp(_values(tall, strategy), exponent[:, None])
+        return None, s * unit[:, None], None, jnp.full((2, len(w)), jnp.nan)
     left, s, right = {"gram": _gram, "polar": _polar, "direct": _direct}[strategy](tall)
     errors = _errors(tall, left, s, right) * unit
     left, right = left * unit[:, None, None], right * unit[:, None, None]
     u, vt = (right, left.mT) if wide else (left, right.mT)
-    return u, s * (scale * unit)[:, None], vt, errors
+    return u, jnp.ldexp(s, exponent[:, None]) * unit[:, None], vt, errors
 
 
 def _product(a: Array, b: Array) -> Array:

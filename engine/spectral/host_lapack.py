@@ -39,30 +39,33 @@ class HostSVD(NamedTuple):
     orthogonality: float
 
 
-def scaled_float64(w: np.ndarray) -> tuple[np.ndarray, float]:
-    """W as float64 over a power of two that brings its largest entry into [1/2, 1); the scale is NaN if not finite."""
+def scaled_float64(w: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """W as float64 over 2^e, such that squares neither overflow nor underflow, and e; None if W is not finite.
+
+    e is 0 for matrices of ordinary size, which are not copied then.
+    """
     x = np.asarray(w, dtype=np.float64)
     largest = float(max(np.max(x), -np.min(x), 0.0)) if x.size else 0.0
     if not np.isfinite(largest):
-        return x, np.nan
+        return x, None
     if largest == 0.0 or 2.0**-64 < largest < 2.0**64:
-        return x, 1.0
-    scale = 2.0 ** np.frexp(largest)[1]
-    return x / scale, scale
+        return x, 0
+    exponent = int(np.frexp(largest)[1])
+    return np.ldexp(x, -exponent), exponent
 
 
 def gram_svd(w: np.ndarray) -> HostSVD:
     """Full (thin) SVD of a finite or non-finite matrix W (m, n) of any float dtype; NaN everywhere if non-finite."""
     m, n = w.shape
-    x, scale = scaled_float64(w)
-    if not np.isfinite(scale):
+    x, exponent = scaled_float64(w)
+    if exponent is None:
         return failed(m, n)
     try:
         long, s, short = _rows_svd(x if m <= n else x.T)
     except np.linalg.LinAlgError:
         return failed(m, n)
     u_t, vt = (short, long) if m <= n else (long, short)
-    return HostSVD(u_t, s * scale, vt, *measure_errors(x, u_t.T, s, vt))
+    return HostSVD(u_t, np.ldexp(s, exponent), vt, *measure_errors(x, u_t.T, s, vt))
 
 
 def gram_values(w: np.ndarray) -> HostSVD:
@@ -71,30 +74,32 @@ def gram_values(w: np.ndarray) -> HostSVD:
     The relative error of s_i is about eps (s_1 / s_i)^2 / 2, so the caller recomputes ill-conditioned matrices.
     """
     m, n = w.shape
-    x, scale = scaled_float64(w)
-    if not np.isfinite(scale):
+    x, exponent = scaled_float64(w)
+    if exponent is None:
         return failed(m, n, vectors=False)
     gram = x.T @ x if m >= n else x @ x.T
     try:
         evals = np.linalg.eigvalsh(gram)[::-1]
     except np.linalg.LinAlgError:
         return failed(m, n, vectors=False)
-    return HostSVD(None, scale * np.sqrt(np.maximum(evals, 0.0)), None, np.nan, np.nan)
+    s = np.sqrt(np.maximum(evals, 0.0))
+    return HostSVD(None, np.ldexp(s, exponent), None, np.nan, np.nan)
 
 
 def direct_svd(w: np.ndarray, vectors: bool = True) -> HostSVD:
     """LAPACK `gesdd` in float64."""
     m, n = w.shape
-    x, scale = scaled_float64(w)
-    if not np.isfinite(scale):
+    x, exponent = scaled_float64(w)
+    if exponent is None:
         return failed(m, n, vectors)
     try:
         if not vectors:
-            return HostSVD(None, scale * np.linalg.svd(x, compute_uv=False), None, np.nan, np.nan)
+            s = np.linalg.svd(x, compute_uv=False)
+            return HostSVD(None, np.ldexp(s, exponent), None, np.nan, np.nan)
         u, s, vt = np.linalg.svd(x, full_matrices=False)
     except np.linalg.LinAlgError:
         return failed(m, n, vectors)
-    return HostSVD(np.ascontiguousarray(u.T), scale * s, vt, *measure_errors(x, u, s, vt))
+    return HostSVD(np.ascontiguousarray(u.T), np.ldexp(s, exponent), vt, *measure_errors(x, u, s, vt))
 
 
 def failed(m: int, n: int, vectors: bool = True) -> HostSVD:

@@ -7,7 +7,6 @@ null distribution of D is not Kolmogorov's (see null.py).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
+
+from eigensweep.engine.spectral.cores import num_cores
 
 BLOCK_ELEMENTS = 2**16  # half a megabyte of float64 a thread and step
 
@@ -59,7 +60,7 @@ def _on_host(x: np.ndarray) -> np.ndarray:
     n = x.shape[-1]
     vectors = x.reshape(-1, n) if x.flags.c_contiguous else x
     blocks = list(_blocks(vectors, max(1, BLOCK_ELEMENTS // n)))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         parts = list(pool.map(_block_statistic, blocks))
     return np.concatenate(parts).reshape(x.shape[:-1]) if parts else np.zeros(x.shape[:-1], x.dtype)
 

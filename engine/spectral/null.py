@@ -15,7 +15,7 @@ References: Devroye, Non-Uniform Random Variate Generation (1986), V.3; Giles, A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -26,9 +26,8 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-CHUNK_ELEMENTS = (
-    2**17
-)  # half a megabyte of float32: the working set of a chunk stays in a core's second-level cache
+# Half a megabyte of float32: the working set of a chunk stays in a core's second-level cache.
+CHUNK_ELEMENTS = 2**17
 SUM_BLOCK = 32  # cumulative sums: a product with a triangle inside a block, a scan over the blocks
 ELEMENTS_AT_ONCE = 2**26  # on an accelerator: a gigabyte of temporaries
 F32 = np.float32
@@ -109,7 +108,7 @@ def _all_local_devices() -> Mesh:
 
 
 @lru_cache(maxsize=32)
-def _compiled_step(n: int, chunks: int, at_once: int, mesh: Mesh):
+def _compiled_step(n: int, chunks: int, at_once: int, mesh: Mesh) -> Callable[[Array, int], Array]:
     """jit of (key, first chunk) -> (mesh.size * chunks * rows,) draws, each device its share of the chunks."""
     (axis,) = mesh.axis_names
 
@@ -141,9 +140,7 @@ def _draw_chunk(key: Array, n: int) -> Array:
     rows, block = chunk_rows(n), SUM_BLOCK
     columns = -(-(n + 1) // (2 * block)) * 2 * block  # n + 1 exponentials, padded to whole blocks
     index = np.arange(columns)
-    words = jax.random.bits(
-        key, (rows, columns // 2), jnp.uint64
-    )  # one threefry block gives 64 bits: use them all
+    words = jax.random.bits(key, (rows, columns // 2), jnp.uint64)  # all of a threefry block's 64 bits
     bits = jnp.concatenate([words.astype(jnp.uint32), (words >> 32).astype(jnp.uint32)], axis=1)
     uniform = ((bits >> 9).astype(F32) + F32(0.5)) * F32(2**-23)  # midpoints of the grid: never 0, never 1
     e = jnp.where(index <= n, -jnp.log(uniform), F32(0))
