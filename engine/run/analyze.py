@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eigensweep.engine.run import entries
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
 from eigensweep.engine.run.schema import COUNTS, SCALARS, VECTORS, prefixes
@@ -16,46 +17,57 @@ from eigensweep.engine.spectral.decompose import decompose
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 
 ROWS_AT_ONCE = (
-    8  # scalar statistics run in chunks of this many rows: they compile once a shape, not once a batch size
+    8  # scalar statistics run in chunks of this many rows: compiled once a shape, not once a batch size
 )
 RESIDUAL_TOLERANCE = 1e-6  # beyond it a row is marked: published numbers should not hang on it
 
 
-def status_of(w: np.ndarray) -> str:
-    """ "ok", or why no statistics can be had of W."""
-    if w.size == 0:
-        return "empty"
-    if min(w.shape) == 1:
-        return f"vector ({w.shape[0]} x {w.shape[1]})"
-    bad = int(w.size - np.count_nonzero(np.isfinite(w)))
-    if bad:
-        return f"non-finite entries: {bad}"
-    if not w.any():
-        return "all zero"
-    return "ok"
-
-
 def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOptions) -> list[dict[str, Any]]:
-    """All statistics of matrices of one shape, and of their controls.
+    """All statistics of matrices of one shape and dtype, and of their controls.
 
     Args:
-      ws: B arrays (m, n), finite, not all zero, min(m, n) >= 2, any floating dtype.
+      ws: B arrays (m, n), any floating dtype.
       names: their names; with the seed they determine the controls' random numbers.
       options: see `SweepOptions`.
 
     Returns:
       B dicts with the columns of `schema.SCALARS` and `schema.VECTORS`, once for the matrix and once a
-      control under its prefix; `strategy` and `status`.
+      control under its prefix; `strategy` and `status`. A matrix without statistics has a row all the same.
     """
-    rows: list[dict[str, Any]] = [{} for _ in ws]
+    m, n = ws[0].shape
+    shape_status = entries.status_of_shape((m, n))
+    if shape_status != "ok":
+        return [empty_row(w, shape_status, options) for w in ws]
+    batch = _place(np.stack(ws))
+    seen = entries.describe(batch)
+    statuses = entries.statuses(seen)
+    rows = [empty_row(w, status, options) for w, status in zip(ws, statuses, strict=True)]
+    good = [i for i, status in enumerate(statuses) if status == "ok"]
+    if not good:
+        return rows
+    if len(good) < len(ws):
+        batch, seen = batch[np.array(good)], entries.Entries(*(x[good] for x in seen))
+    eps = rank_eps(ws[0].dtype)
     for prefix, kind in zip(prefixes(options.controls), ("", *options.controls), strict=True):
-        batch = np.stack([_variant(w, name, kind, options.seed) for w, name in zip(ws, names, strict=True)])
-        stored_eps = rank_eps(ws[0].dtype)
-        for row, found in zip(rows, _analyze_stack(batch, stored_eps, options), strict=True):
-            row |= {prefix + key: value for key, value in found.items() if key not in ("strategy", "status")}
+        if kind:
+            batch = _place(
+                np.stack(
+                    [getattr(controls, kind)(purpose_key(options.seed, kind, names[i]), ws[i]) for i in good]
+                )
+            )
+            seen = entries.describe(batch)
+        for i, found in zip(good, _analyze_stack(batch, seen.sigma, eps, options), strict=True):
+            rows[i] |= {
+                prefix + key: value for key, value in found.items() if key not in ("strategy", "status")
+            }
             if not prefix:
-                row |= {"strategy": found["strategy"], "status": found["status"]}
+                rows[i] |= {"strategy": found["strategy"], "status": found["status"]}
     return rows
+
+
+def _place(batch: np.ndarray) -> Any:
+    """The batch where it will be worked on: the host's own routines are the fastest on CPU."""
+    return batch if jax.default_backend() == "cpu" else jax.device_put(batch)
 
 
 def empty_row(w: np.ndarray, status: str, options: SweepOptions) -> dict[str, Any]:
@@ -78,17 +90,12 @@ def rank_eps(dtype: np.dtype) -> float:
     return float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps)
 
 
-def _variant(w: np.ndarray, name: str, kind: str, seed: int) -> np.ndarray:
-    if not kind:
-        return w
-    return getattr(controls, kind)(purpose_key(seed, kind, name), w)
-
-
-def _analyze_stack(batch: np.ndarray, eps: float, options: SweepOptions) -> list[dict[str, Any]]:
+def _analyze_stack(
+    batch: Any, sigma_entries: np.ndarray, eps: float, options: SweepOptions
+) -> list[dict[str, Any]]:
     """Statistics of a stack (B, m, n), as one dict a matrix."""
     _, m, n = batch.shape
     found = decompose(batch, options.strategy)
-    sigma_entries = np.array([np.std(w.astype(np.float64)) for w in batch])
     s = np.asarray(found.s)
     sigmas = {
         "bulk": np.full(len(s), np.nan),

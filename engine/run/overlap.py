@@ -139,7 +139,7 @@ class Collector:
         rows: dict[str, list[dict[str, Any]]] = {table: [] for table in SCHEMAS}
         for tap in [tap for tap in self.groups if unit_of(tap) == unit and tap in self._moments]:
             moments = self._moments.pop(tap)
-            count = int(moments.count)
+            count = int(moments.tokens)
             try:
                 axes = covariance.principal_axes(covariance.covariance(moments, self.centred))
             except ValueError as error:

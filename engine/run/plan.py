@@ -4,16 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.options import SweepOptions
 
 GIB = 1 << 30
+HOST_BYTES = GIB
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Matrices of one shape that are decomposed together; `indices` are their places in the plan."""
+    """Matrices of one shape and dtype that are decomposed together; `indices` are their places in the plan."""
 
     shape: tuple[int, int]
     indices: tuple[int, ...]
@@ -32,7 +35,9 @@ class Plan:
     left_out: tuple[tuple[str, tuple[int, ...], str, str], ...]
 
     def batches(self, memory_bytes: int, *, only: Sequence[int] | None = None) -> list[Batch]:
-        """Buckets by shape, cut so that a batch's working memory stays within `memory_bytes`.
+        """Buckets by shape and dtype, cut so that a batch's working memory stays within `memory_bytes`.
+
+        As stored, a batch stays within `HOST_BYTES`: the host holds it, the next one, and a copy.
 
         A matrix that alone exceeds the budget is a batch of one: it is never left out.
 
@@ -40,12 +45,15 @@ class Plan:
           memory_bytes: budget for one batch.
           only: places in the plan still to do (all when None).
         """
-        buckets: dict[tuple[int, int], list[int]] = {}
+        buckets: dict[tuple[tuple[int, int], str], list[int]] = {}
         for index in range(len(self.matrices)) if only is None else only:
-            buckets.setdefault(self.matrices[index].shape, []).append(index)
+            matrix = self.matrices[index]
+            buckets.setdefault((matrix.shape, matrix.dtype), []).append(index)
         result = []
-        for shape, indices in buckets.items():
-            size = max(1, min(len(indices), memory_bytes // max(1, working_bytes(shape))))
+        for (shape, dtype), indices in buckets.items():
+            stored = math.prod(shape) * jnp.dtype(dtype).itemsize
+            fitting = min(memory_bytes // max(1, working_bytes(shape)), HOST_BYTES // max(1, stored))
+            size = max(1, min(len(indices), fitting))
             count = math.ceil(len(indices) / size)
             size = math.ceil(len(indices) / count)  # even batches: fewer distinct shapes to compile
             result += [Batch(shape, tuple(indices[i : i + size])) for i in range(0, len(indices), size)]

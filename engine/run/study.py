@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Study:
         """Write the rows of a finished unit, by table; the main table last: with it the unit counts as done."""
         for table in reversed(self.schemas):
             part = pa.Table.from_pylist([dict(row) for row in rows[table]], schema=self.schemas[table])
-            write_atomically(self._part(unit, table), lambda file, p=part: pq.write_table(p, file))
+            write_atomically(self._part(unit, table), partial(pq.write_table, part))
 
     def finish(self, units: Iterable[str], record: Mapping[str, Any]) -> None:
         """Join the parts in the order of `units`, remove them, and mark the study as done with `record` added."""
@@ -95,7 +96,7 @@ class Study:
         for table, schema in self.schemas.items():
             parts = [pq.read_table(self._part(unit, table)) for unit in units]
             joined = pa.concat_tables(parts) if parts else schema.empty_table()
-            write_atomically(self.path(table), lambda file, t=joined: pq.write_table(t, file))
+            write_atomically(self.path(table), partial(pq.write_table, joined))
         identity = (self.manifest() or {}).get("identity", {})
         self._write_manifest({"status": "done", "identity": identity, **record})
         for part in self._folder.glob("*"):

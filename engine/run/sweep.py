@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eigensweep.engine.run import hosts
-from eigensweep.engine.run.analyze import analyze, empty_row, status_of
+from eigensweep.engine.run.analyze import analyze
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.lock import locked
@@ -235,13 +235,7 @@ def _read_ahead(
 
 def _rows(sources: list[MatrixSource], ws: list[np.ndarray], options: SweepOptions) -> list[dict[str, Any]]:
     """One row a matrix: its identity and either its statistics or the status that forbids them."""
-    statuses = [status_of(w) for w in ws]
-    good = [i for i, status in enumerate(statuses) if status == "ok"]
-    found: dict[int, dict[str, Any]] = {}
-    for dtype in sorted({str(ws[i].dtype) for i in good}):
-        same = [i for i in good if str(ws[i].dtype) == dtype]
-        analyzed = analyze([ws[i] for i in same], [sources[i].name for i in same], options)
-        found |= dict(zip(same, analyzed, strict=True))
+    found = analyze(ws, [source.name for source in sources], options)
     return [
         {
             "name": source.name,
@@ -252,8 +246,8 @@ def _rows(sources: list[MatrixSource], ws: list[np.ndarray], options: SweepOptio
             "n": source.shape[1],
             "dtype": source.dtype,
         }
-        | (found[i] if i in found else empty_row(ws[i], statuses[i], options))
-        for i, source in enumerate(sources)
+        | statistics
+        for source, statistics in zip(sources, found, strict=True)
     ]
 
 
