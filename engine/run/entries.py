@@ -1,0 +1,54 @@
+"""What the entries of a batch of matrices tell before any decomposition: are they usable, and how large are they?"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Entries(NamedTuple):
+    """(B,) arrays: how many entries are not finite, whether any is not zero, the standard deviation of the entries."""
+
+    num_bad: np.ndarray
+    any_nonzero: np.ndarray
+    sigma: np.ndarray
+
+
+def describe(batch: Any) -> Entries:
+    """Look at w (B, m, n), m n > 0, where it lies: NumPy arrays a matrix a thread, JAX arrays on their device."""
+    if isinstance(batch, np.ndarray):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return Entries(*(np.array(column) for column in zip(*pool.map(_one, batch), strict=True)))
+    return Entries(*(np.asarray(x) for x in _on_device(batch)))
+
+
+def _one(w: np.ndarray) -> tuple[int, bool, float]:
+    x = w.astype(np.float64)
+    bad = x.size - int(np.count_nonzero(np.isfinite(x)))
+    return bad, bool(x.any()), np.nan if bad else float(np.std(x))
+
+
+@jax.jit
+def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    finite = jnp.isfinite(w)
+    bad = jnp.sum(~finite, axis=(1, 2))
+    sigma = jnp.std(w.astype(jnp.float64), axis=(1, 2))
+    return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, sigma)
+
+
+def statuses(entries: Entries) -> list[str]:
+    """ "ok", or why no statistics can be had, a matrix each."""
+    return [
+        f"non-finite entries: {bad}" if bad else "ok" if nonzero else "all zero"
+        for bad, nonzero in zip(entries.num_bad, entries.any_nonzero, strict=True)
+    ]
+
+
+def status_of_shape(shape: tuple[int, int]) -> str:
+    """ "ok", or why matrices of this shape have no statistics."""
+    if 0 in shape:
+        return "empty"
+    return f"vector ({shape[0]} x {shape[1]})" if min(shape) == 1 else "ok"
