@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_FIGURE = 12  # panels; a study of single matrices makes several figures
-PANEL = 2.35  # inches
+PANEL = 2.45  # inches a row, of which BELOW under the axis
+BELOW = 0.5
 SIDES = {"right": 12.0, "left": 13.6}  # where outliers and their controls stand, beside the ten deciles
 KINDS = {
     "outliers": ("outliers", style.LAW, "D", -0.4),
@@ -47,7 +48,7 @@ def title(study: Ablation) -> tuple[str, str]:
     more = [scope for scope, (_, low, _) in found.items() if low > 0]
     baseline = study.results.iloc[0]["loss"]
     seen = (
-        f"the smallest tenth of the singular values matters more than the middle in {len(more)} of {len(found)}"
+        f"the smallest tenth of the singular values matters more than the middle in {len(more)} of {len(found)} panels"
         + (f": {', '.join(more)}" if 0 < len(more) < len(found) else "")
         if found
         else "change of the loss when singular values are taken out"
@@ -68,7 +69,7 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
     """
     columns = min(2, len(scopes))
     rows = -(-len(scopes) // columns)
-    top, bottom = 0.68, 0.42
+    top, bottom = 0.72, 0.08
     height = top + bottom + PANEL * rows
     figure = style.new_figure(height=height)
     style.headline(figure, *title(study))
@@ -76,20 +77,20 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
     members = _members(study, scopes)
     for i, scope in enumerate(scopes):
         row, column = divmod(i, columns)
-        x0, width = 0.075 + column * 0.925 / columns, 0.925 / columns - 0.055
-        y0 = (bottom + (rows - 1 - row) * PANEL) / height
-        axes = figure.add_axes((x0, y0, width, (PANEL - 0.42) / height))
+        x0, width = 0.085 + column * 0.915 / columns, 0.915 / columns - 0.07
+        y0, inner = (bottom + (rows - 1 - row) * PANEL + BELOW) / height, (PANEL - BELOW - 0.25) / height
+        axes = figure.add_axes((x0, y0, width, inner))
         records = study.results[study.results["scope"] == scope].to_dict("records")
         _changes(axes, records, limits, threshold)
         axes.set_title(f"{style.shorten(scope, 46)}   {_shapes(members[scope])}", pad=3)
         if column == 0:
             axes.set_ylabel("change of the loss (nats)", labelpad=1)
-        inset_y, inset_height = y0 + 0.66 * (PANEL - 0.42) / height, 0.3 * (PANEL - 0.42) / height
-        _spectrum(figure.add_axes((x0 + 0.26 * width, inset_y, 0.3 * width, inset_height)), members[scope])
-        _p_values(figure.add_axes((x0 + 0.66 * width, inset_y, 0.3 * width, inset_height)), members[scope])
+        inset_y, inset_height = y0 + 0.72 * inner, 0.28 * inner
+        _spectrum(figure.add_axes((x0 + 0.19 * width, inset_y, 0.35 * width, inset_height)), members[scope])
+        _p_values(figure.add_axes((x0 + 0.65 * width, inset_y, 0.33 * width, inset_height)), members[scope])
     handles, names = _legend(figure)
     figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0.06, 1 - 0.34 / height), ncols=len(names),
+        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4,
         handlelength=1.4, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
     return figure
@@ -135,7 +136,7 @@ def _limits(study: Ablation, scopes: Sequence[str]) -> tuple[tuple[float, float]
     threshold = 10.0 ** math.floor(math.log10(small))
     # on a symlog axis, in decades from the threshold on; the linear part counts as one
     span = 1 + max(0.0, math.log10(max(high, threshold) / threshold))
-    ceiling = threshold * 10 ** (span * 1.75 - 1)
+    ceiling = threshold * 10 ** (span * 2.0 - 1)  # the upper half is the insets'
     return (min(1.4 * low, -0.15 * threshold), ceiling), threshold
 
 
@@ -172,7 +173,7 @@ def _changes(
         if not any(r["removal"] == f"outliers:{side}" and r["removed"] for r in records):
             axes.text(position, 0.04, "none", transform=axes.get_xaxis_transform(), ha="center", fontsize=6.5,
                       color="#666666")  # fmt: skip
-    axes.axvline(11, color=style.FAINT, lw=0.8, ymax=0.62)
+    axes.axvline(11, color=style.FAINT, lw=0.8, ymax=0.5)
     axes.set_xlim(0.4, 14.3)
     axes.set_xticks([*range(1, 11), *SIDES.values()],
                     ["1", *map(str, range(2, 11)), *(f"{_count(records, side)}" for side in SIDES)])  # fmt: skip
@@ -182,13 +183,15 @@ def _changes(
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**e for e in exponents)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.set_xlabel("decile (1 = largest)                          outliers   ", labelpad=1)
+    for x, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
+        axes.annotate(text, (x, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
+                      va="top")  # fmt: skip
 
 
 def _count(records: Sequence[Mapping[str, Any]], side: str) -> str:
-    """Tick under the outliers of one side: where they are and how many."""
+    """Tick under the outliers of one side: how many, and where they are."""
     number = next((r["removed"] for r in records if r["removal"] == f"outliers:{side}"), 0)
-    return f"{'>' if side == 'right' else '<'} ν{'+' if side == 'right' else '−'}: {number}"
+    return f"{number}\n{'> ν+' if side == 'right' else '< ν−'}"
 
 
 def _bars(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,24 +19,39 @@ def render(study: Ablation) -> str:
         f"{baseline['accuracy']:.4f} ({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets "
         f"in {evaluation.get('rows', '?')} rows); {100 * options['confidence']:g} % bootstrap intervals",
         "",
-        aligned([HEADINGS, *(_cells(row) for row in rows if row is not baseline)]),
+        aligned([HEADINGS, *(_cells(row) for row in rows if row is not baseline and _says_something(row))]),
     ]
     found = contrasts(study)
     if found:
+        heading = ("scope", "difference", "interval", "", "deciles that matter less than the smallest")
         lines += [
             "",
             "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats:",
         ]
-        lines += [aligned([(scope, _signed(d), f"[{_signed(low)}, {_signed(high)}]", verdict(low, high))
-                           for scope, (d, low, high) in found.items()])]  # fmt: skip
+        lines += [
+            aligned([heading, *(_contrast_cells(study, scope, *three) for scope, three in found.items())])
+        ]
     return "\n".join(lines)
+
+
+def _contrast_cells(
+    study: Ablation, scope: str, difference: float, low: float, high: float
+) -> tuple[str, ...]:
+    less = [k for k in range(2, 10) if study.contrast(scope, ["decile:10"], [f"decile:{k}"])[1] > 0]
+    return (
+        scope,
+        _signed(difference),
+        f"[{_signed(low)}, {_signed(high)}]",
+        verdict(low, high),
+        ", ".join(map(str, less)) or "none",
+    )
 
 
 def contrasts(study: Ablation) -> dict[str, tuple[float, float, float]]:
     """By scope: the loss without the smallest decile less that without a middle one, with its interval."""
     result = {}
     for scope, group in study.results.groupby("scope", sort=False):
-        if {"decile:10", *MIDDLE} <= set(group["removal"]):
+        if {f"decile:{k}" for k in range(2, 11)} <= set(group["removal"]):
             result[str(scope)] = study.contrast(str(scope), ["decile:10"], list(MIDDLE))
     return result
 
@@ -58,6 +73,11 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _says_something(row: Mapping[str, Any]) -> bool:
+    """A second draw of nothing does not."""
+    return bool(row["removed"]) or row["draw"] == 0
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run.ablation_plan import AblationOptions
-from eigensweep.engine.run.analyze import rank_eps, status_of
+from eigensweep.engine.run.analyze import rank_eps
+from eigensweep.engine.run.entries import describe, statuses
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.memory import default_budget
@@ -34,13 +35,15 @@ def factored(
         for start in range(0, len(members), size):
             batch = members[start : start + size]
             ws = [np.asarray(source.read()) for source in batch]
-            for source, w in zip(batch, ws, strict=True):
-                if (status := status_of(w)) != "ok":
+            stack = np.stack([w.astype(np.float64) for w in ws])
+            seen = describe(stack)
+            for source, status in zip(batch, statuses(seen), strict=True):
+                if status != "ok":
                     raise RunError(f"{source.name}: nothing can be taken out of it ({status})")
-            found = decompose(np.stack([w.astype(np.float64) for w in ws]), options.strategy)
+            found = decompose(stack, options.strategy)
             for i, (source, w) in enumerate(zip(batch, ws, strict=True)):
                 u, s, vt = (np.asarray(part[i], np.float64) for part in (found.u, found.s, found.vt))
-                yield source, Factors(w, u, s, vt, _sigma(w, s, options.sigma))
+                yield source, Factors(w, u, s, vt, _sigma(s, shape, float(seen.sigma[i]), options))
 
 
 def low_rank(
@@ -83,9 +86,11 @@ def matrix_row(source: MatrixSource, found: Factors, options: AblationOptions) -
     }
 
 
-def _sigma(w: np.ndarray, s: np.ndarray, kind: str) -> float:
-    if kind == "entries":
-        return float(noise.sigma_entries(w.astype(np.float64)))
+def _sigma(s: np.ndarray, shape: tuple[int, int], of_entries: float, options: AblationOptions) -> float:
+    if options.sigma == "entries":
+        return of_entries
     return (
-        noise.sigma_init(w.shape[0]) if kind == "init" else float(noise.sigma_bulk(jnp.asarray(s), *w.shape))
+        noise.sigma_init(shape[0])
+        if options.sigma == "init"
+        else float(noise.sigma_bulk(jnp.asarray(s), *shape))
     )
