@@ -14,16 +14,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from eigensweep.bin.measured import with_matrices
 from eigensweep.engine.run import finetune as table
 from eigensweep.engine.run.ablation import edit
-from eigensweep.engine.run.ablation_plan import AblationOptions
+from eigensweep.engine.run.ablation_plan import AblationOptions, resolve_scopes
 from eigensweep.engine.run.lock import locked
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.models import nn, open_checkpoint
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.data import Rows
 from eigensweep.models.nn.parameters import Params
-from eigensweep.models.nn.save import put_matrices, write_trained
+from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.training import Progress, TrainOptions, train, with_classifier
 
 VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -108,6 +109,7 @@ def run_study(
     Raises:
       CheckpointError, InputError, RunError: with the message for the user.
     """
+    options = dataclasses.replace(options, scopes=tuple(resolve_scopes(checkpoint.matrices, options.scopes)))
     study = table.study_in(workdir)
     members = members_of(options)
     worker = _Worker(checkpoint, task, options, workdir, tell)
@@ -253,7 +255,7 @@ def _without(checkpoint: Checkpoint, params: Params, member: Member) -> tuple[Pa
     for name, matrix in before.items():
         w = matrix.read().astype(np.float64)
         gone, total = gone + float(np.sum((w - edited[name]) ** 2)), total + float(np.sum(w**2))
-    return put_matrices(checkpoint, params, edited), {"num_matrices": len(edited), "energy": gone / total}
+    return with_matrices(params, checkpoint, edited), {"num_matrices": len(edited), "energy": gone / total}
 
 
 def seeds_and_deciles(on_accelerator: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:

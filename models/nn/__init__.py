@@ -13,7 +13,7 @@ from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
 from eigensweep.models.nn.parameters import check, get, place, replace, walk
-from eigensweep.models.nn.save import put_matrices, write_trained
+from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.sharding import make_mesh, shard_batch, shardings
 from eigensweep.models.nn.stages import Output
 from eigensweep.models.nn.stream import stream, stream_score
@@ -40,7 +40,6 @@ __all__ = [
     "model_of",
     "perplexity",
     "place",
-    "put_matrices",
     "reader",
     "reader_of",
     "replace",

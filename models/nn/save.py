@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.nn.model import Model
-from eigensweep.models.nn.parameters import Params, get, replace, walk
+from eigensweep.models.nn.parameters import Params, walk
 from eigensweep.models.sources.orbax import FORMAT, NOTES
 from eigensweep.models.staging import staged
 
@@ -44,24 +43,6 @@ def write_trained(checkpoint: Checkpoint, model: Model, params: Params, out: str
         notes = _notes(checkpoint, model, leaves)
         (stage / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
     return Path(out).expanduser().absolute()
-
-
-def put_matrices(checkpoint: Checkpoint, params: Params, replaced: dict[str, np.ndarray]) -> Params:
-    """The parameters with other matrices, (m, n) by name as `checkpoint` has them; each keeps its dtype and place.
-
-    Raises:
-      KeyError: no such matrix, or no such leaf.
-      ValueError: another shape.
-    """
-    matrices = {matrix.name: matrix for matrix in checkpoint.matrices}
-    for name, w in replaced.items():
-        matrix = matrices[name]
-        old = get(params, matrix.path)
-        new = np.array(old) if matrix.index is not None else np.empty(old.shape, old.dtype)
-        part = new if matrix.index is None else new[matrix.index]
-        part[...] = w.T if matrix.transposed else w
-        params = replace(params, matrix.path, jax.device_put(new, old.sharding))
-    return params
 
 
 def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -241,19 +241,6 @@ def test_a_trained_model_is_read_back_with_its_names(folder, tmp_path):
         nn.write_trained(checkpoint, model, params, tmp_path / "model")
 
 
-def test_matrices_are_put_where_they_came_from(folder):
-    checkpoint = open_checkpoint(folder)
-    _, params = nn.load(checkpoint)
-    matrix = next(m for m in checkpoint.matrices if m.role == "mlp_up")
-    put = nn.put_matrices(checkpoint, params, {matrix.name: 2 * matrix.read().astype(np.float64)})
-    kernel = np.asarray(nn.get(params, matrix.path))
-    np.testing.assert_array_equal(nn.get(put, matrix.path), 2 * kernel)
-    assert nn.get(put, matrix.path).dtype == np.float32
-    assert put["embedding"] is params["embedding"]
-    with pytest.raises(ValueError, match="broadcast"):
-        nn.put_matrices(checkpoint, params, {matrix.name: np.zeros((3, 3))})
-
-
 SCRIPT = """
 import jax, numpy as np
 from eigensweep.models import nn
