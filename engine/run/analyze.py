@@ -164,6 +164,7 @@ def _scalar_statistics(
         sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
         nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
         right, left = edges.num_outliers(s, a, b, sigma, level, eps)
+        left = jnp.where(nu_plus < s[0] * a * eps, 0, left)  # a bulk that is all rounding has no left edge
         index = jnp.arange(b)
         in_bulk = (index >= right) & (index < b - left)
         found = measures.measures(s, a, b, eps)
