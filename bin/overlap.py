@@ -51,10 +51,12 @@ def main(argv: list[str]) -> None:
     try:
         checkpoint = models.open_checkpoint(source)
         model = nn.model_of(checkpoint, config.dtype)
+        there = existing(checkpoint, Path(_WORKDIR.value))
         rows = texts.rows_of(
             config, _TEXT.value or config.text, config.tokenizer or source, checkpoint, model
         )
-        run = swept(checkpoint, Path(_WORKDIR.value), config.level)
+        options = engine.SweepOptions(level=config.level)
+        run = there or engine.sweep(checkpoint, options, _WORKDIR.value)
         found = study(config, checkpoint, model, rows, run, Path(_WORKDIR.value))
         files = figures.write_overlap(found, Path(_WORKDIR.value))
     except (engine.RunError, nn.DeviceMemoryError) as error:
@@ -80,16 +82,17 @@ def check(config: Any) -> None:
         raise UserError(f"config: level is {config.level}; expected a number between 0 and 0.5")
 
 
-def swept(checkpoint: "Checkpoint", workdir: Path, level: float) -> "Run":
-    """The sweep in `workdir`, done now if there is none.
+def existing(checkpoint: "Checkpoint", workdir: Path) -> "Run | None":
+    """The finished sweep in `workdir`; None if there is none.
 
     Raises:
       UserError: it is another checkpoint's.
+      RunError: it is not finished.
     """
     from eigensweep import engine
 
     if not (workdir / "manifest.json").exists():
-        return engine.sweep(checkpoint, engine.SweepOptions(level=level), workdir)
+        return None
     run = engine.open_run(workdir)
     there = run.manifest["checkpoint"]
     if there.get("sha256") != checkpoint.identity["sha256"]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 36
+LEAST = 3  # vectors in a bin whose mean is drawn
+HEAD, ROW = 0.74, 2.3  # inches: headline and legend, a row of panels
 MAX_DOTS = 3000  # single vectors drawn in a panel
 NULL = 1e-9  # of the largest singular value: what lies below is rounding
 SMALLEST = 0.1  # the share of singular values that counts as the smallest
@@ -37,6 +39,7 @@ class Vectors:
       values: singular values in units of sigma sqrt(max(m, n)).
       low, high: the Marchenko-Pastur edges in that unit.
       overlap: O_k; NaN beyond the numerical rank.
+      partner: 1 for an overlap with the axis of the largest eigenvalue of F, r for that of the smallest.
       null, null_99: mean and 99 % quantile of O for a random rotation.
     """
 
@@ -49,6 +52,7 @@ class Vectors:
     low: float
     high: float
     overlap: np.ndarray
+    partner: np.ndarray
     null: float
     null_99: float
 
@@ -91,6 +95,7 @@ def by_role(found: OverlapRun) -> dict[str, list[Vectors]]:
             low=row["nu_minus"] / unit,
             high=row["nu_plus"] / unit,
             overlap=np.asarray(row["overlap"], np.float64),
+            partner=np.asarray(row["overlap_partner"]) + 1,
             null=row["overlap_null"],
             null_99=row["overlap_null_99"],
         )
@@ -123,43 +128,41 @@ def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
     """A panel a role: its spectra averaged over blocks (top), the mean overlap by singular value (below)."""
     columns = min(4, len(groups)) if len(groups) not in (5, 6, 9) else 3
     rows = math.ceil(len(groups) / columns)
-    height = 0.62 + 2.35 * rows
+    height = HEAD + ROW * rows
     figure = style.new_figure(height=height)
     members = [v for group in groups.values() for v in group]
     style.headline(figure, *_title(members, len(groups)))
-    left, right, gap = 0.066, 0.992, 0.052 if columns < 4 else 0.046
+    left, right, gap = 0.075, 0.99, 0.03
     width = (right - left - gap * (columns - 1)) / columns
-    top_limit = 1.08 * max(float(np.nanmax(v.overlap)) for v in members)
+    top_limit = min(1.05, 1.08 * max(float(np.nanmax(v.overlap)) for v in members))
     for i, (label, group) in enumerate(groups.items()):
         row, column = divmod(i, columns)
-        x, y = left + column * (width + gap), (height - 0.62 - 2.35 * row) / height
+        x, y = left + column * (width + gap), (height - HEAD - ROW * row) / height
         upper = figure.add_axes((x, y - 0.75 / height, width, 0.75 / height))
         lower = figure.add_axes((x, y - 1.8 / height, width, 0.98 / height))
         _panel(upper, lower, label, group, top_limit)
         if column == 0:
-            upper.set_ylabel("density of ln ν")
-            lower.set_ylabel("overlap O")
+            upper.set_ylabel("density of ln ν", labelpad=15)
+            lower.set_ylabel("overlap O", labelpad=2)
         else:
             lower.tick_params(labelleft=False)
-        if row == rows - 1 or i + columns >= len(groups):
+        if i + columns >= len(groups):
             lower.set_xlabel("ν / (σ √max(m, n))", labelpad=1)
     _legend(figure)
     return figure
 
 
 def _title(members: list[Vectors], num_roles: int) -> tuple[str, str]:
-    parts = {"above ν+": "right", "below ν−": "left"}
-    inside = _mean([v.overlap[~v.right & ~v.left] for v in members])
-    said = [f"{inside:.2f} between the edges"]
-    for words, side in parts.items():
+    said = [f"{_mean([v.overlap[~v.right & ~v.left] for v in members]):.2f} in the bulk"]
+    for words, side in (("above ν+", "right"), ("below ν−", "left")):
         values = [v.overlap[getattr(v, side)] for v in members]
         if sum(map(len, values)):
             said.append(f"{_mean(values):.2f} {words}")
     null = float(np.mean([v.null for v in members]))
-    seen = f"Mean overlap of right singular vectors with the activations' axes: {', '.join(said)}"
+    seen = f"Overlap with the activations' axes: {', '.join(said)}; at random {null:.2f}"
     return seen, (
-        f"{len(members)} matrices in {num_roles} roles, averaged over blocks; a random rotation gives {null:.2f}. "
-        "Dots: single vectors"
+        f"O = max |v · f|: v a right singular vector, f the eigenvectors of F; {len(members)} matrices in "
+        f"{num_roles} roles, averaged over blocks"
     )
 
 
@@ -182,16 +185,20 @@ def _panel(upper: "Axes", lower: "Axes", label: str, members: list[Vectors], top
         for edge in edges:
             if low < edge < high:
                 axes.axvline(edge, color=style.INK, lw=0.7, ls=(0, (4, 3)))
-    for edge, name, side in zip(edges, ("ν−", "ν+"), ("right", "left"), strict=True):
+    for edge, name, other in zip(edges, ("ν−", "ν+"), (edges[1], edges[0]), strict=True):
         if low < edge < high:
-            shown = f"{name} " if side == "right" else f" {name}"
-            upper.text(
-                edge, 0.99, shown, transform=upper.get_xaxis_transform(), va="top", ha=side, fontsize=6.5
-            )
+            # Away from the other edge where there is room for two letters.
+            room = np.log((edge / low) if edge < other else (high / edge)) > 0.13 * np.log(high / low)
+            side = "right" if (edge < other) == bool(room) else "left"
+            text = f"{name} " if side == "right" else f" {name}"
+            place = upper.get_xaxis_transform()
+            upper.text(edge, 1.0, text, transform=place, va="top", ha=side, fontsize=6.5)
     upper.tick_params(labelbottom=False)
-    upper.set_title(
-        f"{label} ({len(members)} × {members[0].m}×{members[0].n})" if "×" not in label else label, pad=3
-    )
+    upper.set_title(label, pad=3)
+    shape = "" if "×" in label else f"{members[0].m}×{members[0].n}, "
+    note = f"{shape}{len(members)} block" + ("s" if len(members) > 1 else "")
+    if members[0].block is not None:
+        lower.text(0.03, 0.97, note, transform=lower.transAxes, va="top", fontsize=6, color="#666666")
     lower.set_ylim(0, top)
 
 
@@ -210,32 +217,31 @@ def _spectrum(axes: "Axes", members: list[Vectors], bins: np.ndarray) -> None:
 def _overlaps(
     axes: "Axes", members: list[Vectors], values: np.ndarray, overlap: np.ndarray, bins: np.ndarray
 ) -> None:
-    every = max(1, len(values) // MAX_DOTS)
-    axes.scatter(
-        values[::every], overlap[::every], s=1.2, color=style.TRAINED, alpha=0.18, lw=0, rasterized=True
-    )
+    outside = np.concatenate([(v.right | v.left)[np.isfinite(v.overlap)] for v in members])
+    for mask, alpha, size in ((~outside, 0.2, 1.5), (outside, 0.55, 2.5)):
+        every = max(1, int(mask.sum()) // MAX_DOTS)
+        dots = values[mask][::every], overlap[mask][::every]
+        axes.scatter(*dots, s=size, color=style.TRAINED, alpha=alpha, lw=0, rasterized=True)
     coarse = bins[::2]
     place = np.clip(np.digitize(values, coarse) - 1, 0, len(coarse) - 2)
     count = np.bincount(place, minlength=len(coarse) - 1)
-    with np.errstate(invalid="ignore"):
-        mean = np.bincount(place, overlap, len(coarse) - 1) / count
-    axes.plot(
-        np.sqrt(coarse[1:] * coarse[:-1])[count > 0], mean[count > 0],
-        color=style.TRAINED, lw=1.2, marker="o", ms=2.2,
-    )  # fmt: skip
+    mean = np.bincount(place, overlap, len(coarse) - 1) / np.maximum(count, 1)
+    shown = count >= LEAST
+    middle = np.sqrt(coarse[1:] * coarse[:-1])[shown]
+    axes.plot(middle, mean[shown], color=style.INK, lw=0.9, marker="o", ms=1.8)
     null, null_99 = (float(np.mean([getattr(v, key) for v in members])) for key in ("null", "null_99"))
-    axes.axhline(null, color=style.CONTROL, lw=0.9)
-    axes.axhline(null_99, color=style.CONTROL, lw=0.8, ls=":")
+    axes.axhline(null, color=style.LAW, lw=0.9)
+    axes.axhline(null_99, color=style.LAW, lw=0.8, ls=":")
 
 
 def _legend(figure: "Figure") -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=style.TRAINED, lw=1.2, marker="o", ms=2.2, label="trained"),
-        Line2D([], [], color=style.LAW, lw=1.0, label="Marchenko–Pastur"),
-        Line2D([], [], color=style.CONTROL, lw=0.9, label="random rotation: mean"),
-        Line2D([], [], color=style.CONTROL, lw=0.8, ls=":", label="its 99 % quantile"),
+        Line2D([], [], color=style.TRAINED, lw=0, marker="o", ms=2.5, label="one vector"),
+        Line2D([], [], color=style.INK, lw=0.9, marker="o", ms=1.8, label="mean"),
+        Line2D([], [], color=style.LAW, lw=1.0, label="Marchenko–Pastur; random rotation: mean"),
+        Line2D([], [], color=style.LAW, lw=0.8, ls=":", label="99 % quantile"),
     ]
     height = figure.get_size_inches()[1]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.33 / height), ncols=4)
@@ -252,7 +258,7 @@ def draw_covariances(found: OverlapRun) -> "Figure":
     } or panels
     figure = style.new_figure(height=2.75)
     style.headline(figure, *_covariance_title(found, panels))
-    left, gap = 0.07, 0.055
+    left, gap = 0.1, 0.045
     width = (0.992 - left - gap * (len(panels) - 1)) / len(panels)
     blocks = sorted({int(r["block"]) for rows in panels.values() for r in rows if r["block"] == r["block"]})
     low, high = _covariance_limits(panels)
@@ -268,7 +274,7 @@ def draw_covariances(found: OverlapRun) -> "Figure":
         axes.set_title(TAP_TITLES.get(kind, f"into {kind.removesuffix('/kernel')}"), pad=3)
         axes.set_xlabel("rank of the eigenvalue", labelpad=1)
         if i == 0:
-            axes.set_ylabel("share of tr F")
+            axes.set_ylabel("share of tr F", labelpad=1)
             _block_legend(axes, blocks)
         else:
             axes.tick_params(labelleft=False)

@@ -26,9 +26,14 @@ HEADINGS = {
     "left": ("O left", "of those below the left edge"),
     "smallest": ("O smallest", "of the smallest tenth of each matrix's singular values, wherever the edge"),
     "null": ("null", "mean overlap for a random rotation"),
+    "axis_right": (
+        "j right",
+        "median rank of the axis that they overlap with most, 1: the largest eigenvalue of F",
+    ),
+    "axis_left": ("j left", "the same of those below the left edge"),
     "p_right": ("p right", "one-sided, right > inside: permutations within each matrix"),
     "p_left": ("p left", "one-sided, left > inside"),
-    "p_smallest": ("p smallest", "one-sided, smallest tenth > the rest between the edges"),
+    "p_smallest": ("p smallest", "one-sided, smallest tenth > all others that are not above the right edge"),
 }
 _COUNTS = ("matrices", "num_right", "num_inside", "num_left")
 
@@ -61,6 +66,9 @@ def _row(label: str, members: list[Vectors], seed: int) -> dict[str, Any]:
     }
     for name, masks in (("right", right), ("inside", inside), ("left", left), ("smallest", smallest)):
         result[name] = _mean(np.concatenate([x[mask] for x, mask in zip(overlap, masks, strict=True)]))
+    for name, masks in (("axis_right", right), ("axis_left", left)):
+        ranks = np.concatenate([v.partner[mask] for v, mask in zip(members, masks, strict=True)])
+        result[name] = float(np.median(ranks)) if ranks.size else math.nan
     for name, (chosen, without) in tests.items():
         values = [
             np.where(other & ~mine, np.nan, x)
@@ -92,4 +100,6 @@ def _cell(column: str, row: Mapping[str, Any]) -> str:
         return str(value)
     if not math.isfinite(value):
         return "–"
+    if column.startswith("axis_"):
+        return f"{value:g}"
     return f"{value:.4f}" if column.startswith("p_") else f"{value:.3f}"

@@ -22,12 +22,12 @@ class Moments(NamedTuple):
     Attributes:
       second: (d, d), sum of x x^T.
       first: (d,), sum of x.
-      count: (), number of tokens.
+      tokens: (), their number.
     """
 
     second: Array
     first: Array
-    count: Array
+    tokens: Array
 
 
 class Axes(NamedTuple):
@@ -64,7 +64,7 @@ def accumulate(moments: Moments, x: Array, mask: Array | None = None) -> Moments
     return Moments(
         moments.second + jnp.matmul(rows.T, rows, precision="highest"),
         moments.first + jnp.sum(rows, axis=0),
-        moments.count + count,
+        moments.tokens + count,
     )
 
 
@@ -75,9 +75,9 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 def covariance(moments: Moments, centred: bool = False) -> Array:
     """F = mean x x^T, (d, d) float64; centred: mean (x - mean x)(x - mean x)^T. NaN without data."""
-    f = moments.second / moments.count
+    f = moments.second / moments.tokens
     if centred:
-        mean = moments.first / moments.count
+        mean = moments.first / moments.tokens
         f = f - mean[:, None] * mean
     return (f + f.T) / 2
 

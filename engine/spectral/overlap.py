@@ -124,4 +124,4 @@ def null_mean(n: int, r: int | None = None) -> float:
 def null_quantile(level: ArrayLike, n: int, r: int | None = None) -> np.ndarray:
     """The overlap that a random direction stays below with probability `level`."""
     t, tail = null_table(n, r)
-    return np.interp(level, 1 - tail, t)
+    return np.interp(np.asarray(level, np.float64), 1 - tail, t)
