@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from eigensweep.bin import config_flag
+from eigensweep.bin.ablation_config import options_from, removal_to_write
 from eigensweep.bin.cli import UserError, run_main
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _REMOVAL = flags.DEFINE_string(
     None,
     "SCOPE/REMOVAL for --write_checkpoint, such as query/decile:10; not needed if there is only one",
 )
-OPTIONS = ("num_draws", "seed", "level", "sigma", "strategy", "num_resamples", "confidence")
 
 
 def main(argv: list[str]) -> None:
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the figures go?")
     options = options_from(config)
-    to_write = _removal_to_write(options)
+    to_write = removal_to_write(_WRITE.value, _REMOVAL.value, options)
     try:
         checkpoint = models.open_checkpoint(source)
         for warning in checkpoint.warnings:
@@ -74,50 +74,6 @@ def main(argv: list[str]) -> None:
             print(f"checkpoint: {_write_checkpoint(checkpoint, *to_write, options)}")
     except (RunError, DataError, DeviceMemoryError) as error:
         raise UserError(str(error)) from error
-
-
-def options_from(config: Any) -> "AblationOptions":
-    """The engine's options from a config.
-
-    Raises:
-      UserError: on a value that is none of the allowed ones.
-    """
-    from eigensweep.engine.run.ablation import AblationOptions
-
-    lists = {name: _words(config[name]) for name in ("scopes", "removals")}
-    try:
-        return AblationOptions(**lists, **{name: config[name] for name in OPTIONS})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"config: {error}") from error
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _removal_to_write(options: "AblationOptions") -> tuple[str, Any] | None:
-    """(scope, removal) for --write_checkpoint, checked before hours of work; None where none is to be written."""
-    from eigensweep.engine.spectral import removal
-
-    if not _WRITE.value:
-        if _REMOVAL.value:
-            raise UserError("--removal says what --write_checkpoint writes, and that is not given")
-        return None
-    out = Path(_WRITE.value)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--write_checkpoint={out}: is there already, and not an empty folder")
-    if _REMOVAL.value:
-        scope, _, text = _REMOVAL.value.rpartition("/")
-    elif len(options.scopes) == len(removal.expand(options.removals, options.num_draws)) == 1:
-        scope, text = options.scopes[0], options.removals[0]
-    else:
-        raise UserError("the study has several removals: say which to write, as --removal=query/decile:10")
-    if not scope:
-        raise UserError(f"--removal={_REMOVAL.value}: expected SCOPE/REMOVAL, such as query/decile:10")
-    try:
-        return scope, removal.parse(text)
-    except ValueError as error:
-        raise UserError(f"--removal: {error}") from error
 
 
 def _write_checkpoint(checkpoint: Any, scope: str, taken: Any, options: "AblationOptions") -> Path:

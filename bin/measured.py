@@ -82,12 +82,11 @@ def with_matrices(params: Any, checkpoint: Any, replaced: Mapping[str, np.ndarra
         except KeyError as error:
             raise UserError(f"{name}: the measured head does not read it; leave it out of scopes") from error
         kernel = (w.T if matrix.transposed else w).astype(matrix.dtype).astype(leaf.dtype)
-        array = jax.device_put(
-            np.ascontiguousarray(kernel), None if matrix.index is not None else leaf.sharding
-        )
-        params = nn.replace(
-            params, matrix.path, array if matrix.index is None else leaf.at[matrix.index].set(array)
-        )
+        # committed or not as the leaf was: XLA compiles anew for another placement
+        array = jax.device_put(np.ascontiguousarray(kernel), leaf.sharding if leaf.committed else None)
+        if matrix.index is not None:
+            array = leaf.at[matrix.index].set(array)
+        params = nn.replace(params, matrix.path, array)
     return params
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eigensweep import models
+from eigensweep.bin.ablation_config import options_from, removal_to_write
 from eigensweep.bin.cli import UserError
 from eigensweep.bin.measured import open_measure, text_windows, with_matrices
 from eigensweep.configs import ablate as defaults
@@ -96,8 +97,8 @@ def test_removals_share_parameters_and_compile_once(gpt2, shakespeare):
     baseline = measure.evaluate({})
     sizes = nn.row_losses._cache_size()
     options = AblationOptions()
-    for taken in removal.expand(["decile:1", "decile:7", "outliers:right"]):
-        for scope in ("query", "mlp_down", "blocks"):
+    for taken in removal.expand(["decile:1", "outliers:right"]):
+        for scope in ("query", "blocks"):
             scores = measure.evaluate(edit(checkpoint, scope, taken, options))
             assert scores.loss.shape == baseline.loss.shape
     assert nn.row_losses._cache_size() == sizes
@@ -168,45 +169,53 @@ def test_labels_must_be_the_classifiers(bert, tmp_path):
         open_measure(checkpoint, config_of(labels="a,b", **values))
 
 
-def test_a_model_without_a_head_and_other_bad_input_are_told_in_one_line(
-    minilm, gpt2, shared, shakespeare, tmp_path
-):
-    text = f"--config.data={shakespeare['data']}"
-    assert "no head that predicts anything" in error_of(
-        ablate(f"--checkpoint={minilm}", text, "--workdir=x", cwd=tmp_path)
-    )
+def test_a_model_without_a_head_and_a_short_text_are_told_in_one_line(minilm, gpt2, tmp_path):
     (tmp_path / "short.txt").write_text("to be or not")
-    cases = [
-        (["--config.data=short.txt"], "fewer than one window"),
-        ([text, f"--config.tokenizer={minilm}"], "do not belong together"),
-        ([text, "--config.removals=decile:11"], "decile:11"),
-        ([text, "--config.scopes=queries"], "queries"),
-        ([text, "--config.measure=masked"], "mlm"),
-        ([text, "--write_checkpoint=out"], "--removal"),
-        (["--config.data=sampled", "--config.max_rows=4"], "start token"),
-    ]
-    for arguments, says in cases[:4]:
-        assert says in error_of(ablate(f"--checkpoint={gpt2}", "--workdir=x", *arguments, cwd=tmp_path))
-    checkpoint = models.open_checkpoint(gpt2)
-    with pytest.raises(models.CheckpointError, match="mlm"):
-        open_measure(checkpoint, config_of(measure="masked", **shakespeare))
-    with pytest.raises(UserError, match="start token"):
-        open_measure(checkpoint, config_of(data="sampled", max_rows=4))
-    with pytest.raises(UserError, match="data is empty"):
-        open_measure(checkpoint, config_of())
-    with pytest.raises(UserError, match="data_from"):
-        open_measure(checkpoint, config_of(**shakespeare | {"data_from": 1.0}))
-    assert "SCOPE/REMOVAL" in error_of(
-        ablate(
-            f"--checkpoint={gpt2}",
-            "--workdir=x",
-            text,
-            "--write_checkpoint=out",
-            "--removal=decile:1",
-            cwd=tmp_path,
-        )
-    )
+    for folder, says in ((minilm, "no head that predicts anything"), (gpt2, "fewer than one window")):
+        done = ablate(f"--checkpoint={folder}", "--config.data=short.txt", "--workdir=x", cwd=tmp_path)
+        assert says in error_of(done)
     assert not (tmp_path / "x").exists()
+
+
+def test_bad_input_is_refused_before_any_work(minilm, gpt2, shakespeare):
+    checkpoint = models.open_checkpoint(gpt2)
+    cases = [
+        (models.CheckpointError, "mlm", {"measure": "masked"}),
+        (UserError, "measure is 'speed'", {"measure": "speed"}),
+        (UserError, "start token", {"data": "sampled", "max_rows": 4}),
+        (UserError, "data is empty", {"data": ""}),
+        (UserError, "data_from", {"data_from": 1.0}),
+        (UserError, "data_kind", {"data_kind": "boolq"}),
+        (DataError, "do not belong together", {"tokenizer": str(minilm)}),
+        (DataError, "no/such/text", {"data": "no/such/text"}),
+    ]
+    for error, says, values in cases:
+        with pytest.raises(error, match=says):
+            open_measure(checkpoint, config_of(**{**shakespeare, **values}))
+    for values in ({"removals": "decile:11"}, {"sigma": "median"}, {"scopes": ""}):
+        with pytest.raises(UserError, match="config"):
+            options_from(config_of(**values))
+
+
+def test_which_removal_is_written_must_be_said(tmp_path):
+    options, out = AblationOptions(), str(tmp_path / "out")
+    single = AblationOptions(scopes=("query",), removals=("decile:3",))
+    assert removal_to_write(None, None, options) is None
+    assert removal_to_write(out, None, single) == ("query", removal.parse("decile:3"))
+    assert removal_to_write(out, "h.0.c/x.weight/band:1-2", single) == (
+        "h.0.c/x.weight",
+        removal.parse("band:1-2"),
+    )
+    (tmp_path / "file").write_text("")
+    for folder, text, says in (
+        (out, None, "several removals"),
+        (out, "decile:1", "SCOPE/REMOVAL"),
+        (out, "query/decile:0", "removal 'decile:0'"),
+        (None, "query/decile:1", "write_checkpoint"),
+        (str(tmp_path / "file"), "query/decile:1", "not an empty folder"),
+    ):
+        with pytest.raises(UserError, match=says):
+            removal_to_write(folder, text, options)
 
 
 def test_text_sampled_from_the_model_is_its_own_best_fit(shared):
