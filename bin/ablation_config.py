@@ -20,9 +20,10 @@ def options_from(config: Any) -> "AblationOptions":
     """
     from eigensweep.engine.run.ablation import AblationOptions
 
-    lists = {name: _words(config[name]) for name in ("scopes", "removals")}
+    values: dict[str, Any] = {name: _words(config[name]) for name in ("scopes", "removals")}
+    values |= {name: config[name] for name in OPTIONS}
     try:
-        return AblationOptions(**lists, **{name: config[name] for name in OPTIONS})
+        return AblationOptions(**values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
 

@@ -183,8 +183,8 @@ def _changes(
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**e for e in exponents)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    for x, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
-        axes.annotate(text, (x, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
+    for middle, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
+        axes.annotate(text, (middle, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
                       va="top")  # fmt: skip
 
 
