@@ -95,8 +95,12 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
         training = TrainOptions(**{name: config[name] for name in _TRAIN})
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-    scopes = _words(config.scopes)
-    return StudyOptions(training, seeds, deciles, scopes if deciles else (), config.dtype, config.devices)
+    scopes, orders = _words(config.scopes), _words(config.orders)
+    if not orders or not set(orders) <= {"before", "after"}:
+        raise UserError(f"config: orders is {config.orders!r}; expected before, after, or both")
+    if not deciles:
+        scopes = ()
+    return StudyOptions(training, seeds, deciles, scopes, orders, config.dtype, config.devices)
 
 
 def read_task(config: Any, checkpoint: "Checkpoint", source: str) -> "Task":

@@ -62,6 +62,7 @@ class StudyOptions:
     seeds: tuple[int, ...]
     deciles: tuple[int, ...]
     scopes: tuple[str, ...]
+    orders: tuple[str, ...] = ("before", "after")
     dtype: str = "float32"
     devices: int = 1
 
@@ -88,13 +89,13 @@ class Member:
 def members_of(options: StudyOptions) -> list[Member]:
     """In the order of the work: a seed's baseline first, then the cheap ones that only measure it."""
     removals = [(scope, decile) for scope in options.scopes for decile in options.deciles]
+    orders = sorted(options.orders)  # "after" comes first
     return [
         member
         for seed in options.seeds
         for member in (
             Member(seed),
-            *(Member(seed, "after", *removal) for removal in removals),
-            *(Member(seed, "before", *removal) for removal in removals),
+            *(Member(seed, order, *removal) for order in orders for removal in removals),
         )
     ]
 

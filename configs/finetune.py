@@ -47,5 +47,8 @@ def get_config() -> ConfigDict:
         "blocks"  # what a decile is taken from: blocks (all matrices there at once), roles (each by itself),
     )
     #                           or roles and matrices by name, separated by commas
+    config.orders = (
+        "before,after"  # remove, then fine-tune; fine-tune, then remove (cheap: nothing is trained again)
+    )
     config.spectra = True  # sweep the model before and after fine-tuning, and compare
     return config

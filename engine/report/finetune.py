@@ -51,12 +51,14 @@ def write_finetune(run: Finetuning, directory: str | Path) -> list[Path]:
 def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
     """Whether the order matters for the smallest values, by the interval over seeds; the largest such contrast."""
     smallest = max(row["decile"] for row in rows)
-    contrasts = [r for r in rows if r["decile"] == smallest and r["order"] == "after - before"]
-    row = max(contrasts, key=lambda r: abs(r["change"]))
+    order = "after - before" if any(r["order"] == "after - before" for r in rows) else rows[0]["order"]
+    chosen = [r for r in rows if r["decile"] == smallest and r["order"] == order]
+    row = max(chosen, key=lambda r: abs(r["change"]))
+    what = {"before": "removed before", "after": "removed after"}.get(order, "after less before")
     certain = row["seed_low"] > 0 or row["seed_high"] < 0
     verdict = "more than noise between seeds" if certain else "not told from noise between seeds"
     scope = style.shorten(row["scope"], 24)
-    seen = f"decile {smallest} of {scope}: after less before is {row['change']:+.4f} nats, {verdict}"
+    seen = f"decile {smallest} of {scope}: {what} is {row['change']:+.4f} nats, {verdict}"
     seeds = f"{num_seeds} seeds" if num_seeds > 1 else "1 seed"
     return seen, (
         f"changes against the same seed's model with nothing removed; dots: {seeds}; "
@@ -74,22 +76,22 @@ def draw(run: Finetuning, rows: dict[str, list[dict[str, Any]]]) -> "Figure":
     figure = style.new_figure(height=4.4)
     num_seeds = len(set(run.members["seed"]))
     style.headline(figure, *title(rows["loss"], num_seeds))
-    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    panels = figure.subplots(2, len(run.orders()), sharex=True, sharey="row", squeeze=False)
     figure.subplots_adjust(left=0.11, right=0.985, top=0.85, bottom=0.1, wspace=0.06, hspace=0.12)
     for line, (measure, unit) in zip(panels, UNITS.items(), strict=True):
-        for axes, order in zip(line, PANELS, strict=True):
+        for axes, order in zip(line, run.orders(), strict=True):
             chosen = [row for row in rows[measure] if row["order"] == order]
             _panel(axes, chosen, run.scopes(), run.deciles())
         line[0].set_ylabel(unit)
     figure.align_ylabels(panels[:, 0])
-    for axes, heading in zip(panels[0], PANELS.values(), strict=True):
-        axes.set_title(heading, pad=3)
+    for axes, order in zip(panels[0], run.orders(), strict=True):
+        axes.set_title(PANELS[order], pad=3)
     for axes in panels[1]:
         axes.set_xticks(range(1, 11))
         axes.set_xlim(0.4, 10.6)
         axes.set_xlabel("decile removed: 1 largest, 10 smallest values", labelpad=2)
     if len(run.scopes()) > 1:
-        panels[0][1].legend(fontsize=7, ncols=2)
+        panels[0][-1].legend(fontsize=7, ncols=2)
     return figure
 
 

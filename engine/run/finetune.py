@@ -120,6 +120,10 @@ class Finetuning:
         """Of the removals, in the order of the study."""
         return list(dict.fromkeys(self.members.loc[self.members["order"] != "none", "scope"]))
 
+    def orders(self) -> list[str]:
+        """Of the removals: "before", "after" or both."""
+        return [order for order in ORDERS[1:] if (self.members["order"] == order).any()]
+
     def deciles(self) -> list[int]:
         """That were removed, ascending."""
         return sorted({int(d) for d in self.members["decile"] if d})
@@ -140,15 +144,18 @@ def effects(run: Finetuning, measure: str = "loss", seed: int = 0) -> list[dict[
     """What each removal changed, in either order, and by how much the orders differ.
 
     Returns:
-      A row a scope, decile and order; order "after - before" is the contrast. `change` is the mean over seeds and rows;
-      `low`, `high` its 95 % bootstrap interval over rows (for these trained models); `seed_low`, `seed_high` the 95 %
-      interval of Student's t over seeds (for any seed; infinite with a single one); `seeds` each seed's change.
+      A row a scope, decile and order; order "after - before" is the contrast, where both were done. `change` is the
+      mean over seeds and rows; `low`, `high` its 95 % bootstrap interval over rows (for these trained models);
+      `seed_low`, `seed_high` the 95 % interval of Student's t over seeds (for any seed; infinite with a single one);
+      `seeds` each seed's change.
     """
     rows = []
     for scope in run.scopes():
         for decile in run.deciles():
-            before, after = (run.changes(order, scope, decile, measure) for order in ("before", "after"))
-            for order, change in (("before", before), ("after", after), ("after - before", after - before)):
+            changes = {order: run.changes(order, scope, decile, measure) for order in run.orders()}
+            if len(changes) == 2:
+                changes["after - before"] = changes["after"] - changes["before"]
+            for order, change in changes.items():
                 rows.append({"scope": scope, "decile": decile, "order": order} | _interval(change, seed))
     return rows
 

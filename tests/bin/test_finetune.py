@@ -13,6 +13,7 @@ from scipy import stats
 
 from eigensweep.bin import finetune, finetune_study
 from eigensweep.configs import finetune as defaults
+from eigensweep.engine.report.finetune import write_finetune
 from eigensweep.engine.run.finetune import effects, open_finetune
 from eigensweep.models import data, nn, open_checkpoint
 from eigensweep.models.errors import InputError
@@ -216,6 +217,7 @@ def test_an_interrupted_study_continues(folder, study, tmp_path, word):
         ({"num_train": 100}, "100 rows cannot be split: num_train 100"),
         ({"num_train": 4, "validation": 0.1}, "cannot be split"),
         ({"deciles": "0-3"}, "numbers from 1 to 10"),
+        ({"orders": "during"}, "orders is 'during'"),
         ({"seeds": "a"}, "seeds is 'a'; expected numbers"),
         ({"epochs": 0}, "epochs is 0"),
         ({"devices": 3}, "no multiple of devices 3"),
@@ -277,6 +279,8 @@ def test_defaults_by_device_and_plain_fine_tuning(folder):
     fast = finetune.options_from(config, on_accelerator=True)
     assert (fast.seeds, fast.deciles) == (tuple(range(5)), tuple(range(1, 11)))
     assert len(finetune_study.members_of(fast)) == 5 * 21
+    config.orders = "after"
+    assert len(finetune_study.members_of(finetune.options_from(config, True))) == 5 * 11
     config.study = False
     plain = finetune.options_from(config, on_accelerator=True)
     assert finetune_study.members_of(plain) == [finetune_study.Member(0)]
@@ -334,6 +338,18 @@ def test_effects_are_paired_changes_with_their_intervals(study):
         np.testing.assert_allclose((row["seed_low"], row["seed_high"]), interval)
     d = np.mean([loss[s, "after"] - loss[s, "before"] for s in range(3)], axis=0)
     assert (contrast["high"] - contrast["low"]) / 2 == pytest.approx(1.96 * d.std() / np.sqrt(40), rel=0.1)
+
+
+def test_one_order_alone_is_told_and_drawn(study, tmp_path):
+    run = open_finetune(study[0])
+    kept = {name: table.filter(np.array(table["order"]) != "before") for name, table in run.tables.items()}
+    alone = dataclasses.replace(run, tables=kept)
+    (row,) = effects(alone)
+    assert row["order"] == "after"
+    assert row["change"] == pytest.approx(effects(run)[1]["change"])
+    figure = write_finetune(alone, tmp_path)[1]
+    assert figure.name == "finetune_order.png"
+    assert figure.stat().st_size > 5000
 
 
 def test_one_seed_tells_nothing_about_seeds(study):
