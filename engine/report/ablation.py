@@ -178,8 +178,8 @@ def _changes(
     axes.set_xticks([*range(1, 11), *SIDES.values()],
                     ["1", *map(str, range(2, 11)), *(f"{_count(records, side)}" for side in SIDES)])  # fmt: skip
     axes.tick_params(axis="x", length=2, pad=2)
-    top = math.log10(max(r["change_high"] for r in records) or threshold)
-    exponents = range(round(math.log10(threshold)), math.ceil(max(top, math.log10(threshold))) + 1)
+    top = math.log10(max(threshold, *(r["change_high"] for r in records)))
+    exponents = range(round(math.log10(threshold)), math.ceil(top) + 1)
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**e for e in exponents)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

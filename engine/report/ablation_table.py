@@ -6,7 +6,18 @@ from typing import Any
 from eigensweep.engine.run.ablation_store import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
-HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", "change", "interval", "accuracy", "change")
+HEADINGS = (
+    "scope",
+    "removal",
+    "values",
+    "share of |W|²",
+    "loss",
+    "change",
+    "interval",
+    "accuracy",
+    "change",
+    "interval",
+)
 
 
 def render(study: Ablation) -> str:
@@ -82,7 +93,7 @@ def _says_something(row: Mapping[str, Any]) -> bool:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     if not row["removed"]:
-        return (row["scope"], row["removal"], f"0/{row['values']}", *["–"] * 6)
+        return (row["scope"], row["removal"], f"0/{row['values']}", *["–"] * 7)
     return (
         row["scope"],
         row["removal"],
@@ -93,6 +104,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"[{_signed(row['change_low'])}, {_signed(row['change_high'])}]",
         f"{row['accuracy']:.4f}",
         f"{row['accuracy_change']:+.4f}",
+        f"[{row['accuracy_low']:+.4f}, {row['accuracy_high']:+.4f}]",
     )
 
 
