@@ -2,23 +2,21 @@
 
 from eigensweep.engine.spectral import (
     controls,
+    decompose,
     edges,
     ensembles,
     ks,
     marchenko_pastur,
     measures,
+    multiple_testing,
     noise,
     null,
     null_table,
     power_law,
     tracy_widom,
 )
-from eigensweep.engine.spectral.decompose import Decomposition, decompose
-from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 
 __all__ = [
-    "Decomposition",
-    "benjamini_hochberg",
     "controls",
     "decompose",
     "edges",
@@ -26,6 +24,7 @@ __all__ = [
     "ks",
     "marchenko_pastur",
     "measures",
+    "multiple_testing",
     "noise",
     "null",
     "null_table",
