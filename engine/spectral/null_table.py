@@ -11,8 +11,8 @@ survival function; below, a curve fitted to all n together (null_fit.py; chi2 = 
 largest n its row serves. p-values end at BOUND: a p of BOUND reads "< 1e-6".
 
 Held against fresh draws with another seed at n = 18, 28, 56, 80, 150, 300, 768 (10^7 each), 1500, 3000 (5 10^6 each),
-none of them in the table: off by at most 1.0 % of p for p >= 0.01 and 2.7 % to 1e-3 at any n (counting noise included);
-pooled, by 0.5 % to 1e-3, 0.9 % to 2e-5 and 8 % +- 4 % at 1e-5.
+8192 (2 10^6), none of them in the table: off by at most 1.0 % of p for p >= 0.01 and 2.7 % to 1e-3 at any n (counting
+noise included); pooled, by 0.4 % to 1e-3, 1 % to 2e-5 and 8 % +- 4 % at 1e-5.
 """
 
 from __future__ import annotations
