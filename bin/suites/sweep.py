@@ -41,8 +41,8 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     )
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
-            cold.ours.append(seconds(lambda: _process(_OURS_CODE, folder, cache)))  # noqa: B023
-            again.ours.append(seconds(lambda: _process(_OURS_CODE, folder, cache)))  # noqa: B023
+            cold.ours.append(seconds(lambda: _process(_OURS_CODE, folder, cache)))
+            again.ours.append(seconds(lambda: _process(_OURS_CODE, folder, cache)))
         cold.theirs.append(seconds(lambda: _process(_PEER_CODE, folder)))
     again.theirs = cold.theirs
     plain = Comparison("sweep", "MiniLM, warm", "WeightWatcher analyze(), alpha only")
