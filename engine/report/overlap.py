@@ -189,10 +189,12 @@ def _panel(upper: "Axes", lower: "Axes", label: str, members: list[Vectors], top
             upper.text(edge, 1.0, text, transform=place, va="top", ha=side, fontsize=6.5)
     upper.tick_params(labelbottom=False)
     upper.set_title(label, pad=3)
-    shape = "" if "×" in label else f"{members[0].m}×{members[0].n}, "
-    note = f"{shape}{len(members)} block" + ("s" if len(members) > 1 else "")
-    if members[0].block is not None:
-        lower.text(0.03, 0.97, note, transform=lower.transAxes, va="top", fontsize=6, color="#666666")
+    if len(members) > 1:
+        shape = "" if "×" in label else f"{members[0].m}×{members[0].n}, "
+        box = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.6}
+        place = lower.transAxes
+        note = f"{shape}{len(members)} matrices"
+        lower.text(0.03, 0.97, note, transform=place, va="top", fontsize=6, color="#666666", bbox=box)
     lower.set_ylim(0, top)
 
 
