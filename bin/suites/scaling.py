@@ -41,8 +41,9 @@ def fits(comparisons: list[Comparison]) -> dict[str, float]:
     by_count = [
         (int(c.case.split()[2]), np.median(c.ours)) for c in comparisons if c.case.startswith("sweep")
     ]
-    return {
-        what: float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
-        for what, points in (("matrix size", by_size), ("number of matrices", by_count))
-        if len(points) > 1
-    }
+    slopes = {}
+    for what, points in (("matrix size", by_size), ("number of matrices", by_count)):
+        if len(points) > 1:
+            x, y = np.log(np.array(points)).T
+            slopes[what] = float(np.polyfit(x, y, 1)[0])
+    return slopes
