@@ -53,8 +53,8 @@ def null_tail(t: ArrayLike, n: int, r: int | None = None) -> np.ndarray:
         P = Gamma(n/2) / (2 pi i) * integral of exp(L) L^(-n/2) (1 - erf(t sqrt L)^r) dL
 
     along Re L = (n/2)/(1 - t^2), the saddle of the tail, where the trapezoid rule converges geometrically and nothing
-    cancels: the relative error is below 1e-8 for n >= 6, far into the tail too (3e-6 for n = 3, 2e-4 for n = 2). Beyond t^2 = 1/2 no two entries exceed
-    t, and the formula is r times the tail of a beta law, as it must be.
+    cancels: the relative error is below 1e-8 for n >= 6, far into the tail too (3e-6 for n = 3, 2e-4 for n = 2).
+    Beyond t^2 = 1/2 no two entries exceed t, and the formula is r times the tail of a beta law, as it must be.
 
     Args:
       t: any shape.
