@@ -18,7 +18,8 @@ value and attention_output. Below the left edge it is larger in mlp_up, more tha
 strong ones (median rank 54 of 384; the largest overlaps, up to 0.64, with the first), and in blocks 1 to 4 also the
 very last, the direction that the layer norm before it empties. In mlp_down there is nothing below. The smallest tenth
 of the square matrices, which have no left edge, overlaps a little more than the rest of the bulk, most in value. The
-pooler, which the sentence model does not use, is random, and so is its overlap. Centred covariances (--config.centred) change no mean of a role by more than 0.006.
+pooler, which the sentence model does not use, is random, and so is its overlap.
+Centred covariances (--config.centred) change no mean of a role by more than 0.006.
 """
 
 from ml_collections import ConfigDict

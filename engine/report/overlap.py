@@ -191,10 +191,10 @@ def _panel(upper: "Axes", lower: "Axes", label: str, members: list[Vectors], top
     upper.set_title(label, pad=3)
     if len(members) > 1:
         shape = "" if "×" in label else f"{members[0].m}×{members[0].n}, "
-        box = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.6}
         place = lower.transAxes
         note = f"{shape}{len(members)} matrices"
-        lower.text(0.03, 0.97, note, transform=place, va="top", fontsize=6, color="#666666", bbox=box)
+        # At the bottom: no overlap is that small, whatever the dimension.
+        lower.text(0.03, 0.01, note, transform=place, va="bottom", fontsize=6, color="#666666")
     lower.set_ylim(0, top)
 
 
