@@ -1,5 +1,7 @@
 """How time grows with the size of a matrix and with the number of matrices, and the fitted exponents."""
 
+from functools import partial
+
 import numpy as np
 
 from eigensweep.bin.suites.measure import Comparison, compare
@@ -19,17 +21,16 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
         w = np.random.default_rng(n).standard_normal((2, n, n))
         tensor = torch.from_numpy(w)
         case = Comparison("scaling", f"2 x {n} x {n}", "torch float64")
-        ours, theirs = lambda w=w: decompose(w), lambda t=tensor: torch.linalg.svd(t, full_matrices=False)
-        result.append(compare(case, ours, theirs, 1 if n >= 2048 else repeats))
+        theirs = partial(torch.linalg.svd, tensor, full_matrices=False)
+        result.append(compare(case, partial(decompose, w), theirs, 1 if n >= 2048 else repeats))
     for count in COUNTS:
         rng = np.random.default_rng(count)
         weights = {f"layers.{i}.q_proj.weight": rng.standard_normal((256, 256)) for i in range(count)}
         case = Comparison("scaling", f"sweep of {count} x 256 x 256", "numpy.linalg.svd alone")
         checkpoint = open_checkpoint(weights)
         stack = np.stack(list(weights.values()))
-        ours = lambda c=checkpoint: sweep(c, SweepOptions())  # noqa: E731
-        theirs = lambda x=stack: np.linalg.svd(x, full_matrices=False)  # noqa: E731
-        result.append(compare(case, ours, theirs, repeats))
+        theirs = partial(np.linalg.svd, stack, full_matrices=False)
+        result.append(compare(case, partial(sweep, checkpoint, SweepOptions()), theirs, repeats))
     return result
 
 
