@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from eigensweep.bin import finetune, finetune_study
+from eigensweep.bin import finetune_study
 from eigensweep.configs import finetune as defaults
 from eigensweep.engine.report.finetune import write_finetune
 from eigensweep.engine.run.finetune import effects, open_finetune
@@ -34,6 +34,12 @@ OVERRIDES = {
     "scopes": "blocks",
     "study": True,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _load(entry_point):
+    global finetune
+    finetune = entry_point("finetune")
 
 
 @pytest.fixture(scope="module")

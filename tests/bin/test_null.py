@@ -8,9 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from eigensweep.bin import null as command
 from eigensweep.bin.cli import UserError
 from eigensweep.engine.spectral import null_histogram
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _load(entry_point):
+    global command
+    command = entry_point("null")
 
 
 def run(*arguments, cwd):

@@ -8,9 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from absl.testing import flagsaver
 
-from eigensweep.bin import report as script
 from eigensweep.bin.cli import UserError
 from eigensweep.engine.report import compare, style, write_comparison
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _load(entry_point):
+    global script
+    script = entry_point("report")
 
 
 @pytest.fixture(scope="module")
