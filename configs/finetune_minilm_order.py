@@ -1,4 +1,25 @@
-"""Does the order of fine-tuning and removal matter? MiniLM on BoolQ, deciles of all matrices in the blocks at once."""
+"""Does the order of fine-tuning and removal matter? MiniLM on BoolQ, a decile of all 36 matrices in the blocks at once.
+
+    pip install '.[demo]'
+    eigensweep-finetune --config=finetune_minilm_order --config.data=superglue_BoolQ_val.jsonl --workdir=runs/order
+
+The claim: small singular values matter little when they are removed before fine-tuning, and more when they are removed
+after it (Staats, Thamm & Rosenow 2024, BERT).
+
+Runtime: 8 trainings and 14 measurements, about half an hour on two cores shared with other work.
+
+Result (1,440 rows learned from, 640 held out, seeds 0 and 1): this model does not learn BoolQ from so little. It
+answers "true" everywhere: accuracy 0.611, that of the majority, loss 0.668 against 0.670 of the label shares. What it
+does not use, no removal can take away. Change of the loss in nats, 95 % interval over rows:
+
+    decile          remove, then fine-tune      fine-tune, then remove     after less before
+    1  (largest)    +0.0007 [-0.0016, +0.0032]  +0.0182 [+0.0057, +0.0300]  +0.0175 [+0.0028, +0.0315]
+    5               +0.0001 [-0.0020, +0.0025]  +0.0003 [+0.0000, +0.0005]  +0.0001 [-0.0022, +0.0023]
+    10 (smallest)   +0.0000 [-0.0014, +0.0016]  +0.0005 [-0.0002, +0.0013]  +0.0005 [-0.0018, +0.0026]
+
+For the smallest decile nothing is told from noise; over the two seeds not even the largest is. The question needs a
+task that the model learns: finetune_minilm_pairs.
+"""
 
 from ml_collections import ConfigDict
 
