@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
         if _DRY_RUN.value:
             print(engine.describe_plan(engine.make_plan(checkpoint, options), memory))
             return
+        before = engine.is_finished(workdir)
         start = time.monotonic()
         with progress_reporter() as on_progress:
             run = engine.sweep(checkpoint, options, workdir, memory_bytes=memory, on_progress=on_progress)
@@ -75,6 +76,8 @@ def main(argv: list[str]) -> None:
         report = engine.write_report(run, workdir) if _REPORT.value else None
     except engine.RunError as error:
         raise UserError(str(error)) from error
+    if before:
+        print(f"{workdir}: this sweep was finished before; nothing was computed again\n")
     print(engine.render_summary(engine.summary_table(run)))
     print(f"\n{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s")
     print(f"tables: {workdir}/matrices.parquet, spectra.parquet")

@@ -16,7 +16,7 @@ from eigensweep.engine.run.errors import RunError  # noqa: E402
 from eigensweep.engine.run.hosts import is_first as is_first_process  # noqa: E402
 from eigensweep.engine.run.options import SweepOptions  # noqa: E402
 from eigensweep.engine.run.plan import Plan, describe_plan, make_plan  # noqa: E402
-from eigensweep.engine.run.store import Run, open_run  # noqa: E402
+from eigensweep.engine.run.store import Run, is_finished, open_run  # noqa: E402
 from eigensweep.engine.run.sweep import Progress, sweep  # noqa: E402
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "RunError",
     "SweepOptions",
     "describe_plan",
+    "is_finished",
     "is_first_process",
     "make_plan",
     "open_run",

@@ -81,6 +81,12 @@ def open_run(directory: str | Path) -> Run:
     return Run(tables, manifest, directory)
 
 
+def is_finished(directory: str | Path) -> bool:
+    """Whether `directory` holds a finished run."""
+    manifest = read_manifest(Path(directory))
+    return manifest is not None and manifest.get("status") == "done"
+
+
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """The manifest of `directory`; None where there is none."""
     path = directory / MANIFEST

@@ -45,6 +45,7 @@ def test_stories260k_end_to_end(shared, tmp_path):
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"manifest.json", "matrices.parquet", "spectra.parquet", "report.html", "figures"} <= files
     again = sweep(f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}")
+    assert "finished before" in again.stdout
     assert "36 matrices" in again.stdout
     other = "--config.level=0.05"
     fails(f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}", other, says=["level", "workdir"])
