@@ -55,10 +55,15 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def compare(
-    comparison: Comparison, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int
+    comparison: Comparison,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    repeats: int,
+    warm_up: bool = True,
 ) -> Comparison:
     """Warm both up once, then time them in turn `repeats` times, so that drift of the machine hits both alike."""
-    ours(), theirs()
+    if warm_up:
+        ours(), theirs()
     for _ in range(repeats):
         comparison.ours.append(seconds(ours))
         comparison.theirs.append(seconds(theirs))

@@ -35,7 +35,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
         for peer, theirs in peers.items():
             target = TARGETS.get(peer) if not (peer == "torch float32" and n < 1024) else None
             case = Comparison("svd", f"{len(w)} x {n} x {n}", peer, target=target)
-            result.append(compare(case, ours, theirs, *((1, False) if n >= LARGE else (repeats,))))
+            result.append(compare(case, ours, theirs, 1 if n >= LARGE else repeats, n < LARGE))
             print(f"  {case.case} {peer}: {case.ratio:.2f}", flush=True)
         result.append(_accuracy(w))
     return result
