@@ -59,7 +59,9 @@ def test_ties_are_those_of_the_stored_weights():
     state["lm_head.weight"] = state["transformer.wte.weight"]
     del config["architectures"]
     model, params = nn.load(open_checkpoint(state, config=config))
-    assert model.heads == ("unembedding",)  # the config unties it, so it is a leaf of its own, though it repeats
+    assert model.heads == (
+        "unembedding",
+    )  # the config unties it, so it is a leaf of its own, though it repeats
     output = model.apply(params, IDS)
     np.testing.assert_allclose(output.logits, output.hidden @ params["embedding"]["embedding"].T, atol=1e-5)
     reference, state, config = stored("LlamaForCausalLM", tie_word_embeddings=False)
