@@ -3,8 +3,9 @@
     pip install '.[demo]'
     eigensweep-finetune --config=finetune_minilm --config.data=superglue_BoolQ_val.jsonl --workdir=runs/boolq
 
-Runtime: with `--config.epochs=1` 172 s on two quiet cores (147 steps; loss 0.6676, accuracy 0.609, that of the majority), so
-about 9 minutes for the three epochs, which were not run to the end. With 90 steps of 64 tokens (finetune_minilm_order) the model does not get past the majority of the labels.
+Runtime: with `--config.epochs=1` 172 s on two quiet cores (147 steps; loss 0.6676, accuracy 0.609, that of the
+majority), so about 9 minutes for the three epochs, which were not run to the end. With 90 steps of 64 tokens
+(finetune_minilm_order) the model does not get past the majority of the labels.
 """
 
 from ml_collections import ConfigDict
