@@ -22,5 +22,5 @@ def get_config() -> ConfigDict:
     config.min_dim = 1
     config.roles = ""
     config.blocks = ""
-    config.strategy = "auto"  # auto, gram, direct, polar, lapack
+    config.strategy = "auto"  # auto, lapack, gram, polar, direct, streamed
     return config

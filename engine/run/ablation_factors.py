@@ -12,10 +12,9 @@ from eigensweep.engine.run.analyze import rank_eps
 from eigensweep.engine.run.entries import describe, statuses
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.memory import default_budget
+from eigensweep.engine.run.memory import default_budget, working_bytes
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
-from eigensweep.engine.run.plan import working_bytes
 from eigensweep.engine.spectral import edges, ks, marchenko_pastur, noise, removal
 from eigensweep.engine.spectral.decompose import decompose
 from eigensweep.engine.spectral.removal import Factors, LowRank, Removal

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run import entries
+from eigensweep.engine.run.memory import is_streamed
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
 from eigensweep.engine.run.schema import COUNTS, SCALARS, VECTORS, prefixes
+from eigensweep.engine.run.vectors import spectra
 from eigensweep.engine.spectral import controls, edges, ks, marchenko_pastur, measures, noise, power_law
-from eigensweep.engine.spectral.decompose import decompose
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 
 ROWS_AT_ONCE = (
@@ -38,7 +39,7 @@ def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOption
     shape_status = entries.status_of_shape((m, n))
     if shape_status != "ok":
         return [empty_row(w, shape_status, options) for w in ws]
-    batch = _place(np.stack(ws))
+    batch = _stack(ws)
     seen = entries.describe(batch)
     statuses = entries.statuses(seen)
     rows = [empty_row(w, status, options) for w, status in zip(ws, statuses, strict=True)]
@@ -50,10 +51,8 @@ def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOption
     eps = rank_eps(ws[0].dtype)
     for prefix, kind in zip(prefixes(options.controls), ("", *options.controls), strict=True):
         if kind:
-            batch = _place(
-                np.stack(
-                    [getattr(controls, kind)(purpose_key(options.seed, kind, names[i]), ws[i]) for i in good]
-                )
+            batch = _stack(
+                [getattr(controls, kind)(purpose_key(options.seed, kind, names[i]), ws[i]) for i in good]
             )
             seen = entries.describe(batch)
         for i, found in zip(good, _analyze_stack(batch, seen.sigma, eps, options), strict=True):
@@ -65,9 +64,11 @@ def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOption
     return rows
 
 
-def _place(batch: np.ndarray) -> Any:
-    """The batch where it will be worked on: the host's own routines are the fastest on CPU."""
-    return batch if jax.default_backend() == "cpu" else jax.device_put(batch)
+def _stack(ws: Sequence[np.ndarray]) -> Any:
+    """The batch where it will be worked on: on the host if streamed, and on CPU, whose own routines are fastest."""
+    batch = ws[0][None] if len(ws) == 1 else np.stack(ws)
+    on_host = jax.default_backend() == "cpu" or is_streamed(batch.shape[1:])
+    return batch if on_host else jax.device_put(batch)
 
 
 def empty_row(w: np.ndarray, status: str, options: SweepOptions) -> dict[str, Any]:
@@ -95,8 +96,8 @@ def _analyze_stack(
 ) -> list[dict[str, Any]]:
     """Statistics of a stack (B, m, n), as one dict a matrix."""
     _, m, n = batch.shape
-    found = decompose(batch, options.strategy)
-    s = np.asarray(found.s)
+    found = spectra(batch, options.strategy)
+    s = found.s
     sigmas = {
         "bulk": np.full(len(s), np.nan),
         "entries": sigma_entries,
@@ -112,8 +113,8 @@ def _analyze_stack(
         power=options.power_law,
     )
     determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
-    right = _vector_statistics(found.vt, n, determined, "right", options)
-    left = _vector_statistics(found.u.swapaxes(1, 2), m, determined, "left", options)
+    right = _vector_statistics(found.ks_right, n, determined, "right", options)
+    left = _vector_statistics(found.ks_left, m, determined, "left", options)
     columns = (
         scalars
         | right
@@ -122,8 +123,8 @@ def _analyze_stack(
             "singular_values": s,
             "sigma_entries": sigma_entries,
             "undetermined": s.shape[1] - scalars["hard_rank"],
-            "residual": np.asarray(found.residual),
-            "orthogonality": np.asarray(found.orthogonality),
+            "residual": found.residual,
+            "orthogonality": found.orthogonality,
         }
     )
     rows = [{key: _plain(value[i]) for key, value in columns.items()} for i in range(len(batch))]
@@ -199,12 +200,9 @@ def _scalar_statistics(
 
 
 def _vector_statistics(
-    vectors: Any, length: int, determined: np.ndarray, side: str, options: SweepOptions
+    d_stat: np.ndarray, length: int, determined: np.ndarray, side: str, options: SweepOptions
 ) -> dict[str, np.ndarray]:
-    """KS statistics, p-values, their average and rejections; vectors (B, b, length), determined (B, b)."""
-    if jax.default_backend() == "cpu":  # XLA's sort is slow there; elsewhere the vectors stay on their device
-        vectors = np.asarray(vectors)
-    d_stat = np.asarray(ks.ks_statistic(vectors))
+    """KS statistics, p-values, their average and rejections; d_stat and determined (B, b)."""
     p = np.where(determined, p_values(d_stat, length, options), np.nan)
     count = determined.sum(axis=1)
     return {

@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eigensweep.engine.spectral import controls
+
+_CHUNK = 1 << 22  # entries looked at at a time
+
 
 class Entries(NamedTuple):
     """(B,) arrays: how many entries are not finite, whether any is not zero, the standard deviation of the entries."""
@@ -26,9 +30,10 @@ def describe(batch: Any) -> Entries:
 
 
 def _one(w: np.ndarray) -> tuple[int, bool, float]:
-    x = w.astype(np.float64)
-    bad = x.size - int(np.count_nonzero(np.isfinite(x)))
-    return bad, bool(x.any()), np.nan if bad else float(np.std(x))
+    step = max(1, _CHUNK // w.shape[1])
+    chunks = [w[i : i + step] for i in range(0, len(w), step)]
+    bad = w.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
+    return bad, any((chunk != 0).any() for chunk in chunks), np.nan if bad else controls.standard_deviation(w)
 
 
 @jax.jit

@@ -8,7 +8,7 @@ CHOICES = {
     "control": ("none", "gaussian", "permutation", "both"),
     "power_law": ("default", "weightwatcher"),
     "null": ("table", "monte_carlo"),
-    "strategy": ("auto", "gram", "direct", "polar", "lapack"),
+    "strategy": ("auto", "gram", "direct", "polar", "lapack", "streamed"),
 }
 
 

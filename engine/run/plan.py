@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
+from eigensweep.engine.run.memory import GIB, is_streamed, working_bytes
 from eigensweep.engine.run.options import SweepOptions
 
-GIB = 1 << 30
 HOST_BYTES = GIB
 
 
@@ -53,18 +53,11 @@ class Plan:
         for (shape, dtype), indices in buckets.items():
             stored = math.prod(shape) * jnp.dtype(dtype).itemsize
             fitting = min(memory_bytes // max(1, working_bytes(shape)), HOST_BYTES // max(1, stored))
-            size = max(1, min(len(indices), fitting))
+            size = 1 if is_streamed(shape) else max(1, min(len(indices), fitting))
             count = math.ceil(len(indices) / size)
             size = math.ceil(len(indices) / count)  # even batches: fewer distinct shapes to compile
             result += [Batch(shape, tuple(indices[i : i + size])) for i in range(0, len(indices), size)]
         return result
-
-
-def working_bytes(shape: tuple[int, int]) -> int:
-    """Peak bytes that one (m, n) matrix needs in a batch: float64 w, u, vt, their products and the Gram."""
-    m, n = shape
-    a, b = max(m, n), min(m, n)
-    return 8 * (4 * a * b + 4 * b * b)
 
 
 def make_plan(checkpoint: MatrixCollection, options: SweepOptions) -> Plan:

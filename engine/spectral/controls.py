@@ -25,7 +25,7 @@ def gaussian(key: Array, w: NDArray) -> NDArray:
     """
     dtype = np.float64 if w.dtype == np.float64 else np.float32
     draws = _generator(key, _GAUSSIAN).standard_normal(w.shape, dtype=dtype)
-    draws *= dtype(_standard_deviation(w))
+    draws *= dtype(standard_deviation(w))
     return draws
 
 
@@ -44,9 +44,9 @@ def _generator(key: Array, kind: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([kind, *words.tolist()])))
 
 
-def _standard_deviation(w: NDArray) -> float:
+def standard_deviation(w: NDArray) -> float:
     """About the mean, in float64, without a float64 copy of w."""
-    flat = np.ravel(w)
+    flat = np.ravel(w, order="K")
     chunks = [slice(i, i + _CHUNK) for i in range(0, flat.size, _CHUNK)]
     mean = sum(np.sum(flat[c], dtype=np.float64) for c in chunks) / max(flat.size, 1)
     square = sum(np.sum((flat[c].astype(np.float64) - mean) ** 2) for c in chunks) / max(flat.size, 1)

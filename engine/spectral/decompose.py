@@ -5,9 +5,10 @@ lapack  The host: Gram matrix, `syevd` and one product, small columns apart (hos
 gram    JAX: the same idea for accelerators, batched, with static shapes (device_svd.py).
 polar   JAX: QDWH polar factor, then `eigh`. No squared condition number; TPU's own route.
 direct  JAX: `jnp.linalg.svd`.
+streamed  The host: for a matrix whose long vectors should not be held all at once (streamed.py); here they are.
 
-`auto` takes lapack on CPU, gram on GPU, polar on TPU. Whatever was chosen, a matrix whose measured errors or whose
-condition number leave the tolerances is decomposed again by the direct route, alone, and says so.
+`auto` takes lapack on CPU, gram on GPU, polar on TPU. Whatever was chosen (streamed excepted), a matrix whose measured
+errors or whose condition number leave the tolerances is decomposed again by the direct route, alone, and says so.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import jax
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from eigensweep.engine.spectral import device_svd, host_lapack
+from eigensweep.engine.spectral import device_svd, host_lapack, streamed
 from eigensweep.engine.spectral.cores import num_cores
 
-STRATEGIES = ("auto", "lapack", "gram", "polar", "direct")
+STRATEGIES = ("auto", "lapack", "gram", "polar", "direct", "streamed")
 # A Gram matrix's values-only route errs by eps * cond^2 / 2 in the smallest value: 1e-4 at the limit.
 MAX_CONDITION = 1e6
 MAX_RESIDUAL = 1e-10
@@ -74,8 +75,10 @@ def decompose(
     if w.ndim != 3:
         raise ValueError(f"w has shape {tuple(w.shape)}: expected (batch, m, n)")
     chosen = choose(strategy)
-    if chosen == "lapack":
+    if chosen == "lapack" or (chosen == "streamed" and not vectors):
         return _on_host(np.asarray(w), vectors, workers)
+    if chosen == "streamed":
+        return _streamed(np.asarray(w))
     return _escalate(w, _on_device(w, chosen, vectors), vectors)
 
 
@@ -132,6 +135,18 @@ def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[host_lapack.HostSVD, str
         result = host_lapack.gram_values(x)
         good = result.s.size == 0 or not result.s[0] > MAX_CONDITION * result.s[-1]
     return (result, "lapack") if good else (host_lapack.direct_svd(x, vectors), "direct")
+
+
+def _streamed(w: np.ndarray) -> Decomposition:
+    batch, m, n = w.shape
+    b = min(m, n)
+    long, short = np.full((batch, b, max(m, n)), np.nan), np.full((batch, b, b), np.nan)
+    s, errors = np.full((batch, b), np.nan), np.full((2, batch), np.nan)
+    for i in np.flatnonzero(np.isfinite(w).all(axis=(1, 2)) & (b > 0)):
+        result = streamed.streamed_svd(w[i], long[i].__setitem__)
+        s[i], short[i], errors[:, i] = result.s, result.short, (result.residual, result.orthogonality)
+    u_t, vt = (short, long) if m < n else (long, short)
+    return Decomposition(u_t.swapaxes(1, 2), s, vt, errors[0], errors[1], ("streamed",) * batch)
 
 
 def _on_device(w: Any, strategy: str, vectors: bool) -> Decomposition:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eigensweep.engine import RunError, SweepOptions, describe_plan, make_plan
-from eigensweep.engine.run.plan import working_bytes
+from eigensweep.engine.run.memory import working_bytes
 
 
 @pytest.mark.parametrize("budget", [1, 200_000, 10**9])
@@ -15,6 +15,16 @@ def test_batches_cover_every_matrix_once_and_keep_to_the_budget(make_checkpoint,
     for batch in batches:
         assert {plan.matrices[i].shape for i in batch.indices} == {batch.shape}
         assert len(batch.indices) == 1 or len(batch.indices) * working_bytes(batch.shape) <= budget
+
+
+def test_what_is_streamed_goes_one_by_one_and_takes_less(make_checkpoint, monkeypatch):
+    plan = make_plan(make_checkpoint(), SweepOptions())
+    whole = working_bytes((128256, 4096))
+    monkeypatch.setattr("eigensweep.engine.run.memory.CPU_RESIDENT", 8 * 4 * 2 * 40 * 40)
+    shapes = [b.shape for b in plan.batches(10**12)]
+    assert [shapes.count(shape) for shape in ((40, 40), (80, 40), (40, 80))] == [1, 2, 2]
+    monkeypatch.setattr("eigensweep.engine.run.memory.CPU_RESIDENT", 10**12)
+    assert whole < 3 * 2**30 < 16 * 2**30 < working_bytes((128256, 4096))
 
 
 def test_batches_of_what_is_left(make_checkpoint):

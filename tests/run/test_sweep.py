@@ -58,6 +58,19 @@ def test_rows_against_numpy(make_checkpoint):
             assert length in (40, 80)
 
 
+def test_large_matrices_are_streamed_and_their_rows_are_the_same(make_checkpoint, monkeypatch):
+    """What does not fit goes slab by slab; the rest, here the square matrices, does not."""
+    checkpoint = make_checkpoint()
+    resident = engine.sweep(checkpoint, OPTIONS)
+    monkeypatch.setattr("eigensweep.engine.run.memory.CPU_RESIDENT", 8 * 4 * 2 * 40 * 40)
+    run = engine.sweep(checkpoint, OPTIONS)
+    streamed = run.matrices["role"] != "query"
+    assert (run.matrices["strategy"] == np.where(streamed, "streamed", "lapack")).all()
+    ours, theirs = (r.matrices.drop(columns="strategy") for r in (run, resident))
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, atol=1e-9)
+    pd.testing.assert_frame_equal(run.spectra, resident.spectra, rtol=1e-9)
+
+
 def _ks(v):
     """D of a unit vector against N(0, 1/n), straight from the definition."""
     from scipy.stats import kstest
