@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.roles import NULL, Run, order
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SCHEMA = pa.schema(
+    {"name": pa.string(), "role": pa.string(), "block": pa.int64(), "decile": pa.int64()}
+    | dict.fromkeys(
+        ("change", "distance", "p_right", "p_right_after", "p_left", "p_left_after"), pa.float64()
+    )
+    | {"outliers_before": pa.int64(), "outliers_after": pa.int64()}
+)
 SIDES = ("right", "left")
 _POINTS = 200
 
@@ -22,9 +31,7 @@ _POINTS = 200
 def drift(before: Run, after: Run) -> "pd.DataFrame":
     """A row a matrix and decile of its singular values, for the matrices in both runs whose status is ok.
 
-    Columns: name role block decile; change: mean of (s' - s)/s; distance: mean of |s' - s|/s;
-    p_right, p_left: mean p-value before; p_right_after, p_left_after; outliers_before, outliers_after (right ones,
-    of the whole matrix).
+    Columns: `spectral_change` in engine.report.columns.
 
     Raises:
       ValueError: the runs share no matrix.
@@ -164,8 +171,8 @@ def write_drift(before: Run, after: Run, directory: str | Path) -> list[Path]:
     """
     directory = Path(directory)
     target = directory / "spectral_change.parquet"
-    table = drift(before, after)
-    write_atomically(target, partial(table.to_parquet, index=False))
+    table = pa.Table.from_pandas(drift(before, after), SCHEMA, preserve_index=False)
+    write_atomically(target, partial(pq.write_table, table))
     with style.context():
         style.save(draw(before, after), directory / "figures" / "spectral_change")
     return [target, directory / "figures" / "spectral_change.png"]

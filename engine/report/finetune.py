@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
-from eigensweep.engine.run.finetune import MEASURES, Finetuning, effects
+from eigensweep.engine.run.finetune import EFFECTS, MEASURES, Finetuning, effects
 from eigensweep.engine.run.store import write_atomically
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def write_finetune(run: Finetuning, directory: str | Path) -> list[Path]:
         if run.deciles():
             rows = {measure: effects(run, measure) for measure in MEASURES}
             style.save(draw(run, rows), figures / "finetune_order")
-            table = pa.Table.from_pylist([{"measure": m} | row for m, found in rows.items() for row in found])
+            flat = [{"measure": measure} | row for measure, found in rows.items() for row in found]
             target = directory / "finetune_effects.parquet"
-            write_atomically(target, partial(pq.write_table, table))
+            write_atomically(target, partial(pq.write_table, pa.Table.from_pylist(flat, EFFECTS)))
             written += [figures / "finetune_order.png", target]
     return written
 

@@ -73,7 +73,7 @@ class Ablation:
 
     @cached_property
     def results(self) -> "pd.DataFrame":
-        """One row a scope and removal, the baseline first. `change` is of the weighted mean loss, nats."""
+        """One row a scope and removal, the baseline first. Columns: engine.report.columns."""
         return self.tables["ablation"].to_pandas()
 
     @cached_property

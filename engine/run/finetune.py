@@ -30,11 +30,11 @@ MEMBERS = pa.schema(
     [
         ("seed", pa.int64()),
         ("order", pa.string()),
-        ("scope", pa.string()),  # the matrices of the removal; "" for the baseline
-        ("decile", pa.int64()),  # 1 holds the largest singular values, 10 the smallest; 0 nothing
+        ("scope", pa.string()),
+        ("decile", pa.int64()),
         ("num_matrices", pa.int64()),
-        ("energy", pa.float64()),  # share of sum |W|_F^2 that went
-        ("loss", pa.float64()),  # mean cross-entropy of the held-out rows, nats
+        ("energy", pa.float64()),
+        ("loss", pa.float64()),
         ("accuracy", pa.float64()),
         ("validation_loss", pa.float64()),
         ("best_step", pa.int64()),
@@ -64,6 +64,11 @@ HISTORY = pa.schema(
         ("validation_accuracy", pa.float64()),
     ]
 )
+EFFECTS = pa.schema(
+    [("measure", pa.string()), ("scope", pa.string()), ("decile", pa.int64()), ("order", pa.string())]
+    + [(name, pa.float64()) for name in ("change", "low", "high", "seed_low", "seed_high")]
+    + [("seeds", pa.list_(pa.float64()))]
+)
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 
 
@@ -88,7 +93,7 @@ class Finetuning:
 
     @cached_property
     def members(self) -> "pd.DataFrame":
-        """One row a member."""
+        """One row a member. Columns: engine.report.columns."""
         return self.tables["members"].to_pandas()
 
     @cached_property

@@ -30,19 +30,19 @@ SCHEMAS = {
     "matrices": pa.schema(
         {key: kind for key, kind in IDENTITY.items() if key != "dtype"}
         | {
-            "tap": pa.string(),  # whose covariance: the row of the table `covariances`
+            "tap": pa.string(),
             "num_tokens": pa.int64(),
-            "num_axes": pa.int64(),  # r: eigenvectors that the data determine
-            "num_overlap_right": pa.int64(),  # s > nu_plus
-            "num_overlap_left": pa.int64(),  # s < nu_minus
-            "overlap_right": pa.float64(),  # mean O over them; NaN where there are none
+            "num_axes": pa.int64(),
+            "num_overlap_right": pa.int64(),
+            "num_overlap_left": pa.int64(),
+            "overlap_right": pa.float64(),
             "overlap_inside": pa.float64(),
             "overlap_left": pa.float64(),
-            "overlap_null": pa.float64(),  # mean of O for a random rotation
-            "overlap_null_99": pa.float64(),  # its 99 % quantile
-            "overlap": _LIST,  # O_k in index order, as the singular values; NaN beyond the numerical rank
-            "overlap_partner": pa.list_(pa.int64()),  # the j that attains it, 0 for the largest eigenvalue
-            "p_overlap": _LIST,  # P(O >= O_k) for a random rotation
+            "overlap_null": pa.float64(),
+            "overlap_null_99": pa.float64(),
+            "overlap": _LIST,
+            "overlap_partner": pa.list_(pa.int64()),
+            "p_overlap": _LIST,
         }
     ),
     "covariances": pa.schema(
@@ -52,7 +52,7 @@ SCHEMAS = {
             "d": pa.int64(),
             "num_tokens": pa.int64(),
             "num_axes": pa.int64(),
-            "evals": _LIST,  # of F, descending
+            "evals": _LIST,
         }
     ),
 }
@@ -75,12 +75,12 @@ class OverlapRun:
 
     @cached_property
     def matrices(self) -> "pd.DataFrame":
-        """One row a matrix, see `SCHEMAS`."""
+        """One row a matrix. Columns: engine.report.columns."""
         return self.tables["matrices"].to_pandas()
 
     @cached_property
     def covariances(self) -> "pd.DataFrame":
-        """One row a linear layer's input, see `SCHEMAS`."""
+        """One row a linear layer's input. Columns: engine.report.columns."""
         return self.tables["covariances"].to_pandas()
 
 

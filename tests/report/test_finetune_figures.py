@@ -3,6 +3,7 @@
 import matplotlib.image
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from eigensweep import engine
@@ -52,6 +53,14 @@ def test_drift_is_written_and_drawn(pair, tmp_path):
     assert pd.read_parquet(table).equals(drift.drift(*pair))
     assert matplotlib.image.imread(figure).std() > 0.01
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_types_do_not_depend_on_the_matrices(tmp_path):
+    """No matrix of the run has a block: the column holds nulls, and integers all the same."""
+    run = run_of({"pooler.dense.weight": np.random.default_rng(2).standard_normal((20, 20))})
+    table = pq.read_table(drift.write_drift(run, run, tmp_path)[0])
+    assert table.schema.equals(drift.SCHEMA)
+    assert table["block"].null_count == len(table) == 10
 
 
 def test_runs_without_a_common_matrix_are_refused(pair):

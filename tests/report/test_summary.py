@@ -1,10 +1,9 @@
-"""The summary: medians by role, for pandas and for the terminal; and the description of every column."""
+"""The summary: medians by role, for pandas and for the terminal."""
 
 import numpy as np
 import pytest
 
-from eigensweep.engine.report import columns, render_summary, summary_table
-from eigensweep.engine.run import schema
+from eigensweep.engine.report import render_summary, summary_table
 
 
 def test_medians_by_role(run):
@@ -68,24 +67,3 @@ def test_text_is_aligned_and_complete(run):
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split()[:3] == ["role", "matrices", "shape"]
     assert all(len(line) < 130 for line in lines)
-
-
-@pytest.mark.parametrize("controls", [(), ("gaussian",), ("gaussian", "permutation")])
-def test_every_column_of_the_store_is_described(controls):
-    for table, columns_of in (("matrices", schema.matrices_schema), ("spectra", schema.spectra_schema)):
-        for field in columns_of(controls):
-            entry = columns.describe(table, field.name)
-            assert entry.formula
-            assert entry.dtype == str(field.type).replace("double", "float64").replace(
-                "element: ", ""
-            ).replace("item: ", "")
-
-
-def test_described_columns_exist():
-    stored = set(schema.matrices_schema(()).names) | set(schema.spectra_schema(()).names)
-    assert set(columns.MATRICES) | set(columns.SPECTRA) == stored
-
-
-def test_unknown_columns_have_no_entry():
-    with pytest.raises(KeyError):
-        columns.describe("matrices", "control_permutation_nonsense")
