@@ -50,9 +50,7 @@ def main(argv: list[str]) -> None:
     from eigensweep.models.nn import DeviceMemoryError
 
     config = _CONFIG.value
-    source = _CHECKPOINT.value or config.checkpoint
-    if not source:
-        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    source = config_flag.checkpoint_of(_CHECKPOINT.value, config)
     workdir = _WORKDIR.value
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the figures go?")

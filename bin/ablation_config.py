@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eigensweep.bin.cli import UserError
+from eigensweep.bin.config_flag import parse_words
 
 if TYPE_CHECKING:
     from eigensweep.engine.run.ablation import AblationOptions
@@ -20,16 +21,12 @@ def options_from(config: Any) -> "AblationOptions":
     """
     from eigensweep.engine.run.ablation import AblationOptions
 
-    values: dict[str, Any] = {name: _words(config[name]) for name in ("scopes", "removals")}
+    values: dict[str, Any] = {name: parse_words(config[name]) for name in ("scopes", "removals")}
     values |= {name: config[name] for name in OPTIONS}
     try:
         return AblationOptions(**values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def removal_to_write(

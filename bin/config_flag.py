@@ -1,7 +1,9 @@
 """The flag `--config=NAME or FILE` with `--config.x=y` overrides, over ml_collections."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -46,6 +48,38 @@ def _path(value: str) -> str:
     if not Path(value).is_file():
         raise UserError(f"--config={value}: neither a config of eigensweep ({', '.join(names())}) nor a file")
     return value
+
+
+def checkpoint_of(flag: str | None, config: Any) -> str:
+    """The checkpoint that `--checkpoint` names, else the config's.
+
+    Raises:
+      UserError: neither names one.
+    """
+    if source := flag or config.checkpoint:
+        return source
+    raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """ "query, key" -> ("query", "key"); "" -> ()."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_numbers(key: str, text: str) -> tuple[int, ...]:
+    """ "0-3,7" -> (0, 1, 2, 3, 7), each number once; "" -> ().
+
+    Raises:
+      UserError: the config's `key` is not of that form.
+    """
+    numbers: list[int] = []
+    for word in parse_words(str(text)):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        wanted = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        if not wanted:
+            raise UserError(f"config: {key} is {text!r}; expected numbers and ranges such as 0-3,7")
+        numbers += wanted
+    return tuple(dict.fromkeys(numbers))
 
 
 def expand_argv() -> None:

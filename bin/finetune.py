@@ -6,9 +6,9 @@
 
 Writes DIR/finetune.parquet (one row a fine-tuned model), finetune_rows.parquet (its loss on every held-out row),
 finetune_history.parquet, finetune.json, the models in DIR/models/seed-* (eigensweep-sweep takes them), figures/, and
-with config.spectra the sweeps before and after in DIR/sweeps and what changed in spectra.parquet. Started again with
-the same workdir it continues after the last finished member, and inside a training after the last look at the
-validation rows.
+with config.spectra the sweeps before and after in DIR/sweeps and what changed in spectral_change.parquet. A study
+(config.study: deciles removed) adds finetune_effects.parquet, a row a decile and order. Started again with the same
+workdir it continues after the last finished member, and inside a training after the last look at the validation rows.
 """
 
 import time
@@ -20,6 +20,7 @@ from absl import flags
 
 from eigensweep.bin import config_flag
 from eigensweep.bin.cli import UserError, run_main
+from eigensweep.bin.config_flag import parse_numbers, parse_words
 
 if TYPE_CHECKING:
     from eigensweep.bin.finetune_study import StudyOptions, Task
@@ -44,9 +45,7 @@ def main(argv: list[str]) -> None:
     """Flags -> data -> study -> tables and figures -> summary."""
     del argv
     config = _CONFIG.value
-    source = _CHECKPOINT.value or config.checkpoint
-    if not source:
-        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    source = config_flag.checkpoint_of(_CHECKPOINT.value, config)
     if not _WORKDIR.value:
         raise UserError("no --workdir given: where should the models and tables go?")
     if not config.data:
@@ -85,8 +84,8 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
     from eigensweep.models.nn.training import TrainOptions
 
     seeds, deciles = seeds_and_deciles(on_accelerator) if config.study else ((0,), ())
-    seeds = _numbers("seeds", config.seeds) or seeds
-    deciles = (_numbers("deciles", config.deciles) or deciles) if config.study else ()
+    seeds = parse_numbers("seeds", config.seeds) or seeds
+    deciles = (parse_numbers("deciles", config.deciles) or deciles) if config.study else ()
     if not set(deciles) <= set(range(1, 11)):
         raise UserError(f"config: deciles is {config.deciles!r}; expected numbers from 1 to 10")
     if config.devices > 1 and config.batch_size % config.devices:
@@ -95,7 +94,7 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
         training = TrainOptions(**{name: config[name] for name in _TRAIN})
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-    scopes, orders = _words(config.scopes), _words(config.orders)
+    scopes, orders = parse_words(config.scopes), parse_words(config.orders)
     if not orders or not set(orders) <= {"before", "after"}:
         raise UserError(f"config: orders is {config.orders!r}; expected before, after, or both")
     if not deciles:
@@ -117,12 +116,12 @@ def read_task(config: Any, checkpoint: "Checkpoint", source: str) -> "Task":
         "boolq_pairs": lambda: matched(data.read_boolq(config.data)),
         "wic": lambda: data.read_wic(config.data),
         "jsonl": lambda: data.read_labelled(
-            config.data, config.text, config.pair or None, _words(config.labels), config.label
+            config.data, config.text, config.pair or None, parse_words(config.labels), config.label
         ),
     }
     if config.task not in readers:
         raise UserError(f"config: task is {config.task!r}; expected one of {', '.join(readers)}")
-    labels = _words(config.labels) if config.task == "jsonl" else data.tasks.TRUTH
+    labels = parse_words(config.labels) if config.task == "jsonl" else data.tasks.TRUTH
     if len(labels) < 2:
         raise UserError(f"config: labels is {config.labels!r}; expected at least two, separated by commas")
     arch = nn.model_of(checkpoint).architecture
@@ -197,21 +196,6 @@ def _teller() -> Callable[[str], None]:
         print(f"{time.monotonic() - start:7.1f} s  {line}", file=sys.stderr, flush=True)
 
     return tell
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _numbers(key: str, text: str) -> tuple[int, ...]:
-    """ "0-3,7" -> (0, 1, 2, 3, 7)."""
-    numbers: list[int] = []
-    for word in _words(str(text)):
-        low, _, high = word.partition("-")
-        if not low.isdigit() or (high and not high.isdigit()):
-            raise UserError(f"config: {key} is {text!r}; expected numbers and ranges such as 0-3,7")
-        numbers += range(int(low), int(high or low) + 1)
-    return tuple(dict.fromkeys(numbers))
 
 
 def run() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.bin.cli import UserError
+from eigensweep.bin.config_flag import parse_words
 
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
 MOST_TOKENS = 2048  # a window, unless the config asks for more
@@ -168,7 +169,7 @@ def _examples(model: Any, config: Any) -> Any:
         labels = ["false", "true"]
         examples = {"boolq": data.read_boolq, "wic": data.read_wic}[config.data_kind](config.data)
     elif config.data_kind == "labelled":
-        labels = [word.strip() for word in config.labels.split(",") if word.strip()]
+        labels = list(parse_words(config.labels))
         examples = data.read_labelled(config.data, config.field, config.pair_field or None, labels)
     else:
         raise UserError(

@@ -41,9 +41,7 @@ def main(argv: list[str]) -> None:
     from eigensweep.models import nn
 
     config = _CONFIG.value
-    source = _CHECKPOINT.value or config.checkpoint
-    if not source:
-        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    source = config_flag.checkpoint_of(_CHECKPOINT.value, config)
     if not _WORKDIR.value:
         raise UserError("no --workdir given: where is the sweep's run directory?")
     check(config)

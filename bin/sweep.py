@@ -51,9 +51,7 @@ def main(argv: list[str]) -> None:
     from eigensweep.bin.progress import progress_reporter
 
     config = _CONFIG.value
-    source = _CHECKPOINT.value or config.checkpoint
-    if not source:
-        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    source = config_flag.checkpoint_of(_CHECKPOINT.value, config)
     workdir = _WORKDIR.value or ""
     if not workdir and not _DRY_RUN.value:
         raise UserError("no --workdir given: where should the tables and the report go?")
@@ -94,29 +92,12 @@ def options_from(config: Any) -> "SweepOptions":
     from eigensweep.engine import SweepOptions
 
     values = {key: value for key, value in config.items() if key != "checkpoint"}
-    values["roles"] = tuple(word.strip() for word in values["roles"].split(",") if word.strip())
-    values["blocks"] = parse_blocks(values["blocks"])
+    values["roles"] = config_flag.parse_words(values["roles"])
+    values["blocks"] = config_flag.parse_numbers("blocks", values["blocks"])
     try:
         return SweepOptions(**values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-
-
-def parse_blocks(text: str) -> tuple[int, ...]:
-    """ "0-3,7" -> (0, 1, 2, 3, 7); "" -> ().
-
-    Raises:
-      UserError: if `text` is not of that form.
-    """
-    blocks: list[int] = []
-    for word in str(text).split(","):
-        low, _, high = word.strip().partition("-")
-        if not low:
-            continue
-        if not low.isdigit() or (high and not high.isdigit()):
-            raise UserError(f"config: blocks is {text!r}; expected numbers and ranges such as 0-3,7")
-        blocks += range(int(low), int(high or low) + 1)
-    return tuple(blocks)
 
 
 def run() -> None:
