@@ -5,6 +5,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,12 +28,13 @@ def test_console_scripts_exist():
         assert f"def {function}(" in path.read_text(), target
 
 
-def test_entry_point_imports_nothing_heavy():
+@pytest.mark.parametrize("module", ["bin.sweep", "engine"])
+def test_importing_brings_nothing_heavy(module):
     """transformers, torch, matplotlib, pandas, orbax and flax are imported where they are used."""
-    code = "import sys, eigensweep.bin.sweep; print(*sys.modules)"
+    code = f"import sys, eigensweep.{module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     heavy = {"transformers", "torch", "matplotlib", "pandas", "orbax", "flax"}
     assert not heavy.intersection(loaded)
-    assert "absl" in loaded
+    assert f"eigensweep.{module}" in loaded
