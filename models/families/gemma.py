@@ -1,8 +1,5 @@
 """Gemma 1 to 3 (Gemma Team 2024, 2025), the text model; also inside Gemma 3's multimodal wrapper."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from eigensweep.models.families.llama import (
     AFTER,
     BEFORE,
@@ -11,8 +8,9 @@ from eigensweep.models.families.llama import (
     attention_rules,
     decoder_dims,
     mlp_rules,
+    normed_qk,
 )
-from eigensweep.models.families.rules import Dims, Family, norm
+from eigensweep.models.families.rules import Family, norm
 
 _SANDWICH_NORMS = (
     *norm("layers.{b}.input_layernorm", "blocks/{b}/attention_norm", "d"),
@@ -21,10 +19,6 @@ _SANDWICH_NORMS = (
     *norm("layers.{b}.post_feedforward_layernorm", "blocks/{b}/mlp_post_norm", "d"),
 )
 _SANDWICH_RULES = (*BEFORE, *attention_rules(), *mlp_rules(), *_SANDWICH_NORMS, *AFTER)
-
-
-def _normed_qk(config: Mapping[str, Any]) -> Dims:
-    return {**decoder_dims(config), "qk_norm": True}
 
 
 GEMMA = Family(
@@ -63,7 +57,7 @@ GEMMA3 = Family(
     name="gemma3",
     model_types=("gemma3_text", "gemma3"),
     defaults={**GEMMA2.defaults, "vocab_size": 262208},
-    dims=_normed_qk,
+    dims=normed_qk,
     rules=_SANDWICH_RULES,
     renames=(
         (r"language_model\.(?:model\.)?(.*)", r"\1"),

@@ -53,13 +53,18 @@ def attention_rules() -> tuple[Rule, ...]:
     )
 
 
-def mlp_rules(when: str = "always") -> tuple[Rule, ...]:
+def mlp_rules(
+    source: str = "layers.{b}.mlp",
+    path: str = "blocks/{b}/mlp",
+    size: str = "mlp",
+    bias: str | None = "mlp_bias",
+    when: str = "always",
+) -> tuple[Rule, ...]:
     """A gated MLP: down(act(gate x) * up x)."""
-    source, path = "layers.{b}.mlp", "blocks/{b}/mlp"
     return (
-        *linear(f"{source}.gate_proj", f"{path}/gate", "mlp_gate", "mlp", "d", "mlp_bias", when=when),
-        *linear(f"{source}.up_proj", f"{path}/up", "mlp_up", "mlp", "d", "mlp_bias", when=when),
-        *linear(f"{source}.down_proj", f"{path}/down", "mlp_down", "d", "mlp", "mlp_bias", when=when),
+        *linear(f"{source}.gate_proj", f"{path}/gate", "mlp_gate", size, "d", bias, when=when),
+        *linear(f"{source}.up_proj", f"{path}/up", "mlp_up", size, "d", bias, when=when),
+        *linear(f"{source}.down_proj", f"{path}/down", "mlp_down", "d", size, bias, when=when),
     )
 
 
@@ -76,7 +81,8 @@ def _biased_qkv(config: Mapping[str, Any]) -> Dims:
     return {**decoder_dims(config), "attention_bias": True, "output_bias": False}
 
 
-def _normed_qk(config: Mapping[str, Any]) -> Dims:
+def normed_qk(config: Mapping[str, Any]) -> Dims:
+    """`decoder_dims` with norms of query and key."""
     return {**decoder_dims(config), "qk_norm": True}
 
 
@@ -115,7 +121,7 @@ QWEN3 = Family(
     name="qwen3",
     model_types=("qwen3",),
     defaults={**QWEN2.defaults, "head_dim": 128},
-    dims=_normed_qk,
+    dims=normed_qk,
     rules=RULES,
     renames=RENAMES,
 )

@@ -23,9 +23,7 @@ _MLP, _MOE = "layers.{b}.mlp", "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
 _EXPERT_RULES = (
     *linear(f"{_MLP}.gate", f"{_MOE}/router", "other", "experts", "d", when="moe"),
-    *linear(f"{_MLP}.experts.{{e}}.gate_proj", f"{_EXPERT}/gate", "mlp_gate", "moe_mlp", "d", when="moe"),
-    *linear(f"{_MLP}.experts.{{e}}.up_proj", f"{_EXPERT}/up", "mlp_up", "moe_mlp", "d", when="moe"),
-    *linear(f"{_MLP}.experts.{{e}}.down_proj", f"{_EXPERT}/down", "mlp_down", "d", "moe_mlp", when="moe"),
+    *mlp_rules(f"{_MLP}.experts.{{e}}", _EXPERT, "moe_mlp", None, "moe"),
     Rule(
         f"{_MLP}.experts.gate_up_proj",
         ("experts", "2moe_mlp", "d"),
@@ -44,13 +42,7 @@ _EXPERT_RULES = (
         stacked=True,
         when="moe",
     ),
-    *linear(
-        f"{_MLP}.shared_expert.gate_proj", f"{_MOE}/shared/gate", "mlp_gate", "shared_mlp", "d", when="shared"
-    ),
-    *linear(f"{_MLP}.shared_expert.up_proj", f"{_MOE}/shared/up", "mlp_up", "shared_mlp", "d", when="shared"),
-    *linear(
-        f"{_MLP}.shared_expert.down_proj", f"{_MOE}/shared/down", "mlp_down", "d", "shared_mlp", when="shared"
-    ),
+    *mlp_rules(f"{_MLP}.shared_expert", f"{_MOE}/shared", "shared_mlp", None, "shared"),
     *linear(f"{_MLP}.shared_expert_gate", f"{_MOE}/shared_gate", "other", "one", "d", when="shared"),
 )
 _RULES = (*BEFORE, *attention_rules(), *mlp_rules(when="dense"), *_EXPERT_RULES, *BLOCK_NORMS, *AFTER)
