@@ -1,8 +1,9 @@
 """A removal study as text: every removal's change with its interval; the smallest decile against the middle ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from eigensweep.engine.report.style import aligned
 from eigensweep.engine.run.ablation_store import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
@@ -30,7 +31,9 @@ def render(study: Ablation) -> str:
         f"{baseline['accuracy']:.4f} ({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets "
         f"in {evaluation.get('rows', '?')} rows); {100 * options['confidence']:g} % bootstrap intervals",
         "",
-        aligned([HEADINGS, *(_cells(row) for row in rows if row is not baseline and _says_something(row))]),
+        aligned(
+            [HEADINGS, *(_cells(row) for row in rows if row is not baseline and _says_something(row))], 2
+        ),
     ]
     found = contrasts(study)
     if found:
@@ -40,7 +43,7 @@ def render(study: Ablation) -> str:
             "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats:",
         ]
         lines += [
-            aligned([heading, *(_contrast_cells(study, scope, *three) for scope, three in found.items())])
+            aligned([heading, *(_contrast_cells(study, scope, *three) for scope, three in found.items())], 2)
         ]
     return "\n".join(lines)
 
@@ -72,18 +75,6 @@ def verdict(low: float, high: float) -> str:
     if low > 0:
         return "the smallest matters more"
     return "the middle matters more" if high < 0 else "no difference to be seen"
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first two to the left, numbers to the right."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def _says_something(row: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from eigensweep.engine.report.overlap import Vectors, by_role
 from eigensweep.engine.report.roles import order
+from eigensweep.engine.report.style import aligned
 from eigensweep.engine.run.overlap import OverlapRun
 from eigensweep.engine.spectral.permutation import permutation_p
 
@@ -87,9 +88,7 @@ def render_overlap(table: "pd.DataFrame") -> str:
     """The table as aligned plain text for a terminal."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [[_cell(column, row) for column in HEADINGS] for row in table.to_dict("records")]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
+    return aligned(lines)
 
 
 def _cell(column: str, row: Mapping[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""How every figure looks, and how it gets to disk."""
+"""How every figure and printed table looks, and how a figure gets to disk."""
 
 import io
 import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,15 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return "–"
     return f"{100 * share:.2g} %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
+def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table for a terminal: the first `left` columns of text to the left, the others, numbers, to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        (*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])) for line in lines
+    )
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 _STEPS = (  # decades an axis spans at most -> where a decade has ticks

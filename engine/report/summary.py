@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from eigensweep.engine.report.roles import Run, group_labels, order, scalar
-from eigensweep.engine.report.style import number, percent, shorten
+from eigensweep.engine.report.style import aligned, number, percent, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +120,4 @@ def render_summary(table: "pd.DataFrame") -> str:
     """The summary as aligned plain text for a terminal, medians by role, the control's values in brackets."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [cells(row) for row in table.to_dict("records")]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
+    return aligned(lines)
