@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from eigensweep.bin.cli import UserError
+from eigensweep.bin.suites import compiling
 from eigensweep.bin.suites.measure import Comparison, compare, seconds
 from eigensweep.engine import SweepOptions, sweep
 from eigensweep.models import open_checkpoint
@@ -49,7 +50,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     compare(
         plain, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder, plain=True), repeats
     )
-    return [warm, cold, again, plain]
+    return [warm, cold, again, plain, compiling.comparison(repeats)]
 
 
 def minilm_folder() -> str:

@@ -1,25 +1,21 @@
 """What is computed of matrices of one shape: decomposition, Marchenko-Pastur, edges, KS, power law."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run import entries
 from eigensweep.engine.run.memory import is_streamed
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
+from eigensweep.engine.run.scalars import scalar_statistics
 from eigensweep.engine.run.schema import COUNTS, SCALARS, VECTORS, prefixes
 from eigensweep.engine.run.vectors import spectra
-from eigensweep.engine.spectral import controls, edges, ks, marchenko_pastur, measures, noise, power_law
+from eigensweep.engine.spectral import controls, ks, noise
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 
-ROWS_AT_ONCE = (
-    8  # scalar statistics run in chunks of this many rows: compiled once a shape, not once a batch size
-)
 RESIDUAL_TOLERANCE = 1e-6  # beyond it a row is marked: published numbers should not hang on it
 
 
@@ -103,15 +99,7 @@ def _analyze_stack(
         "entries": sigma_entries,
         "init": np.full(len(s), noise.sigma_init(m)),
     }
-    scalars = _in_chunks(
-        s,
-        sigmas[options.sigma],
-        a=max(m, n),
-        b=min(m, n),
-        eps=eps,
-        level=options.level,
-        power=options.power_law,
-    )
+    scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), eps, options)
     determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
     right = _vector_statistics(found.ks_right, n, determined, "right", options)
     left = _vector_statistics(found.ks_left, m, determined, "left", options)
@@ -137,66 +125,6 @@ def _analyze_stack(
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, np.ndarray) and value.ndim else value.item()
-
-
-def _in_chunks(s: np.ndarray, sigma: np.ndarray, **static: Any) -> dict[str, np.ndarray]:
-    """`_scalar_statistics` over the batch, padded to chunks of `ROWS_AT_ONCE` by repeating the last row."""
-    batch = len(s)
-    padded = -batch % ROWS_AT_ONCE
-    s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
-    parts = [
-        jax.device_get(_scalar_statistics(s[i : i + ROWS_AT_ONCE], sigma[i : i + ROWS_AT_ONCE], **static))
-        for i in range(0, len(s), ROWS_AT_ONCE)
-    ]
-    return {key: np.concatenate([p[key] for p in parts])[:batch] for key in parts[0]}
-
-
-@partial(jax.jit, static_argnames=("a", "b", "eps", "level", "power"))
-def _scalar_statistics(
-    s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float, power: str
-) -> dict[str, jax.Array]:
-    """Everything that the singular values of (a, b) or (b, a) matrices alone tell.
-
-    s (B, b) float64, descending; sigma (B,) sets the edges, the bulk fit where it is NaN.
-    """
-
-    def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
-        bulk = noise.sigma_bulk(s, a, b)
-        sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
-        nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
-        right, left = edges.num_outliers(s, a, b, sigma, level, eps)
-        left = jnp.where(nu_plus < s[0] * a * eps, 0, left)  # a bulk that is all rounding has no left edge
-        index = jnp.arange(b)
-        in_bulk = (index >= right) & (index < b - left)
-        found = measures.measures(s, a, b, eps)
-        evals = s**2
-        # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
-        law = power_law.fit(
-            evals if power == "weightwatcher" else jnp.where(index < found["hard_rank"], evals, 0.0),
-            method=power,
-        )
-        quasi_null = jnp.sum(s < nu_minus)
-        return found | {
-            "sigma": sigma,
-            "sigma_bulk": bulk,
-            "nu_minus": nu_minus,
-            "nu_plus": nu_plus,
-            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, in_bulk),
-            "num_right_outliers": right,
-            "num_left_outliers": left,
-            "mp_softrank": (nu_plus / s[0]) ** 2,
-            "quasi_null_count": quasi_null,
-            "quasi_null_fraction": quasi_null / b,
-            "alpha": law.alpha,
-            "xmin": law.xmin,
-            "pl_d": law.d,
-            "pl_sigma": law.sigma,
-            "num_pl_spikes": law.num_spikes,
-            "alpha_weighted": measures.alpha_weighted(law.alpha, evals[0]),
-            "log_alpha_norm": measures.log_alpha_norm(s, law.alpha),
-        }
-
-    return jax.vmap(one)(s, sigma)
 
 
 def _vector_statistics(
