@@ -1,15 +1,14 @@
 """What a removal study does: its options, checked once, and the matrices behind its scopes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.options import CHOICES
+from eigensweep.engine.run.options import CHOICES, Options
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.removal import Removal
 
@@ -17,7 +16,7 @@ Scopes = dict[str, tuple[MatrixSource, ...]]
 
 
 @dataclass(frozen=True)
-class AblationOptions:
+class AblationOptions(Options):
     """Options of a removal study; equal options, checkpoint and evaluation give equal tables.
 
     Attributes:
@@ -61,19 +60,6 @@ class AblationOptions:
         for name in ("scopes", "removals"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         removal.expand(self.removals)
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON-able dict."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Lines naming each option whose value in `other` (a `to_json` dict) differs."""
-        mine = self.to_json()
-        return [
-            f"{f.name}: {other.get(f.name)!r} there, {mine[f.name]!r} now"
-            for f in fields(self)
-            if other.get(f.name) != mine[f.name]
-        ]
 
 
 def resolve_scopes(matrices: Iterable[MatrixSource], scopes: Sequence[str]) -> Scopes:

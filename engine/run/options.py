@@ -1,5 +1,6 @@
 """What determines the numbers of a sweep: its options, checked once."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,7 +14,27 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class SweepOptions:
+class Options:
+    """What the options of every study can do; the subclasses are frozen dataclasses."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-able dict; equal dicts mean equal numbers."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Lines naming each option whose value in `other` (a `to_json` dict) differs."""
+        mine = self.to_json()
+        return [
+            f"{f.name}: {other.get(f.name)!r} there, {mine[f.name]!r} now"
+            for f in fields(self)
+            if other.get(f.name) != mine[f.name]
+        ]
+
+
+@dataclass(frozen=True)
+class SweepOptions(Options):
     """Options of a sweep; two runs with equal options and checkpoint give equal tables.
 
     Attributes:
@@ -60,18 +81,3 @@ class SweepOptions:
     def controls(self) -> tuple[str, ...]:
         """The controls to compute, the one reported as `control_` first."""
         return {"none": (), "both": ("gaussian", "permutation")}.get(self.control, (self.control,))
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON-able dict; equal dicts mean equal numbers."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
-
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Lines naming each option whose value in `other` (a `to_json` dict) differs."""
-        mine = self.to_json()
-        return [
-            f"{f.name}: {other.get(f.name)!r} there, {mine[f.name]!r} now"
-            for f in fields(self)
-            if other.get(f.name) != mine[f.name]
-        ]
