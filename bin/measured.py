@@ -39,17 +39,25 @@ def open_measure(checkpoint: Any, config: Any) -> Measure:
     from eigensweep.models import nn
     from eigensweep.models.data import load_tokenizer
 
-    head = _head(nn.model_of(checkpoint, config.dtype), config.measure, checkpoint.identity["source"])
-    mesh = nn.make_mesh(config.data_devices) if config.data_devices > 1 else None
-    model, params = nn.load(checkpoint, config.dtype, mesh, config.param_dtype or None)
+    model = nn.model_of(checkpoint, config.dtype)
+    head = _head(model, config.measure, checkpoint.identity["source"])
+    if config.stream and (config.data_devices > 1 or config.param_dtype or config.data == "sampled"):
+        raise UserError("config: stream goes with neither data_devices, nor param_dtype, nor data = sampled")
+    try:
+        mesh = nn.make_mesh(config.data_devices) if config.data_devices > 1 else None
+    except ValueError as error:
+        raise UserError(f"config: data_devices: {error}") from error
+    params = None if config.stream else nn.load(checkpoint, config.dtype, mesh, config.param_dtype or None)[1]
     tokenizer = load_tokenizer(config.tokenizer or checkpoint.identity["source"])
     rows = _rows(model, params, tokenizer, head, config)
 
     def evaluate(replaced: Mapping[str, np.ndarray]) -> Any:
-        edited = with_matrices(params, checkpoint, replaced)
-        if head == "unembedding":
-            return nn.perplexity(model, edited, rows, config.batch_size, mesh)
-        return nn.score(model, edited, rows, config.batch_size, head, mesh)
+        if params is None:
+            scores = streamed_scores(checkpoint, model, replaced, rows, config.batch_size, head)
+        else:
+            edited = with_matrices(params, checkpoint, replaced)
+            scores = nn.score(model, edited, rows, config.batch_size, head, mesh)
+        return nn.with_guide_weights(scores, rows) if head == "unembedding" else scores
 
     description = {
         "measure": MEASURES[head],
@@ -75,20 +83,66 @@ def with_matrices(params: Any, checkpoint: Any, replaced: Mapping[str, np.ndarra
 
     from eigensweep.models import nn
 
-    matrices = {matrix.name: matrix for matrix in checkpoint.matrices}
-    for name, w in replaced.items():
-        matrix = matrices[name]
-        try:
-            leaf = nn.get(params, matrix.path)
-        except KeyError as error:
-            raise UserError(f"{name}: the measured head does not read it; leave it out of scopes") from error
-        kernel = (w.T if matrix.transposed else w).astype(matrix.dtype).astype(leaf.dtype)
+    for matrix in _read_by(params, checkpoint, replaced):
+        leaf = nn.get(params, matrix.path)
+        kernel = _kernel(matrix, replaced[matrix.name]).astype(leaf.dtype)
         # committed or not as the leaf was: XLA compiles anew for another placement
-        array = jax.device_put(np.ascontiguousarray(kernel), leaf.sharding if leaf.committed else None)
+        array = jax.device_put(kernel, leaf.sharding if leaf.committed else None)
         if matrix.index is not None:
             array = leaf.at[matrix.index].set(array)
         params = nn.replace(params, matrix.path, array)
     return params
+
+
+def streamed_scores(
+    checkpoint: Any, model: Any, replaced: Mapping[str, np.ndarray], rows: Any, batch_size: int, head: str
+) -> Any:
+    """The scores with matrices (m, n) in place of the checkpoint's, one block of the model on the device at a time.
+
+    Raises:
+      UserError, DeviceMemoryError: as `with_matrices` and `score`.
+    """
+    from eigensweep.models import data, nn
+
+    matrices = _read_by(model.abstract(), checkpoint, replaced)
+    read_stored = nn.reader(checkpoint, model)
+
+    def read(part: str) -> Any:
+        params = read_stored(part)
+        prefix = f"{part}/" if part.startswith("blocks/") else ""
+        inside = {path for path, _ in nn.walk(params)}
+        for matrix in matrices:
+            path = matrix.path.removeprefix(prefix)
+            if matrix.path.startswith(prefix) and path in inside:  # a tied embedding is in two parts
+                kernel = _kernel(matrix, replaced[matrix.name])
+                if matrix.index is not None:
+                    stack = np.array(nn.get(params, path))
+                    stack[matrix.index] = kernel
+                    kernel = stack
+                params = nn.replace(params, path, kernel)
+        return params
+
+    def run(size: int, most: int | None = None) -> Any:
+        return nn.stream_score(model, read, list(data.batches(rows, size))[:most], head)
+
+    return nn.with_memory_advice(run, batch_size, lambda size: run(size, 1))
+
+
+def _read_by(params: Any, checkpoint: Any, replaced: Mapping[str, np.ndarray]) -> list[Any]:
+    """The checkpoint's matrices of these names, all of which must be leaves of `params`."""
+    from eigensweep.models import nn
+
+    paths = {path for path, _ in nn.walk(params)}
+    chosen = [matrix for matrix in checkpoint.matrices if matrix.name in replaced]
+    for matrix in chosen:
+        if matrix.path not in paths:
+            raise UserError(f"{matrix.name}: the measured head does not read it; leave it out of scopes")
+    return chosen
+
+
+def _kernel(matrix: Any, w: np.ndarray) -> np.ndarray:
+    """W (m, n) as it is stored: rounded to the checkpoint's dtype, contiguous."""
+    return np.ascontiguousarray((w.T if matrix.transposed else w).astype(matrix.dtype))
 
 
 def _head(model: Any, measure: str, source: str) -> str:

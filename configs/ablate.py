@@ -48,4 +48,7 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"  # of the forward pass: float32, bfloat16
     config.param_dtype = ""  # of the parameters; as stored by default
     config.data_devices = 1  # devices that share each batch
+    config.stream = (
+        False  # one block on the device at a time, read anew for every removal: for models beyond it
+    )
     return config

@@ -113,6 +113,33 @@ def test_removals_share_parameters_and_compile_once(gpt2, shakespeare):
     )
 
 
+@pytest.mark.parametrize("name", ["gpt2-char-shakespeare", "llama-stories260k"])
+def test_block_by_block_measures_the_same(shared, shakespeare, name):
+    """Another matrix in every place, the tied embedding (two parts of the model) among them."""
+    checkpoint = models.open_checkpoint(shared / "checkpoints" / name)
+    whole, streamed = (
+        open_measure(checkpoint, config_of(**shakespeare, length=64, max_rows=6, batch_size=4, stream=stream))
+        for stream in (False, True)
+    )
+    rng = np.random.default_rng(0)
+    noisy = {
+        m.name: m.read() + 0.02 * rng.standard_normal(m.shape)
+        for m in checkpoint.matrices
+        if m.block is not None or m.role == "embedding"
+    }
+    baseline = whole.evaluate({}).loss
+    np.testing.assert_allclose(streamed.evaluate({}).loss, baseline, rtol=1e-5)
+    loss = whole.evaluate(noisy).loss
+    assert np.min(np.abs(loss - baseline)) > 1e-3
+    np.testing.assert_allclose(streamed.evaluate(noisy).loss, loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("values", [{"data_devices": 2}, {"param_dtype": "bfloat16"}, {"data": "sampled"}])
+def test_what_does_not_go_with_streaming(gpt2, shakespeare, values):
+    with pytest.raises(UserError, match="stream goes with neither"):
+        open_measure(models.open_checkpoint(gpt2), config_of(**shakespeare | values, stream=True))
+
+
 @pytest.fixture(scope="module")
 def bert(minilm, tmp_path_factory):
     """A small random BERT with each head, and MiniLM's tokenizer: folder by head."""
