@@ -80,6 +80,8 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
     Raises:
       UserError: on a value that is none of the allowed ones.
     """
+    import jax
+
     from eigensweep.bin.finetune_study import StudyOptions, seeds_and_deciles
     from eigensweep.models.nn.training import TrainOptions
 
@@ -90,6 +92,8 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
         raise UserError(f"config: deciles is {config.deciles!r}; expected numbers from 1 to 10")
     if config.devices > 1 and config.batch_size % config.devices:
         raise UserError(f"config: batch_size {config.batch_size} is no multiple of devices {config.devices}")
+    if config.devices > jax.device_count():
+        raise UserError(f"config: devices is {config.devices}, and JAX sees {jax.device_count()}")
     try:
         training = TrainOptions(**{name: config[name] for name in _TRAIN})
     except (TypeError, ValueError) as error:

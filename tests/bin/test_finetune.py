@@ -227,6 +227,7 @@ def test_an_interrupted_study_continues(folder, study, tmp_path, word):
         ({"seeds": "a"}, "seeds is 'a'; expected numbers"),
         ({"epochs": 0}, "epochs is 0"),
         ({"devices": 3}, "no multiple of devices 3"),
+        ({"devices": 16}, "devices is 16, and JAX sees 1"),
         ({"pair": "c"}, "'c'"),
         ({"data": "nowhere.jsonl"}, "nowhere.jsonl"),
     ],
