@@ -3,9 +3,12 @@
     pip install '.[demo]'
     eigensweep-finetune --config=finetune_minilm --config.data=superglue_BoolQ_val.jsonl --workdir=runs/boolq
 
-Runtime: with `--config.epochs=1` 172 s on two quiet cores (147 steps; loss 0.6676, accuracy 0.609, that of the
-majority), so about 9 minutes for the three epochs, which were not run to the end. With 90 steps of 64 tokens
-(finetune_minilm_order) the model does not get past the majority of the labels.
+Runtime: 12 minutes on two cores shared with other work; an epoch of 147 steps takes 157 to 172 s of theirs when they
+are not. 2.6 GiB.
+
+Result: the second epoch's model is kept (validation loss 0.6586; 0.7252 after the third). On the 670 rows held out its
+loss is 0.6221 nats and its accuracy 0.657, against 0.6700 and 0.609 for the shares of the labels: a little is learned.
+With 90 steps of 64 tokens (finetune_minilm_order) nothing is.
 """
 
 from ml_collections import ConfigDict
