@@ -3,7 +3,8 @@
     eigensweep-benchmark --suites=svd,null,sweep,memory,scaling --out=benchmark
 
 Prints a table of ratios (median of --repeats, with spread), writes OUT/benchmark.json and OUT/benchmark.png. The
-peers (torch, weightwatcher) come with `pip install '.[bench]'`; a peer that is not installed is left out, by name.
+peers (torch, weightwatcher, from Python 3.12 on diffract-core) come with `pip install '.[bench]'`; of the suite sweep,
+a peer that is not installed is left out, by name.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The main job on a real model against WeightWatcher: warm in one process, and whole processes from a cold start."""
+"""The main job on a real model against WeightWatcher, warm and as whole processes, and against Diffract, warm."""
 
 import importlib.util
 import os
@@ -15,6 +15,8 @@ from eigensweep.models import open_checkpoint
 
 OURS = "u, s, vt in float64, KS of every vector, MP, edges, power law, permutation control"
 PEER = "WeightWatcher analyze(mp_fit=True, randomize=True)"
+DIFFRACT = ("pl_alpha", "mp_ks", "mp_num_spikes", "tw_num_spikes")
+DIFFRACT_DOES = "u, s, vt in float32, MP, edges, power law, permutation control; no statistic of a vector"
 ROLES = (
     "query",
     "key",
@@ -28,9 +30,22 @@ WARM_TARGET, COLD_TARGET = 25.0, 8.0
 
 
 def run(sizes: list[int], repeats: int) -> list[Comparison]:
-    """MiniLM, all 37 encoder and pooler matrices."""
+    """MiniLM, all 37 encoder and pooler matrices, against each peer that is installed."""
     del sizes
     folder = minilm_folder()
+    result: list[Comparison] = []
+    for peer, package, against in (
+        ("WeightWatcher", "weightwatcher", _against_weightwatcher),
+        ("Diffract", "diffract", _against_diffract),
+    ):
+        if importlib.util.find_spec(package):
+            result += against(folder, repeats)
+        else:
+            print(f"  {peer} is not installed: left out", flush=True)
+    return [*result, compiling.comparison(repeats)]
+
+
+def _against_weightwatcher(folder: str, repeats: int) -> list[Comparison]:
     options = SweepOptions(roles=ROLES)
     warm = Comparison(
         "sweep", "MiniLM, warm", PEER, target=WARM_TARGET, note=f"ours: {OURS}; the peer: values only"
@@ -50,7 +65,14 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     compare(
         plain, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder, plain=True), repeats
     )
-    return [warm, cold, again, plain, compiling.comparison(repeats)]
+    return [warm, cold, again, plain]
+
+
+def _against_diffract(folder: str, repeats: int) -> list[Comparison]:
+    options = SweepOptions(roles=ROLES)
+    peer = f"Diffract {', '.join(DIFFRACT)}"
+    warm = Comparison("sweep", "MiniLM, warm", peer, note=f"Diffract: {DIFFRACT_DOES}")
+    return [compare(warm, lambda: sweep(open_checkpoint(folder), options), _diffract(folder), repeats)]
 
 
 def minilm_folder() -> str:
@@ -98,5 +120,23 @@ def _weightwatcher(folder: str, plain: bool = False):
     def analyze() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             weightwatcher.WeightWatcher(model=model).analyze(**options)
+
+    return analyze
+
+
+def _diffract(folder: str):
+    """A call that analyses the model, loaded once, in a new session: a session keeps what it has computed."""
+    import logging
+
+    import diffract
+    import transformers
+
+    logging.disable(logging.CRITICAL)
+    model = transformers.AutoModel.from_pretrained(folder)
+
+    def analyze() -> None:
+        with diffract.Session() as session:
+            session.models.add(model, model_id="minilm")
+            session.compute.apply(*DIFFRACT)
 
     return analyze
