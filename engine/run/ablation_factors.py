@@ -12,7 +12,7 @@ from eigensweep.engine.run.analyze import rank_eps
 from eigensweep.engine.run.entries import describe, statuses
 from eigensweep.engine.run.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.memory import default_budget, working_bytes
+from eigensweep.engine.run.memory import default_budget, resident_bytes
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
 from eigensweep.engine.spectral import edges, ks, marchenko_pastur, noise, removal
@@ -30,7 +30,7 @@ def factored(
     """
     for shape, group in groupby(sorted(sources, key=lambda s: s.shape), key=lambda s: s.shape):
         members = list(group)
-        size = max(1, default_budget() // working_bytes(shape))
+        size = max(1, default_budget() // resident_bytes(shape))
         for start in range(0, len(members), size):
             batch = members[start : start + size]
             ws = [np.asarray(source.read()) for source in batch]

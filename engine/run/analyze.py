@@ -1,6 +1,8 @@
 """What is computed of matrices of one shape: decomposition, Marchenko-Pastur, edges, KS, power law."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,9 +16,11 @@ from eigensweep.engine.run.scalars import scalar_statistics
 from eigensweep.engine.run.schema import COUNTS, SCALARS, VECTORS, prefixes
 from eigensweep.engine.run.vectors import spectra
 from eigensweep.engine.spectral import controls, ks, noise
+from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 
-RESIDUAL_TOLERANCE = 1e-6  # beyond it a row is marked: published numbers should not hang on it
+# beyond it a row is marked: published numbers should not hang on it. TPUs compute in float32.
+RESIDUAL_TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-4}
 
 
 def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOptions) -> list[dict[str, Any]]:
@@ -45,11 +49,12 @@ def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOption
     if len(good) < len(ws):
         batch, seen = batch[np.array(good)], entries.Entries(*(x[good] for x in seen))
     eps = rank_eps(ws[0].dtype)
+    draw = partial(_draw, names=[names[i] for i in good], ws=[ws[i] for i in good], seed=options.seed)
+    # an accelerator works on the matrices themselves while the host draws their controls
+    drawn = {} if jax.default_backend() == "cpu" else {kind: draw(kind) for kind in options.controls}
     for prefix, kind in zip(prefixes(options.controls), ("", *options.controls), strict=True):
         if kind:
-            batch = _stack(
-                [getattr(controls, kind)(purpose_key(options.seed, kind, names[i]), ws[i]) for i in good]
-            )
+            batch = _stack([future.result() for future in drawn.pop(kind, None) or draw(kind)])
             seen = entries.describe(batch)
         for i, found in zip(good, _analyze_stack(batch, seen.sigma, eps, options), strict=True):
             rows[i] |= {
@@ -58,6 +63,15 @@ def analyze(ws: Sequence[np.ndarray], names: Sequence[str], options: SweepOption
             if not prefix:
                 rows[i] |= {"strategy": found["strategy"], "status": found["status"]}
     return rows
+
+
+def _draw(kind: str, names: Sequence[str], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
+    """The control of every matrix, a matrix a core."""
+    draw = getattr(controls, kind)
+    pool = ThreadPoolExecutor(num_cores())
+    futures = [pool.submit(draw, purpose_key(seed, kind, name), w) for name, w in zip(names, ws, strict=True)]
+    pool.shutdown(wait=False)
+    return futures
 
 
 def _stack(ws: Sequence[np.ndarray]) -> Any:
@@ -94,6 +108,7 @@ def _analyze_stack(
     _, m, n = batch.shape
     found = spectra(batch, options.strategy)
     s = found.s
+    eps = max(eps, float(np.finfo(s.dtype).eps))
     sigmas = {
         "bulk": np.full(len(s), np.nan),
         "entries": sigma_entries,
@@ -118,7 +133,7 @@ def _analyze_stack(
     rows = [{key: _plain(value[i]) for key, value in columns.items()} for i in range(len(batch))]
     for i, row in enumerate(rows):
         row["strategy"] = found.strategy[i]
-        bad = not row["residual"] <= RESIDUAL_TOLERANCE
+        bad = not row["residual"] <= RESIDUAL_TOLERANCE[s.dtype]
         row["status"] = f"inaccurate decomposition: residual {row['residual']:.1e}" if bad else "ok"
     return rows
 

@@ -1,6 +1,5 @@
 """What the entries of a batch of matrices tell before any decomposition: are they usable, and how large are they?"""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.spectral import controls
+from eigensweep.engine.spectral.cores import num_cores
 
 _CHUNK = 1 << 22  # entries looked at at a time
 
@@ -24,7 +24,7 @@ class Entries(NamedTuple):
 def describe(batch: Any) -> Entries:
     """Look at w (B, m, n), m n > 0, where it lies: NumPy arrays a matrix a thread, JAX arrays on their device."""
     if isinstance(batch, np.ndarray):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(num_cores()) as pool:
             return Entries(*(np.array(column) for column in zip(*pool.map(_one, batch), strict=True)))
     return Entries(*(np.asarray(x) for x in _on_device(batch)))
 

@@ -23,8 +23,10 @@ def locked(directory: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(f"{directory}: another process is working there") from error
+        except OSError as error:
+            raise RunError(f"{directory}: cannot be locked: {error.strerror or error}") from error
         yield
     finally:
         file.close()

@@ -28,20 +28,20 @@ def is_streamed(shape: tuple[int, int]) -> bool:
     By its shape and the size of the device alone, not by the budget: the same matrix always goes the same way.
     """
     stats = _device_memory()
-    return _resident_bytes(shape) > (stats["bytes_limit"] if stats else CPU_RESIDENT)
+    return resident_bytes(shape) > (stats["bytes_limit"] // 2 if stats else CPU_RESIDENT)
 
 
 def working_bytes(shape: tuple[int, int]) -> int:
     """Peak bytes that one (m, n) matrix needs in a batch."""
     if not is_streamed(shape):
-        return _resident_bytes(shape)
+        return resident_bytes(shape)
     return 3 * streamed.GROUP_BYTES + 2 * streamed.SLAB_BYTES + 8 * 6 * min(shape) ** 2
 
 
-def _resident_bytes(shape: tuple[int, int]) -> int:
-    """Float64 w, u, vt, their products and the Gram matrix."""
+def resident_bytes(shape: tuple[int, int]) -> int:
+    """Float64 w, u, vt, their products and the Gram matrix; on accelerators XLA's own count of its buffers, at most."""
     a, b = max(shape), min(shape)
-    return 8 * (4 * a * b + 4 * b * b)
+    return 8 * (7 * a * b + 9 * b * b) if _device_memory() else 8 * (4 * a * b + 4 * b * b)
 
 
 def _device_memory() -> dict[str, int] | None:

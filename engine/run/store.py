@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,11 +140,13 @@ class PartStore:
     def folder(self) -> Path:
         return self.directory / PARTS
 
-    def prepare(self) -> None:
-        """Remove what a killed process left half written."""
-        if self.folder.is_dir():
-            for leftover in self.folder.glob(".*"):
-                leftover.unlink(missing_ok=True)
+    def prepare(self, done: bool = False) -> None:
+        """Remove what a killed process left half written; of a run that is done, its parts, too."""
+        leftovers = [*self.directory.glob(".*.parquet.*"), *self.directory.glob(f".{MANIFEST}.*")]
+        for leftover in [*leftovers, *self.folder.glob(".*")]:
+            leftover.unlink(missing_ok=True)
+        if done:
+            self.remove()
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows of one batch (scalars and lists together), atomically."""
@@ -163,8 +166,24 @@ class PartStore:
     def _parts(self) -> Iterator[Path]:
         yield from sorted(self.folder.glob("*.parquet")) if self.folder.is_dir() else ()
 
-    def merge(self, order: Sequence[str]) -> dict[str, pa.Table]:
-        """The tables of all parts, rows in the given order of names."""
+    def merge(self, order: Sequence[str], patience: float = 0.0) -> dict[str, pa.Table]:
+        """The tables of all parts, rows in the given order of names.
+
+        Args:
+          order: the names that there must be.
+          patience: seconds to wait for parts of other hosts, which a network file system may show late.
+
+        Raises:
+          RunError: rows are missing.
+        """
+        end = time.monotonic() + patience
+        while missing := set(order) - self.finished():
+            if time.monotonic() >= end:
+                raise RunError(
+                    f"{self.folder}: the rows of {len(missing)} matrices are missing ({min(missing)}, ...); start "
+                    "again with the same workdir to compute them"
+                )
+            time.sleep(0.5)
         place = {name: i for i, name in enumerate(order)}
         return {
             key: in_order(

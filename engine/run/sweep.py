@@ -33,6 +33,7 @@ from eigensweep.engine.run.store import (
     write_manifest,
 )
 
+PATIENCE = 60.0  # seconds until the parts of other hosts must have come through a network file system
 VERSIONS = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "pyarrow")
 
 
@@ -109,26 +110,42 @@ def _in_directory(
     """The sweep of `checkpoint` in a run directory, alone or as one of several processes."""
     store = PartStore(directory, options.controls)
     with locked(directory) if hosts.is_first() else contextlib.nullcontext():
-        if hosts.is_first():
-            manifest = _claim(directory, checkpoint, options, plan)
-            store.prepare()
-        hosts.wait_for_all("claimed")
-        if not hosts.is_first():
-            manifest = read_manifest(directory) or {}
+        manifest, finished = _agree(directory, checkpoint, options, plan, store)
         if manifest["status"] == "done":
             return
-        finished = store.finished()
-        hosts.wait_for_all("read what is finished")
-        todo = [i for i, m in enumerate(plan.matrices) if m.name not in finished]
+        todo = [i for i, done in enumerate(finished) if not done]
         mine = [todo[i] for i in hosts.my_share([_cost(plan.matrices[i].shape) for i in todo])]
         _work(plan, plan.batches(budget, only=mine), options, store.write, manifest, on_progress)
         hosts.wait_for_all("worked")
         if hosts.is_first():
-            for name, table in store.merge([m.name for m in plan.matrices]).items():
+            patience = PATIENCE if jax.process_count() > 1 else 0.0
+            for name, table in store.merge([m.name for m in plan.matrices], patience).items():
                 write_atomically(directory / f"{name}.parquet", partial(pq.write_table, table))
             write_manifest(directory, manifest | {"status": "done"})
             store.remove()
         hosts.wait_for_all("merged")
+
+
+def _agree(
+    directory: Path, checkpoint: MatrixCollection, options: SweepOptions, plan: Plan, store: PartStore
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The manifest, and which matrices of the plan are finished: what the first process found, in every process."""
+    finished, error = np.zeros(len(plan.matrices), np.uint8), ""
+    if hosts.is_first():
+        try:
+            manifest = _claim(directory, checkpoint, options, plan)
+            store.prepare(manifest["status"] == "done")
+            names = store.finished()
+            finished[:] = [m.name in names for m in plan.matrices]
+        except RunError as refused:
+            error = str(refused)
+    hosts.wait_for_all("claimed")
+    error = hosts.error_of_first(error)
+    if error:
+        raise RunError(error)
+    if not hosts.is_first():
+        manifest = read_manifest(directory) or {}
+    return manifest, hosts.from_first(finished)
 
 
 def _claim(
@@ -192,7 +209,7 @@ def _work(
         on_progress(state)
     for batch, ws in _read_ahead(plan, batches, timings):
         began = time.perf_counter()
-        rows = _rows([plan.matrices[i] for i in batch.indices], ws, options)
+        rows = _fitting([plan.matrices[i] for i in batch.indices], ws, options)
         timings.add("analyze", began)
         began = time.perf_counter()
         write(rows)
@@ -231,6 +248,31 @@ def _read_ahead(
                 yield ready, future.result()
         for ready, future in pending:
             yield ready, future.result()
+
+
+def _fitting(
+    sources: list[MatrixSource], ws: list[np.ndarray], options: SweepOptions
+) -> list[dict[str, Any]]:
+    """`_rows`, in halves where the device has no room for the batch.
+
+    Raises:
+      RunError: not even one matrix fits.
+    """
+    try:
+        return _rows(sources, ws, options)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        if len(ws) == 1:
+            device = jax.local_devices()[0].device_kind
+            raise RunError(
+                f"{sources[0].name}: out of memory on {device}; strategy=streamed works on the host, matrix by matrix"
+            ) from error
+    half = len(ws) // 2
+    return [
+        *_fitting(sources[:half], ws[:half], options),
+        *_fitting(sources[half:], ws[half:], options),
+    ]
 
 
 def _rows(sources: list[MatrixSource], ws: list[np.ndarray], options: SweepOptions) -> list[dict[str, Any]]:

@@ -59,7 +59,11 @@ def _streamed(w: np.ndarray) -> tuple[Any, ...]:
     def take(group: slice, vectors: np.ndarray) -> None:
         long[group] = ks.ks_statistic(vectors)
 
-    found = streamed_svd(w, take)
+    try:
+        found = streamed_svd(w, take)
+    except np.linalg.LinAlgError:  # did not converge: a row of NaN, and the sweep goes on
+        nothing = np.full(min(w.shape), np.nan)
+        return nothing, nothing, nothing, np.nan, np.nan
     short = ks.ks_statistic(found.short)
     right, left = (short, long) if w.shape[0] >= w.shape[1] else (long, short)
     return found.s, right, left, found.residual, found.orthogonality
