@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from eigensweep.bin import config_flag
-from eigensweep.bin.ablation_config import options_from, removal_to_write
+from eigensweep.bin.ablation_config import check_removal, options_from, removal_to_write
 from eigensweep.bin.cli import UserError, run_main
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def main(argv: list[str]) -> None:
         checkpoint = models.open_checkpoint(source)
         for warning in checkpoint.warnings:
             print(f"warning: {warning}")
+        if to_write:
+            check_removal(checkpoint, *to_write)
         measure = open_measure(checkpoint, config)
         study = ablate(checkpoint, measure.evaluate, measure.description, options, workdir, _report)
         print(render(study))

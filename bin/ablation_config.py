@@ -9,6 +9,7 @@ from eigensweep.bin.config_flag import parse_words
 if TYPE_CHECKING:
     from eigensweep.engine.run.ablation import AblationOptions
     from eigensweep.engine.spectral.removal import Removal
+    from eigensweep.models import Checkpoint
 
 OPTIONS = ("num_draws", "seed", "level", "sigma", "strategy", "num_resamples", "confidence")
 
@@ -63,3 +64,19 @@ def removal_to_write(
         return scope, removal.parse(name)
     except ValueError as error:
         raise UserError(f"--removal: {error}") from error
+
+
+def check_removal(checkpoint: "Checkpoint", scope: str, taken: "Removal") -> None:
+    """Can the checkpoint be written without these values?
+
+    Raises:
+      UserError: it is no folder with safetensors; RunError: no such matrices or bands.
+    """
+    from eigensweep.engine.run.ablation_plan import check_bands, resolve_scopes
+
+    if checkpoint.source.kind != "huggingface":
+        raise UserError(
+            f"--write_checkpoint: {checkpoint.source.name} is of kind {checkpoint.source.kind}; only folders with "
+            "safetensors are written back"
+        )
+    check_bands(resolve_scopes(checkpoint.matrices, (scope,)), (taken,))

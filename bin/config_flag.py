@@ -2,7 +2,9 @@
 
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from absl import flags
@@ -11,6 +13,7 @@ from ml_collections import config_flags
 from eigensweep import configs
 from eigensweep.bin.cli import UserError
 
+MOST_NUMBERS = 10_000  # in one range: more is a slip
 FOLDER = Path(next(iter(configs.__path__)))
 
 
@@ -76,10 +79,23 @@ def parse_numbers(key: str, text: str) -> tuple[int, ...]:
     for word in parse_words(str(text)):
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
         wanted = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
-        if not wanted:
+        if not 0 < len(wanted) <= MOST_NUMBERS:
             raise UserError(f"config: {key} is {text!r}; expected numbers and ranges such as 0-3,7")
         numbers += wanted
     return tuple(dict.fromkeys(numbers))
+
+
+def check_values(
+    config: Any, least: Mapping[str, int], words: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> None:
+    """Raise UserError for a number of the config below its least value, or a word that is none of the allowed ones."""
+    for key, lowest in least.items():
+        if config[key] < lowest:
+            raise UserError(f"config: {key} is {config[key]}; expected at least {lowest}")
+    for key, allowed in words.items():
+        if config[key] not in allowed:
+            names = ", ".join(word or '""' for word in allowed)
+            raise UserError(f"config: {key} is {config[key]!r}; expected one of {names}")
 
 
 def expand_argv() -> None:

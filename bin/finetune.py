@@ -85,6 +85,8 @@ def options_from(config: Any, on_accelerator: bool) -> "StudyOptions":
     from eigensweep.bin.finetune_study import StudyOptions, seeds_and_deciles
     from eigensweep.models.nn.training import TrainOptions
 
+    least = {"length": 4, "batch_size": 1, "num_train": 1, "num_test": 0, "split_seed": 0, "devices": 1}
+    config_flag.check_values(config, least, {"dtype": ("float32", "bfloat16")})
     seeds, deciles = seeds_and_deciles(on_accelerator) if config.study else ((0,), ())
     seeds = parse_numbers("seeds", config.seeds) or seeds
     deciles = (parse_numbers("deciles", config.deciles) or deciles) if config.study else ()
@@ -114,6 +116,7 @@ def read_task(config: Any, checkpoint: "Checkpoint", source: str) -> "Task":
     """
     from eigensweep.bin.finetune_study import Task, split
     from eigensweep.models import data, nn
+    from eigensweep.models.nn.training import check_classifier
 
     readers: dict[str, Callable[[], list[data.Example]]] = {
         "boolq": lambda: data.read_boolq(config.data),
@@ -128,7 +131,9 @@ def read_task(config: Any, checkpoint: "Checkpoint", source: str) -> "Task":
     labels = parse_words(config.labels) if config.task == "jsonl" else data.tasks.TRUTH
     if len(labels) < 2:
         raise UserError(f"config: labels is {config.labels!r}; expected at least two, separated by commas")
-    arch = nn.model_of(checkpoint).architecture
+    model = nn.model_of(checkpoint)
+    check_classifier(model, len(labels))
+    arch = model.architecture
     if config.length > arch.max_positions:
         raise UserError(
             f"config: length is {config.length}, the model has positions for {arch.max_positions}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.bin.cli import UserError
-from eigensweep.bin.config_flag import parse_words
+from eigensweep.bin.config_flag import check_values, parse_words
 
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
 MOST_TOKENS = 2048  # a window, unless the config asks for more
@@ -39,6 +39,7 @@ def open_measure(checkpoint: Any, config: Any) -> Measure:
     from eigensweep.models import nn
     from eigensweep.models.data import load_tokenizer
 
+    check(config)
     model = nn.model_of(checkpoint, config.dtype)
     head = _head(model, config.measure, checkpoint.identity["source"])
     if config.stream and (config.data_devices > 1 or config.param_dtype or config.data == "sampled"):
@@ -69,6 +70,22 @@ def open_measure(checkpoint: Any, config: Any) -> Measure:
         "dtype": config.dtype,
     }
     return Measure(MEASURES[head], description, evaluate)
+
+
+def check(config: Any) -> None:
+    """Raise UserError for a value that is out of range."""
+    least = {"length": 0, "stride": 0, "batch_size": 1, "max_rows": 0, "seed": 0, "data_devices": 1}
+    check_values(
+        config,
+        least,
+        {"dtype": ("float32", "bfloat16"), "param_dtype": ("", "float32", "bfloat16", "float16")},
+    )
+    if config.length == 1:
+        raise UserError("config: length is 1; expected at least 2, or 0 for the longest")
+    if not 0 < config.mask_probability < 1:
+        raise UserError(
+            f"config: mask_probability is {config.mask_probability}; expected a number between 0 and 1"
+        )
 
 
 def with_matrices(params: Any, checkpoint: Any, replaced: Mapping[str, np.ndarray]) -> Any:
@@ -163,7 +180,10 @@ def _rows(model: Any, params: Any, tokenizer: Any, head: str, config: Any) -> An
     from eigensweep.models import data
 
     data.check_vocabulary(tokenizer, model.architecture.vocab_size)
-    length = config.length or min(model.architecture.max_positions, MOST_TOKENS)
+    longest = model.architecture.max_positions
+    if config.length > longest:
+        raise UserError(f"config: length is {config.length} tokens; the model has positions for {longest}")
+    length = config.length or min(longest, MOST_TOKENS)
     if not config.data:
         raise UserError("config: data is empty; give --config.data=FILE, the text or rows to measure on")
     if head == "classifier":
@@ -200,8 +220,9 @@ def _text(config: Any) -> str:
     from eigensweep.models import data
 
     if config.data_kind == "hub":
-        name, _, split = config.data.partition(":")
-        text = data.read_hub(name, split=split or "test", column=config.field)
+        name, *rest = config.data.split(":")  # NAME, NAME:SPLIT, NAME:CONFIGURATION:SPLIT
+        split = rest.pop() if rest else "test"
+        text = data.read_hub(name, rest[0] if rest else None, split, config.field)
     elif config.data_kind == "jsonl":
         text = data.read_jsonl_text(config.data, config.field)
     elif config.data_kind in ("text", "wikitext"):

@@ -71,31 +71,30 @@ def main(argv: list[str]) -> None:
 
 def check(config: Any) -> None:
     """Raise UserError for a value that is out of range."""
-    if config.dtype not in ("float32", "bfloat16"):
-        raise UserError(f"config: dtype is {config.dtype!r}; expected float32 or bfloat16")
-    for key, least in (("length", 2), ("batch_size", 1), ("num_rows", 0), ("seed", 0)):
-        if config[key] < least:
-            raise UserError(f"config: {key} is {config[key]}; expected at least {least}")
+    least = {"length": 2, "batch_size": 1, "num_rows": 0, "seed": 0}
+    config_flag.check_values(config, least, {"dtype": ("float32", "bfloat16")})
     if not 0 < config.level < 0.5:
         raise UserError(f"config: level is {config.level}; expected a number between 0 and 0.5")
 
 
 def existing(checkpoint: "Checkpoint", workdir: Path) -> "Run | None":
-    """The finished sweep in `workdir`; None if there is none.
+    """The finished sweep in `workdir`; None if there is none yet, or an unfinished one, which is then continued.
 
     Raises:
-      UserError: it is another checkpoint's.
-      RunError: it is not finished.
+      UserError: it is another checkpoint's, or no sweep's.
     """
     from eigensweep import engine
+    from eigensweep.engine.run.store import read_manifest
 
-    if not (workdir / "manifest.json").exists():
+    manifest = read_manifest(workdir)
+    if manifest is None:
         return None
-    run = engine.open_run(workdir)
-    there = run.manifest["checkpoint"]
+    if "study" in manifest:
+        raise UserError(f"{workdir}: holds a removal study, not a sweep; take another --workdir")
+    there = manifest["checkpoint"]
     if there.get("sha256") != checkpoint.identity["sha256"]:
         raise UserError(f"{workdir}: is the sweep of {there.get('source')}, not of this checkpoint")
-    return run
+    return engine.open_run(workdir) if engine.is_finished(workdir) else None
 
 
 def study(

@@ -30,9 +30,7 @@ def get_config() -> ConfigDict:
 
     # what is measured
     config.measure = "auto"  # by the model's head: perplexity, masked, accuracy
-    config.data = (
-        ""  # a file, a data set of the hub (NAME:SPLIT), or "sampled": rows drawn from the model itself
-    )
+    config.data = ""  # a file, NAME[:CONFIGURATION]:SPLIT of the hub, or "sampled": drawn from the model
     config.data_kind = "text"  # text, wikitext, jsonl, hub; for a classifier boolq, wic, labelled
     config.field = "text"  # of jsonl, hub and labelled rows
     config.pair_field = ""

@@ -93,9 +93,12 @@ def ablate(
         done = len(tasks) - len(todo)
         report(AblationProgress(done, len(tasks)))
         if not parts.has("removal", BASELINE):
-            parts.write(
-                "removal", BASELINE, _measure(evaluate, {}) | dict.fromkeys(_COUNTS, 0) | _named(*BASELINE)
-            )
+            baseline = _measure(evaluate, {})
+            if not np.isfinite(baseline["loss"]):
+                raise RunError(
+                    f"the model's loss is {baseline['loss']}: there is nothing to measure changes by"
+                )
+            parts.write("removal", BASELINE, baseline | dict.fromkeys(_COUNTS, 0) | _named(*BASELINE))
         for row in _work(scopes, removals, set(todo), parts, evaluate, options):
             parts.write("removal", (row["scope"], row["removal"]), row)
             done += 1
@@ -138,6 +141,8 @@ def _claim(
     """The manifest of the study in `directory`: the one there if it is this very study, else a new one."""
     there = read_manifest(directory)
     if there is None:
+        if (directory / "finetune.json").exists():
+            raise RunError(f"{directory}: holds a fine-tuning study; take a new workdir")
         manifest = {
             "eigensweep": version("eigensweep"),
             "study": STUDY,

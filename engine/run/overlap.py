@@ -144,6 +144,8 @@ class Collector:
                 axes = covariance.principal_axes(covariance.covariance(moments, self.centred))
             except ValueError as error:
                 raise RunError(f"{tap}: {error}") from error
+            if not len(axes.vectors):
+                raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
             for matrix in self.groups[tap]:
                 rows["matrices"].append(about | matrix_row(matrix, self._swept[matrix.name], axes))

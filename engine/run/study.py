@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eigensweep.engine.run.errors import RunError
-from eigensweep.engine.run.store import write_atomically
+from eigensweep.engine.run.store import read_manifest, write_atomically
 
 
 class Study:
@@ -59,6 +59,9 @@ class Study:
           RunError: a study with another identity is there; names what differs and which files to remove.
         """
         there = self.manifest()
+        run = read_manifest(self.directory)
+        if run is not None and "study" in run:
+            raise RunError(f"{self.directory}: holds a removal study; take another directory")
         wanted = json.loads(json.dumps(identity))
         if there is None:
             self._write_manifest({"status": "running", "identity": wanted})

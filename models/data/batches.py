@@ -81,13 +81,16 @@ def classification_rows(tokenizer: Any, examples: Sequence[Example], length: int
     """Texts or pairs as the tokenizer joins them, cut to `length` tokens; targets are the labels.
 
     Raises:
-      DataError: no examples, or a mixture of texts and pairs.
+      DataError: no examples, a mixture of texts and pairs, or no room in `length` beside the special tokens.
     """
     with_pair = [example.pair is not None for example in examples]
     if not examples or any(with_pair) != all(with_pair):
         raise DataError("expected examples that are all texts or all pairs of texts, and at least one")
     pairs = [example.pair or "" for example in examples] if all(with_pair) else None
     coded = encode_pairs(tokenizer, [example.text for example in examples], pairs, length)
+    longest = max(len(row["input_ids"]) for row in coded)
+    if longest > length:
+        raise DataError(f"length {length} leaves no room for text beside the special tokens")
     return pack(coded, np.array([example.label for example in examples], np.int32), length)
 
 

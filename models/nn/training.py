@@ -309,8 +309,8 @@ def _identity(params: Params, rows: Rows, validation: Rows, options: TrainOption
     return total.hexdigest()
 
 
-def with_classifier(model: Model, params: Params, num_labels: int, seed: int) -> tuple[Model, Params]:
-    """The model with a classifier, drawn from `seed` where the checkpoint has none.
+def check_classifier(model: Model, num_labels: int) -> None:
+    """Can the model be trained to tell so many labels apart?
 
     Raises:
       CheckpointError: a causal model; or its classifier has another number of labels.
@@ -321,11 +321,21 @@ def with_classifier(model: Model, params: Params, num_labels: int, seed: int) ->
             f"a classifier reads the first token, which a causal model ({arch.family}) lets see nothing else: "
             "an encoder (bert, roberta) is needed"
         )
+    if "classifier" in model.heads and arch.num_labels != num_labels:
+        raise CheckpointError(
+            f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}"
+        )
+
+
+def with_classifier(model: Model, params: Params, num_labels: int, seed: int) -> tuple[Model, Params]:
+    """The model with a classifier, drawn from `seed` where the checkpoint has none.
+
+    Raises:
+      CheckpointError: a causal model; or its classifier has another number of labels.
+    """
+    check_classifier(model, num_labels)
+    arch = model.architecture
     if "classifier" in model.heads:
-        if arch.num_labels != num_labels:
-            raise CheckpointError(
-                f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}"
-            )
         return model, params
     wider = dataclasses.replace(model, architecture=dataclasses.replace(arch, num_labels=num_labels))
     heads = ("classifier",) if arch.classifier_dense else ("pooler", "classifier")

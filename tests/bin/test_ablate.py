@@ -215,7 +215,11 @@ def test_bad_input_is_refused_before_any_work(minilm, gpt2, shakespeare):
         (UserError, "data_kind", {"data_kind": "boolq"}),
         (DataError, "do not belong together", {"tokenizer": str(minilm)}),
         (DataError, "no/such/text", {"data": "no/such/text"}),
-    ]
+        *((UserError, f"{key} is '?{value}", {key: value}) for key, value in (
+            ("length", -1), ("length", 1), ("length", 129), ("stride", -1), ("batch_size", 0), ("dtype", "float64"),
+            ("param_dtype", "foo"), ("seed", -1), ("max_rows", -2), ("mask_probability", 0), ("data_devices", -1),
+        )),
+    ]  # fmt: skip
     for error, says, values in cases:
         with pytest.raises(error, match=says):
             open_measure(checkpoint, config_of(**{**shakespeare, **values}))
@@ -243,6 +247,20 @@ def test_which_removal_is_written_must_be_said(tmp_path):
     ):
         with pytest.raises(UserError, match=says):
             removal_to_write(folder, text, options)
+
+
+def test_what_is_written_is_checked_before_the_study(gpt2, shared, shakespeare, tmp_path):
+    for folder, taken, says in (
+        (gpt2, "nosuch/decile:3", "scope nosuch: no matrix"),
+        (gpt2, "query/band:1-999", "band"),
+        (gpt2 / "model.safetensors", "query/decile:3", "only folders with safetensors"),
+    ):
+        done = ablate(
+            f"--checkpoint={folder}", f"--workdir={tmp_path / 'run'}", f"--config.data={shakespeare['data']}",
+            f"--write_checkpoint={tmp_path / 'out'}", f"--removal={taken}",
+        )  # fmt: skip
+        assert says in error_of(done)
+        assert not (tmp_path / "run").exists()
 
 
 def test_text_sampled_from_the_model_is_its_own_best_fit(shared):

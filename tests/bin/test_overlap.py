@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from eigensweep import engine, models
+from eigensweep.bin.cli import UserError
 from eigensweep.engine.report import overlap as figures
 from eigensweep.engine.report.overlap_table import overlap_table, render_overlap
 from eigensweep.engine.run.overlap import Collector, open_overlap, overlap_study
+from eigensweep.engine.run.store import write_manifest
 from eigensweep.models import nn
 from eigensweep.models.data import Rows, batches
 
@@ -84,6 +86,16 @@ def test_wrong_use_is_told_in_one_line(shared, tmp_path):
     lora = shared / "checkpoints" / "roberta-lora-series" / "step-08610"
     fails(f"--checkpoint={lora}", text, to, says=["no forward pass"])
     assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_sweep_is_continued_and_a_removal_study_refused(shared, tmp_path, entry_point):
+    existing = entry_point("overlap").existing
+    checkpoint = models.open_checkpoint(shared / "checkpoints" / "llama-stories260k")
+    write_manifest(tmp_path, {"status": "running", "checkpoint": checkpoint.identity})
+    assert existing(checkpoint, tmp_path) is None
+    write_manifest(tmp_path, {"status": "done", "study": "ablation", "checkpoint": checkpoint.identity})
+    with pytest.raises(UserError, match="removal study, not a sweep"):
+        existing(checkpoint, tmp_path)
 
 
 class Small:

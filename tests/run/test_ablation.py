@@ -10,6 +10,7 @@ from eigensweep.engine.run.ablation import AblationOptions, ablate, edit, open_a
 from eigensweep.engine.run.ablation_plan import resolve_scopes
 from eigensweep.engine.run.bootstrap import paired_interval
 from eigensweep.engine.run.errors import RunError
+from eigensweep.engine.run.study import Study
 from eigensweep.engine.spectral import removal
 
 ROWS = 30
@@ -174,6 +175,21 @@ def test_scopes_are_roles_matrices_and_everything(make_checkpoint):
     assert list(names("matrices")) == [m.name for m in matrices[:6]]
     assert list(names("roles")) == ["query", "mlp_up", "mlp_down"]
     assert names("all")["all"] == [m.name for m in matrices[:7]]
+
+
+def test_a_loss_that_is_not_finite_and_a_foreign_directory_are_refused(make_checkpoint, tmp_path):
+    def evaluate(replaced):
+        one = np.ones(3)
+        return SimpleNamespace(loss=one * np.nan, weight=one, correct=one, count=one)
+
+    with pytest.raises(RunError, match="loss is nan"):
+        ablate(make_checkpoint(), evaluate, {}, AblationOptions(scopes=("query",)), tmp_path / "nan")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "finetune.json").write_text("{}")
+    with pytest.raises(RunError, match="fine-tuning study"):
+        ablate(make_checkpoint(), evaluate, {}, AblationOptions(scopes=("query",)), tmp_path / "other")
+    with pytest.raises(RunError, match="removal study"):
+        Study(tmp_path / "nan", "finetune", {}).begin({})
 
 
 def test_edit_gives_the_matrices_that_were_measured(make_checkpoint, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,6 +74,28 @@ def test_parts_are_found_again_and_merged(tmp_path):
     assert tables["spectra"]["singular_values"].to_pylist() == [[2.0, 1.0]] * 3
     assert tables["matrices"]["num_right_outliers"].to_pylist() == [None] * 3
     store.remove()
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_rows_are_not_merged_and_late_ones_are_waited_for(tmp_path):
+    store = PartStore(tmp_path, ())
+    store.write([{"name": "a"}])
+    with pytest.raises(RunError, match=r"1 matrices are missing \(b, "):
+        store.merge(["a", "b"])
+    late = threading.Timer(0.3, store.write, [[{"name": "b"}]])
+    late.start()
+    assert store.merge(["a", "b"], patience=60)["matrices"]["name"].to_pylist() == ["a", "b"]
+    late.join()
+
+
+def test_what_a_kill_left_in_the_run_directory_goes(tmp_path):
+    store = PartStore(tmp_path, ())
+    store.write([{"name": "a"}])
+    (tmp_path / ".spectra.parquet.x1").write_bytes(b"half written")
+    (tmp_path / ".manifest.json.x2").write_bytes(b"half written")
+    store.prepare()
+    assert os.listdir(tmp_path) == ["parts"]
+    store.prepare(done=True)
     assert os.listdir(tmp_path) == []
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +57,29 @@ def test_rows_against_numpy(make_checkpoint):
             assert len(p) == 40
             assert ((p >= 1 / 501) & (p <= 1)).all()
             assert length in (40, 80)
+
+
+def test_a_batch_that_does_not_fit_is_halved(make_checkpoint, monkeypatch):
+    checkpoint, seen = make_checkpoint(), []
+    whole, analyze = engine.sweep(checkpoint, OPTIONS), sweep_module.analyze
+
+    def cramped(ws, names, options):
+        seen.append(len(ws))
+        if len(ws) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return analyze(ws, names, options)
+
+    monkeypatch.setattr(sweep_module, "analyze", cramped)
+    run = engine.sweep(checkpoint, OPTIONS)
+    assert sorted(seen) == [1] * 6 + [2] * 3
+    pd.testing.assert_frame_equal(run.matrices, whole.matrices, rtol=1e-10)
+
+    def full(ws, names, options):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(sweep_module, "analyze", full)
+    with pytest.raises(RunError, match=r"blocks\.0\.\w+: out of memory"):
+        engine.sweep(checkpoint, OPTIONS)
 
 
 def test_large_matrices_are_streamed_and_their_rows_are_the_same(make_checkpoint, monkeypatch):
