@@ -79,18 +79,27 @@ def _svd_batch(w: Array, strategy: str, vectors: bool) -> Result:
     _, exponent = jnp.frexp(
         jnp.max(jnp.abs(x), axis=(1, 2))
     )  # so that squares neither overflow nor underflow
-    x = jnp.ldexp(x, -exponent[:, None, None])
+    x = _times_two_to(x, -exponent[:, None, None])
     wide = w.shape[1] < w.shape[2]
     tall = x.mT if wide else x
     unit = jnp.where(finite, 1.0, jnp.nan)  # puts NaN where the input was not finite
     if not vectors:
-        s = jnp.ldexp(_values(tall, strategy), exponent[:, None])
+        s = _times_two_to(_values(tall, strategy), exponent[:, None])
         return None, s * unit[:, None], None, jnp.full((2, len(w)), jnp.nan)
     left, s, right = {"gram": _gram, "polar": _polar, "direct": _direct}[strategy](tall)
     errors = _errors(tall, left, s, right) * unit
     left, right = left * unit[:, None, None], right * unit[:, None, None]
     u, vt = (right, left.mT) if wide else (left, right.mT)
-    return u, jnp.ldexp(s, exponent[:, None]) * unit[:, None], vt, errors
+    return u, _times_two_to(s, exponent[:, None]) * unit[:, None], vt, errors
+
+
+def _times_two_to(x: Array, exponent: Array) -> Array:
+    """x 2^exponent, exact but for subnormal results: `jnp.ldexp` takes a power, whose rounding is the device's own."""
+    integers, bits, bias = (jnp.int64, 52, 1023) if x.dtype == jnp.float64 else (jnp.int32, 23, 127)
+    half = exponent // 2  # 2^exponent itself may overflow
+    for part in (half, exponent - half):
+        x = x * lax.bitcast_convert_type((part.astype(integers) + bias) << bits, x.dtype)
+    return x
 
 
 def _product(a: Array, b: Array) -> Array:

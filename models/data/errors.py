@@ -1,5 +1,7 @@
 """The one exception for text, labels and tokenizers that cannot be used."""
 
+import textwrap
+
 from eigensweep.models.errors import InputError
 
 
@@ -7,7 +9,6 @@ class DataError(InputError, ValueError):
     """Bad input from outside; the message names the file, and the line where there is one."""
 
 
-def first_line(error: BaseException) -> str:
-    """An exception's message, its first line, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def one_line(error: BaseException) -> str:
+    """An exception's message on one line, cut where it is long, or its type where it has none."""
+    return textwrap.shorten(str(error), 400, placeholder=" …") or type(error).__name__

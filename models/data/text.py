@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eigensweep.models.data.errors import DataError, first_line
+from eigensweep.models.data.errors import DataError, one_line
 
 
 def read_text(path: str | Path) -> str:
@@ -49,6 +49,8 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}:{number}: not JSON: {error.msg} (column {error.colno})") from error
+        except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+            raise DataError(f"{path}:{number}: JSON that cannot be read: {one_line(error)}") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
         found = True
@@ -91,7 +93,7 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
     try:
         rows = load_dataset(dataset, name, split=split)
     except (OSError, ValueError) as error:
-        raise DataError(f"{dataset}: {first_line(error)}") from error
+        raise DataError(f"{dataset}: {one_line(error)}") from error
     if column not in rows.column_names:
         raise DataError(f"{dataset}: no column {column!r}; there are {', '.join(rows.column_names)}")
     return "\n\n".join(rows[column])

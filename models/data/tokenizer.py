@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.models.data.errors import DataError, first_line
+from eigensweep.models.data.errors import DataError, one_line
 
 
 def load_tokenizer(source: str | Path) -> Any:
@@ -25,12 +25,11 @@ def load_tokenizer(source: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
-        with _naming(f"no tokenizer could be read from {source}"):
-            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise DataError(f"no tokenizer could be read from {source}: {first_line(error)}") from error
-    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    try:  # broken files make the library raise whatever its code trips over
+        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+        words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    except Exception as error:
+        raise DataError(f"no tokenizer could be read from {source}: {one_line(error)}") from error
     if not words:
         raise DataError(
             f"no tokenizer could be read from {source}: it has no vocabulary file (tokenizer.json, …)"
@@ -117,4 +116,4 @@ def _naming(message: str) -> Iterator[None]:
     except Exception as error:
         if type(error) is not Exception:
             raise
-        raise DataError(f"{message}: {first_line(error)}") from error
+        raise DataError(f"{message}: {one_line(error)}") from error

@@ -144,3 +144,11 @@ def test_text_outside_a_vocabulary_without_an_unknown_token_is_refused(shared):
     assert len(data.encode_text(tokenizer, "Now is the winter")) == 17
     with pytest.raises(DataError, match=r"cannot encode the text: .*UNK"):
         data.encode_text(tokenizer, "été")
+
+
+def test_json_that_python_cannot_read_is_named(tmp_path):
+    for line in ("[" * 200_000, '{"a": ' + "9" * 5000 + "}"):
+        (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n' + line + "\n")
+        with pytest.raises(DataError, match=r"rows\.jsonl:2: JSON that cannot be read: .") as caught:
+            list(data.read_jsonl(tmp_path / "rows.jsonl"))
+        assert "\n" not in str(caught.value)
