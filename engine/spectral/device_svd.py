@@ -112,18 +112,23 @@ def _eigh_descending(gram: Array) -> tuple[Array, Array]:
 
 
 def _gram(x: Array) -> tuple[Array, Array, Array]:
-    """V from the Gram matrix, P = X V, s_i = |P_i|, U = P / s, made orthonormal again where it is not.
+    """V from the Gram matrices, a batch at once; then one matrix after another, so that none depends on the others."""
+    _, v = _eigh_descending(_product(x.mT, x))
+    return lax.map(lambda pair: _from_right_vectors(*pair), (x, v))
+
+
+def _from_right_vectors(x: Array, v: Array) -> tuple[Array, Array, Array]:
+    """P = X V, s_i = |P_i|, U = P / s, made orthonormal again where it is not.
 
     U's error E = U^T U - I has entries of eps s_1^2 / (s_i s_j). A Newton-Schulz step U (I - E / 2) squares it and
     leaves a residual of eps * cond. Where E is too large for that (condition beyond about 1e6, rank deficiency), U is
     the orthonormal factor of P's QR decomposition: orthonormal whatever P is, and with P's columns in descending
     order R differs from diag(s) by sqrt(eps) at worst, by rounding if the spectrum has a gap there.
     """
-    _, v = _eigh_descending(_product(x.mT, x))
     p = _product(x, v)
-    s = jnp.sqrt(jnp.sum(p * p, axis=1))
-    u = p / jnp.where(s > 0, s, 1.0)[:, None, :]
-    error = _product(u.mT, u) - jnp.eye(x.shape[2], dtype=x.dtype)
+    s = jnp.sqrt(jnp.sum(p * p, axis=0))
+    u = p / jnp.where(s > 0, s, 1.0)
+    error = _product(u.T, u) - jnp.eye(len(s), dtype=x.dtype)
     worst = jnp.max(jnp.abs(error))
     tiny = 1e3 * jnp.finfo(x.dtype).eps
 
@@ -132,12 +137,10 @@ def _gram(x: Array) -> tuple[Array, Array, Array]:
 
     def by_qr(_: Array) -> Array:
         q, r = jnp.linalg.qr(p)
-        diagonal = jnp.diagonal(r, axis1=1, axis2=2)
-        return q * jnp.where(diagonal < 0, -1.0, 1.0)[:, None, :]
+        return q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)
 
-    branch = jnp.where(worst <= tiny, 0, jnp.where(worst * x.shape[2] < 1e-3, 1, 2))
-    u = lax.switch(branch, (lambda _: u, newton, by_qr), worst)
-    return _sorted(u, s, v)
+    branch = jnp.where(worst <= tiny, 0, jnp.where(worst * len(s) < 1e-3, 1, 2))
+    return _sorted(lax.switch(branch, (lambda _: u, newton, by_qr), worst), s, v)
 
 
 def _polar(x: Array) -> tuple[Array, Array, Array]:
@@ -146,9 +149,9 @@ def _polar(x: Array) -> tuple[Array, Array, Array]:
     def one(x: Array) -> tuple[Array, Array, Array]:
         up, h, _, _ = lax.linalg.qdwh(x)
         evals, v = jnp.linalg.eigh(h)
-        return _product(up, v[:, ::-1]), jnp.abs(evals[::-1]), v[:, ::-1]
+        return _sorted(_product(up, v[:, ::-1]), jnp.abs(evals[::-1]), v[:, ::-1])
 
-    return _sorted(*lax.map(one, x))
+    return lax.map(one, x)
 
 
 def _direct(x: Array) -> tuple[Array, Array, Array]:
@@ -169,15 +172,10 @@ def _sorted(u: Array, s: Array, v: Array) -> tuple[Array, Array, Array]:
     """Descending order, which recomputed norms may have left by a rounding error."""
 
     def by_sorting(_: Array) -> tuple[Array, Array, Array]:
-        order = jnp.argsort(-s, axis=1)
-        columns = order[:, None, :]
-        return (
-            jnp.take_along_axis(u, columns, 2),
-            jnp.take_along_axis(s, order, 1),
-            jnp.take_along_axis(v, columns, 2),
-        )
+        order = jnp.argsort(-s)
+        return u[:, order], s[order], v[:, order]
 
-    return lax.cond(jnp.any(s[:, 1:] > s[:, :-1]), by_sorting, lambda _: (u, s, v), s)
+    return lax.cond(jnp.any(s[1:] > s[:-1]), by_sorting, lambda _: (u, s, v), s)
 
 
 def _errors(x: Array, u: Array, s: Array, v: Array) -> Array:

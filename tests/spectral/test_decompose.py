@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import host_lapack
+from eigensweep.engine.spectral import device_svd, host_lapack
 from eigensweep.engine.spectral.accuracy import measure_errors
 from eigensweep.engine.spectral.decompose import Decomposition, choose, decompose
 
@@ -173,6 +173,19 @@ def test_ill_conditioned_matrices_alone_are_escalated():
     assert found.strategy == ("gram", "lapack", "gram")
     for w, u, s, vt in zip(batch, *(np.asarray(x) for x in found[:3]), strict=True):
         np.testing.assert_allclose((u * s) @ vt, w, atol=1e-12 * s[0])
+
+
+@pytest.mark.parametrize("strategy", ["gram", "polar"])
+def test_a_matrix_does_not_depend_on_its_neighbours(strategy):
+    """As an accelerator takes a batch, all at once: the ill-conditioned one takes another branch, alone."""
+    batch = np.stack(
+        [gaussian(N, N), with_condition(N, N, 1e12), with_condition(N, N, 1e4), np.zeros((N, N))]
+    )
+    together = device_svd._svd_batch(jnp.asarray(batch), strategy, True)
+    for i in range(len(batch)):
+        alone = device_svd._svd_batch(jnp.asarray(batch[i : i + 1]), strategy, True)
+        for whole, single in zip(together[:3], alone[:3], strict=True):
+            np.testing.assert_array_equal(whole[i], single[0])
 
 
 def test_escalation_follows_the_measured_errors(monkeypatch):
