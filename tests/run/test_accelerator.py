@@ -1,0 +1,75 @@
+"""The branches that only accelerators take, on CPU devices that say they are a GPU: the tables are those of the CPU."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+SWEEP = """
+import sys
+import jax
+out, count, backend = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+jax.config.update("jax_num_cpu_devices", count)
+import ml_dtypes
+import numpy as np
+from eigensweep import engine, models
+from eigensweep.engine.run import memory
+from eigensweep.engine.spectral import ks
+if backend != "cpu":
+    jax.default_backend = lambda: backend
+    memory._device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
+    on_host = ks.ks_statistic
+    ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
+rng = np.random.default_rng(0)
+weights = {}
+def add(role, w):
+    weights[f"layers.{len(weights)}.{role}.weight"] = w
+for dtype in (np.float32, ml_dtypes.bfloat16, np.float64):
+    for _ in range(3):
+        add("self_attn.q_proj", rng.standard_normal((48, 48)).astype(dtype))
+        add("mlp.up_proj", rng.standard_normal((96, 48)).astype(dtype))
+        add("mlp.down_proj", rng.standard_normal((48, 96)).astype(dtype))
+u, v = (np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(2))
+add("self_attn.q_proj", (u * np.logspace(0, -7, 48)) @ v)  # leaves the tolerances of a Gram matrix
+add("self_attn.q_proj", np.zeros((48, 48), np.float32))
+add("self_attn.q_proj", np.full((48, 48), np.nan, np.float32))
+run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both"))
+run.matrices.merge(run.spectra, on="name").to_pickle(out)
+"""
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Backend and number of devices -> the joined tables."""
+    folder, found = tmp_path_factory.mktemp("tables"), {}
+    for backend, count in (("cpu", 1), ("gpu", 1), ("gpu", 8)):
+        out = folder / f"{backend}{count}.pkl"
+        done = subprocess.run(
+            [sys.executable, "-c", SWEEP, str(out), str(count), backend],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[backend, count] = pd.read_pickle(out)
+    return found
+
+
+def measured(table):
+    """Without what differs by design: the way, and the rounding errors it left."""
+    return table[[c for c in table if not c.endswith(("residual", "orthogonality", "strategy"))]]
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_the_accelerators_way_gives_the_cpus_tables(tables, count):
+    cpu, gpu = tables["cpu", 1], tables["gpu", count]
+    assert set(cpu["strategy"]) == {"lapack", ""}
+    assert set(gpu["strategy"]) == {"gram", "lapack", ""}  # one matrix was repaired on the host
+    assert (gpu["strategy"] == "lapack").sum() == 1
+    pd.testing.assert_frame_equal(measured(cpu), measured(gpu), rtol=1e-8, atol=1e-8)
+
+
+def test_residuals_stay_small(tables):
+    for table in tables.values():
+        assert np.nanmax(table["residual"]) < 1e-10
+        assert np.nanmax(table["orthogonality"]) < 1e-8
