@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from eigensweep.models.nn.activations import ACTIVATIONS
 from eigensweep.models.nn.architecture import Architecture
-from eigensweep.models.nn.layers import activation, dropout, linear, norm
+from eigensweep.models.nn.layers import dropout, linear, norm
 from eigensweep.models.nn.rotary import rotate
 
 Taps = dict[str, Array]
@@ -125,7 +126,7 @@ class Mlp(nnx.Module):
         self.down = linear(arch.mlp_dim, arch.width, arch.mlp_bias, dtype, rngs)
 
     def __call__(self, x: Array) -> tuple[Array, Taps]:
-        act = activation(self.arch.activation)
+        act = ACTIVATIONS[self.arch.activation]
         inner = act(self.gate(x)) * self.up(x) if self.arch.gated else act(self.up(x))
         return self.down(inner), {"mlp/up/kernel": x, "mlp/down/kernel": inner}
 

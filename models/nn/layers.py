@@ -1,13 +1,10 @@
-"""The layers below a block: linear maps, norms, activations, dropout."""
-
-from collections.abc import Callable
+"""The layers below a block: linear maps, norms, dropout."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture
 
 
@@ -63,42 +60,9 @@ def norm(architecture: Architecture, width: int | None = None) -> Norm:
     return Norm(architecture.norm, width or architecture.width, architecture.norm_eps)
 
 
-def activation(name: str) -> Callable[[Array], Array]:
-    """The function that config.json names.
-
-    Raises:
-      CheckpointError: no such activation.
-    """
-    if name not in _ACTIVATIONS:
-        raise CheckpointError(
-            f"config.json: activation {name!r} is not one of {', '.join(sorted(_ACTIVATIONS))}"
-        )
-    return _ACTIVATIONS[name]
-
-
 def dropout(x: Array, rate: float, key: Array | None) -> Array:
     """Zero entries with probability `rate` and rescale the rest; the identity without a key."""
     if key is None or rate == 0.0:
         return x
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros((), x.dtype))
-
-
-def _gelu(x: Array) -> Array:
-    return jax.nn.gelu(x, approximate=False)
-
-
-def _gelu_tanh(x: Array) -> Array:
-    return jax.nn.gelu(x, approximate=True)
-
-
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": _gelu,
-    "gelu_python": _gelu,
-    **dict.fromkeys(
-        ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"), _gelu_tanh
-    ),
-    **dict.fromkeys(("silu", "swish"), jax.nn.silu),
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-}

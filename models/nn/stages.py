@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from eigensweep.models.nn.activations import ACTIVATIONS
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.block import Context, Taps
-from eigensweep.models.nn.layers import activation, dropout, embedding, linear, norm
+from eigensweep.models.nn.layers import dropout, embedding, linear, norm
 from eigensweep.models.nn.rotary import angles
 
 EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm")
@@ -81,7 +82,7 @@ class MaskedHead(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((arch.vocab_size,), jnp.float32))
 
     def __call__(self, x: Array, table: Array | None) -> tuple[Array, Taps]:
-        y = self.norm(activation(self.arch.mlm_activation)(self.dense(x)))
+        y = self.norm(ACTIVATIONS[self.arch.mlm_activation](self.dense(x)))
         logits = self.decoder(y) if table is None else y @ table.T.astype(y.dtype)
         taps = {"mlm/dense/kernel": x, "mlm/decoder/kernel": y}
         return logits.astype(jnp.float32) + self.bias[...].astype(jnp.float32), taps

@@ -1,5 +1,7 @@
 """Every architecture against Hugging Face's torch implementation in float32, layer by layer, padded on either side."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -240,3 +242,70 @@ def test_forward_pass_is_that_of_transformers(name):
             )
         else:
             assert worst(output.logits, expected.logits, mask) < TOLERANCE
+
+
+ROPE = {"rope_type": "linear", "factor": 2.0}
+ABSENT = object()
+
+# name: the case above that it starts from, and what config.json says otherwise
+CHANGES = {
+    "llama-never-slides": ("llama", {"use_sliding_window": True, "sliding_window": 4}),
+    "llama-turns-whole-heads": ("llama", {"partial_rotary_factor": 0.5, "rope_parameters": ABSENT}),
+    "llama-old-scaling-replaces-new": (
+        "llama",
+        {"rope_scaling": ROPE, "rope_parameters": {**DYNAMIC, "rope_theta": 5.0}, "rope_theta": 50.0},
+    ),
+    "llama3-original-context-at-the-top": (
+        "llama3-beyond-its-original-context",
+        {"original_max_position_embeddings": 16},
+    ),
+    "llama3-original-context-absent": (
+        "llama3-beyond-its-original-context",
+        {"rope_parameters": {k: v for k, v in LLAMA3.items() if k != "original_max_position_embeddings"}},
+    ),
+    "llama-dynamic-without-length": (
+        "llama-dynamic-scaling",
+        {"max_position_embeddings": ABSENT},
+    ),
+    "mistral-slides-everywhere": (
+        "mistral-sliding-window",
+        {"use_sliding_window": False, "layer_types": ["full_attention"] * 2, "max_window_layers": 1},
+    ),
+    "mistral-without-window": ("mistral-sliding-window", {"sliding_window": None}),
+    "phi3-slides-everywhere": ("phi3-window", {"use_sliding_window": False, "max_window_layers": 1}),
+    "phi3-default-eps": ("phi3-window", {"rms_norm_eps": ABSENT}),
+    "phi3-partial": ("phi3-window", {"partial_rotary_factor": 0.5, "rope_parameters": ABSENT}),
+    "qwen2-by-layer-types": (
+        "qwen2-window-in-last-block-tied",
+        {"layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    "qwen2-by-depth": ("qwen2-window-in-last-block-tied", {"layer_types": ABSENT}),
+    "gemma-gelu-is-its-approximation": ("gemma", {"hidden_act": "gelu"}),
+    "gemma-reads-hidden-act": ("gemma", {"hidden_act": "relu", "hidden_activation": "silu"}),
+    "gpt-neox-own-names": (
+        "gpt-neox",
+        {"rope_parameters": ABSENT, "rotary_pct": 0.5, "rotary_emb_base": 50, "rope_theta": 9.0},
+    ),
+    "gpt-neox-ignores-other-names": (
+        "gpt-neox",
+        {"rope_parameters": ABSENT, "partial_rotary_factor": 1.0, "rope_theta": 9.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_config_json_is_read_as_transformers_reads_it(name, tmp_path):
+    start, changes = CHANGES[name]
+    class_name, config_name, settings, num_tokens = CASES[start]
+    reference, _ = torch_model(class_name, config_name, settings)
+    reference.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not ABSENT}))
+    reference = type(reference).from_pretrained(tmp_path, attn_implementation="eager").eval()
+    model, params = load(open_checkpoint(tmp_path))
+    (ids, mask, _), theirs = inputs(config, num_tokens, "right")
+    with torch.no_grad():
+        expected = reference(**theirs).logits
+    assert worst(model.apply(params, ids, mask).logits, expected, mask) < TOLERANCE
+    assert model.architecture.max_positions == reference.config.max_position_embeddings
