@@ -33,6 +33,14 @@ def nest(leaves: Mapping[str, T]) -> dict[str, Any]:
     return tree
 
 
+def refuse_adapter(checkpoint: Checkpoint) -> None:
+    """CheckpointError for a LoRA adapter, which is no whole model."""
+    if checkpoint.source.kind == "lora":
+        raise CheckpointError(
+            f"{checkpoint.source.name}: a LoRA adapter is no whole model; merge it into its base model first"
+        )
+
+
 def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
     """The leaves of the whole model.
 
@@ -40,9 +48,8 @@ def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
       CheckpointError: the checkpoint is no whole model, or does not fit the architecture in its config; the message
         lists every missing, unexpected and misshapen tensor.
     """
+    refuse_adapter(checkpoint)
     name = checkpoint.source.name
-    if checkpoint.source.kind == "lora":
-        raise CheckpointError(f"{name}: a LoRA adapter is no whole model; merge it into its base model first")
     if mismatches := checkpoint.plan.mismatches:
         lines = "".join(f"\n  {line}" for line in mismatches)
         raise CheckpointError(

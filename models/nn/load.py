@@ -14,7 +14,7 @@ from eigensweep.models.nn.model import Model, build
 from eigensweep.models.nn.parameters import Params, get
 from eigensweep.models.nn.sharding import shardings
 from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS
-from eigensweep.models.params import checked_leaves, nest
+from eigensweep.models.params import checked_leaves, nest, refuse_adapter
 from eigensweep.models.plan import Leaf
 
 Read = Callable[[str], Params]
@@ -91,10 +91,12 @@ def part_keys(model: Model, part: str) -> tuple[str, ...]:
 
 
 def _fitted(checkpoint: Checkpoint, dtype: str) -> tuple[Model, list[Leaf]]:
+    refuse_adapter(checkpoint)
     if checkpoint.config is None:
         raise CheckpointError(
             f"{checkpoint.source.name}: there is no config.json, which the forward pass needs"
         )
+    architecture(checkpoint.config)  # a setting that does not serve is the first thing to say
     leaves = _used(checkpoint)
     tree = nest({leaf.path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves})
     model = build(checkpoint.config, dtype, tuple(head for head in HEADS if head in tree))

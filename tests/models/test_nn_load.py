@@ -133,3 +133,9 @@ def test_checkpoints_that_cannot_run_say_so():
         nn.load(open_checkpoint(state, config=config))
     with pytest.raises(CheckpointError, match="no forward pass for model_type 'gemma2'"):
         nn.build({**config, "model_type": "gemma2"})
+
+
+def test_an_adapter_is_no_whole_model(shared):
+    folder = next((shared / "checkpoints" / "roberta-lora-series").rglob("adapter_config.json")).parent
+    with pytest.raises(CheckpointError, match="a LoRA adapter is no whole model; merge it"):
+        nn.model_of(open_checkpoint(folder))
