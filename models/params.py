@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from eigensweep.models.checkpoint import Checkpoint
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, listed
 from eigensweep.models.plan import Leaf
 
 T = TypeVar("T")
@@ -46,15 +46,14 @@ def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
 
     Raises:
       CheckpointError: the checkpoint is no whole model, or does not fit the architecture in its config; the message
-        lists every missing, unexpected and misshapen tensor.
+        counts the missing, unexpected and misshapen tensors and lists the first.
     """
     refuse_adapter(checkpoint)
     name = checkpoint.source.name
     if mismatches := checkpoint.plan.mismatches:
-        lines = "".join(f"\n  {line}" for line in mismatches)
         raise CheckpointError(
             f"{name}: {len(mismatches)} mismatches between the checkpoint and its config "
-            f"({checkpoint.architecture}):{lines}"
+            f"({checkpoint.architecture}): {listed(mismatches)}"
         )
     return checkpoint.leaves
 
@@ -70,6 +69,6 @@ def load_params(checkpoint: Checkpoint) -> dict[str, Any]:
       Nested dicts of NumPy arrays in the stored dtypes. A tied unembedding is absent.
 
     Raises:
-      CheckpointError: mismatches between the checkpoint and its config, all of them in one message.
+      CheckpointError: mismatches between the checkpoint and its config, see `checked_leaves`.
     """
     return nest({leaf.path: leaf.read() for leaf in checked_leaves(checkpoint)})

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, listed
 
 Params = dict[str, Any]
 
@@ -65,20 +65,18 @@ def check(params: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Hold a tree against the model's own.
 
     Raises:
-      CheckpointError: every missing leaf, extra leaf and wrong shape, in one message.
+      CheckpointError: missing leaves, extra leaves and wrong shapes; the first few are named.
     """
     have, want = dict(walk(params)), dict(walk(expected))
-    lines = [f"  missing {path} {tuple(leaf.shape)}" for path, leaf in want.items() if path not in have]
+    lines = [f"missing {path} {tuple(leaf.shape)}" for path, leaf in want.items() if path not in have]
     lines += [
-        f"  not in the model: {path} {tuple(np.shape(leaf))}"
-        for path, leaf in have.items()
-        if path not in want
+        f"not in the model: {path} {tuple(np.shape(leaf))}" for path, leaf in have.items() if path not in want
     ]
     for path, leaf in want.items():
         if path in have and tuple(np.shape(have[path])) != tuple(leaf.shape):
-            lines.append(f"  {path} is {tuple(np.shape(have[path]))}, the model has {tuple(leaf.shape)}")
+            lines.append(f"{path} is {tuple(np.shape(have[path]))}, the model has {tuple(leaf.shape)}")
     if lines:
-        raise CheckpointError("\n".join(["the parameters do not fit the model:", *lines]))
+        raise CheckpointError(f"the parameters do not fit the model: {listed(lines)}")
 
 
 def place(

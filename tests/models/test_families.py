@@ -320,6 +320,7 @@ def test_conversion_lists_every_mismatch_at_once(tiny):
         load_params(checkpoint)
     message = str(error.value)
     assert "6 mismatches" in message
+    assert "\n" not in message
     assert "missing layers.1.self_attn.q_proj.weight (leaf blocks/1/attention/query/kernel)" in message
     assert "missing norm.weight (leaf final_norm/scale)" in message
     assert (
