@@ -37,18 +37,30 @@ def load_tokenizer(source: str | Path) -> Any:
     return tokenizer
 
 
-def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model") -> None:
+def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = 0.75) -> None:
     """Hold the tokenizer's ids against the model's embedding, which may have unused rows at its end.
 
+    Args:
+      tokenizer: of `load_tokenizer`.
+      vocab_size: rows of the embedding.
+      model: its name, for the message.
+      fewest: tokens, as a share of the rows, that the model's own tokenizer has at least; 0 allows any tokenizer.
+
     Raises:
-      DataError: the largest id has no row; names both sizes.
+      DataError: the largest id has no row, or the tokens are too few for the rows; names both sizes.
     """
-    largest = max(tokenizer.get_vocab().values())
+    vocabulary = tokenizer.get_vocab()
+    largest = max(vocabulary.values())
+    name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
     if largest >= vocab_size:
-        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
         raise DataError(
             f"tokenizer and model do not belong together: {name} has ids up to {largest} ({largest + 1} tokens), "
             f"{model} embeds {vocab_size}"
+        )
+    if len(vocabulary) < fewest * vocab_size:
+        raise DataError(
+            f"tokenizer and model do not belong together: {name} has {len(vocabulary)} tokens, {model} embeds "
+            f"{vocab_size}: this is probably another model's tokenizer"
         )
 
 

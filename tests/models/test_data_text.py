@@ -118,13 +118,17 @@ def test_hub_data_is_one_column_joined(monkeypatch):
         {"config.json": '{"model_type": "bert", "vocab_size": 10}'},
         {"config.json": '{"model_type": "llama"}', "tokenizer.json": "{"},
         {"config.json": '{"model_type": "llama"}', "tokenizer.json": '{"version": "1.0"}'},
+        {"config.json": '{"model_type": "llama"}', "tokenizer_config.json": "[]"},
+        {"config.json": '{"model_type": "llama", "rms_norm_eps": "x"}', "tokenizer.json": "{}"},
     ],
 )
 def test_absent_and_broken_tokenizers(tmp_path, files):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=f"no tokenizer could be read from {tmp_path}: ."):
+    with pytest.raises(DataError, match=f"no tokenizer could be read from {tmp_path}: .") as caught:
         data.load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not str(caught.value).endswith(":")
 
 
 def test_an_absent_hub_id_is_said():
@@ -137,6 +141,10 @@ def test_tokenizers_are_held_against_the_vocabulary(shared):
     data.check_vocabulary(tokenizer, 512)
     with pytest.raises(DataError, match=r"ids up to 511 \(512 tokens\), gpt2-char embeds 65"):
         data.check_vocabulary(tokenizer, 65, "gpt2-char")
+    data.check_vocabulary(tokenizer, 640)  # rows for padding or tokens to come
+    with pytest.raises(DataError, match="has 512 tokens, stories embeds 700: this is probably another"):
+        data.check_vocabulary(tokenizer, 700, "stories")
+    data.check_vocabulary(tokenizer, 700, fewest=0.0)
 
 
 def test_text_outside_a_vocabulary_without_an_unknown_token_is_refused(shared):
