@@ -8,8 +8,14 @@ from typing import Any
 
 import jax
 
+from eigensweep.models.errors import InputError
 from eigensweep.models.nn.parameters import Params
 from eigensweep.models.staging import staged
+
+
+class TrainingError(InputError, ValueError):
+    """A training that cannot be done or continued; the message says what to change."""
+
 
 _NAME = re.compile(r"step-(\d{8})")
 _NOTES = "progress.json"
@@ -47,7 +53,7 @@ def newest_state(directory: Path, like: Params) -> tuple[Params, dict[str, Any]]
       like: a tree of the same form; its shapes, dtypes and places are what the result gets.
 
     Raises:
-      ValueError: the state there has another form.
+      TrainingError: it cannot be read, or has another form.
     """
     import orbax.checkpoint as ocp
 
@@ -55,9 +61,16 @@ def newest_state(directory: Path, like: Params) -> tuple[Params, dict[str, Any]]
     if not states:
         return None
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
-    with ocp.StandardCheckpointer() as checkpointer:
-        leaves = checkpointer.restore((states[-1] / "state").absolute(), target)
-    notes = json.loads((states[-1] / _NOTES).read_text(encoding="utf-8"))
+    newest = states[-1]
+    try:
+        notes = dict(json.loads((newest / _NOTES).read_text(encoding="utf-8")))
+        with ocp.StandardCheckpointer() as checkpointer:
+            leaves = checkpointer.restore((newest / "state").absolute(), target)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{newest}: the saved state is damaged, or of another model ({type(error).__name__}); "
+            "delete this folder to begin anew"
+        ) from error
     return jax.tree.unflatten(jax.tree.structure(like), list(leaves.values())), notes
 
 

@@ -23,21 +23,17 @@ from jax import Array
 from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
-from eigensweep.models.errors import CheckpointError, InputError
+from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads
 from eigensweep.models.nn.parameters import Params, map_with_path, walk
 from eigensweep.models.nn.sharding import shard_batch
-from eigensweep.models.nn.states import newest_state, write_state
+from eigensweep.models.nn.states import TrainingError, newest_state, write_state
 
 TRAINABLE = ("all", "head")
 _HEAD = ("pooler", "classifier")
 _UNUSED = ("mlm", "unembedding")  # other heads: no gradient reaches them, and decay must not
-
-
-class TrainingError(InputError, ValueError):
-    """A training that cannot be done or continued; the message says what to change."""
 
 
 @dataclass(frozen=True)

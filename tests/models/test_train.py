@@ -105,6 +105,28 @@ def test_a_directory_of_another_training_is_refused(start, task, tmp_path):
         nn.train(model, params, *task, OPTIONS, 7, directory=tmp_path)
 
 
+def test_a_damaged_state_is_named(tmp_path):
+    state = {"params": {"kernel": np.arange(6.0, dtype=np.float32)}}
+    folder = tmp_path / "step-00000005"
+    states.write_state(tmp_path, 5, state, {"step": 5})
+    assert states.newest_state(tmp_path, state)[1] == {"step": 5}
+    with pytest.raises(nn.TrainingError, match=f"{folder}: the saved state is damaged, or of another"):
+        states.newest_state(tmp_path, {**state, "more": np.zeros(3, np.float32)})
+    files = [folder / "progress.json", *(path for path in (folder / "state").rglob("*") if path.is_file())]
+    messages = []
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        try:
+            found = states.newest_state(tmp_path, state)
+            np.testing.assert_array_equal(found[0]["params"]["kernel"], state["params"]["kernel"])
+        except nn.TrainingError as error:
+            messages.append(str(error))
+        path.write_bytes(content)
+    assert len(messages) >= 2
+    assert not any("\n" in message for message in messages)
+
+
 def test_seeds_differ_by_order_and_nothing_else_does(start, task):
     one = replace(OPTIONS, epochs=1, evaluate_every=0, dropout=False, trainable="head")
     first, again, other = (nn.train(*start, *task, one, seed)[0] for seed in (0, 0, 1))
