@@ -103,10 +103,6 @@ def architecture(config: Config) -> Architecture:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise _wrong("architectures", names, "a list of class names")
     result = _READERS[family](config)
-    if result.width % result.num_heads and config.get("head_dim") is None:
-        raise CheckpointError(
-            f"config.json: {result.num_heads} heads do not divide {result.width} entries evenly"
-        )
     if result.num_heads % result.num_kv_heads:
         raise CheckpointError(
             f"config.json: {result.num_heads} query heads cannot share {result.num_kv_heads} key/value heads evenly"
@@ -176,6 +172,12 @@ def _refuse(config: Config, name: str, applies: bool) -> None:
         )
 
 
+def _head_dim(width: int, num_heads: int) -> int:
+    if width % num_heads:
+        raise CheckpointError(f"config.json: {num_heads} heads do not divide {width} entries evenly")
+    return width // num_heads
+
+
 def _num_labels(config: Config) -> int:
     labels = config.get("id2label")
     return _int(config, "num_labels", len(labels) if labels and isinstance(labels, Mapping) else 2)
@@ -199,7 +201,7 @@ def _rope(config: Config, head_dim: int, max_positions: int) -> Rope:
     known = ("default",) if family == "phi3" else tuple(needed)
     if not isinstance(kind, str) or kind not in known:
         raise CheckpointError(
-            f"config.json: rope_type {kind!r} is not supported for {family}; {', '.join(known)} are"
+            f"config.json: rope_type {kind!r} is not supported for {family}; supported: {', '.join(known)}"
         )
     missing = [name for name in needed[kind] if settings.get(name) is None]
     if missing:
@@ -275,7 +277,10 @@ def _llama(config: Config) -> Architecture:
     family = config["model_type"]
     width, num_heads = _int(config, "hidden_size"), _int(config, "num_attention_heads")
     num_blocks = _int(config, "num_hidden_layers")
-    head_dim = _int(config, "head_dim", {"qwen3": 128, "gemma": 256}.get(family, width // num_heads))
+    usual = {"qwen3": 128, "gemma": 256}.get(family)
+    head_dim = (
+        _int(config, "head_dim", usual) if usual or config.get("head_dim") else _head_dim(width, num_heads)
+    )
     bias = _flag(config, "attention_bias", False) and family in ("llama", "qwen3", "gemma")
     gemma = family == "gemma"
     activation = _activation(config, "hidden_act", "gelu_pytorch_tanh" if gemma else "silu")
@@ -311,7 +316,7 @@ def _llama(config: Config) -> Architecture:
 
 def _gpt2(config: Config) -> Architecture:
     width, num_heads, num_blocks = _int(config, "n_embd"), _int(config, "n_head"), _int(config, "n_layer")
-    scale = (width // num_heads) ** -0.5 if _flag(config, "scale_attn_weights", True) else 1.0
+    scale = _head_dim(width, num_heads) ** -0.5 if _flag(config, "scale_attn_weights", True) else 1.0
     by_depth = _flag(config, "scale_attn_by_inverse_layer_idx", False)
     positions = _int(config, "n_positions", 1024)
     return Architecture(
@@ -322,7 +327,7 @@ def _gpt2(config: Config) -> Architecture:
         num_blocks=num_blocks,
         num_heads=num_heads,
         num_kv_heads=num_heads,
-        head_dim=width // num_heads,
+        head_dim=_head_dim(width, num_heads),
         mlp_dim=_int(config, "n_inner", 4 * width),
         max_positions=positions,
         norm_eps=_number(config, "layer_norm_epsilon", 1e-5),
@@ -338,7 +343,7 @@ def _gpt2(config: Config) -> Architecture:
 def _gpt_neox(config: Config) -> Architecture:
     """GPT-NeoX and Pythia: attention and MLP side by side, part of each head rotary."""
     width, num_heads = _int(config, "hidden_size"), _int(config, "num_attention_heads")
-    num_blocks, head_dim = _int(config, "num_hidden_layers"), width // num_heads
+    num_blocks, head_dim = _int(config, "num_hidden_layers"), _head_dim(width, num_heads)
     bias = _flag(config, "attention_bias", True)
     max_positions = _int(config, "max_position_embeddings", 2048)
     return Architecture(
@@ -381,13 +386,13 @@ def _opt(config: Config) -> Architecture:
         num_blocks=num_blocks,
         num_heads=num_heads,
         num_kv_heads=num_heads,
-        head_dim=width // num_heads,
+        head_dim=_head_dim(width, num_heads),
         mlp_dim=_int(config, "ffn_dim"),
         max_positions=positions,
         norm_eps=1e-5,
         activation=_activation(config, "activation_function", "relu"),
         windows=(FULL_ATTENTION,) * num_blocks,
-        attention_scales=((width // num_heads) ** -0.5,) * num_blocks,
+        attention_scales=(_head_dim(width, num_heads) ** -0.5,) * num_blocks,
         tied=_flag(config, "tie_word_embeddings", True),
         qkv_bias=bias,
         output_bias=bias,
@@ -420,13 +425,13 @@ def _bert(config: Config) -> Architecture:
         num_blocks=num_blocks,
         num_heads=num_heads,
         num_kv_heads=num_heads,
-        head_dim=width // num_heads,
+        head_dim=_head_dim(width, num_heads),
         mlp_dim=_int(config, "intermediate_size"),
         max_positions=rows - offset,
         norm_eps=_number(config, "layer_norm_eps", 1e-12),
         activation=activation,
         windows=(FULL_ATTENTION,) * num_blocks,
-        attention_scales=((width // num_heads) ** -0.5,) * num_blocks,
+        attention_scales=(_head_dim(width, num_heads) ** -0.5,) * num_blocks,
         tied=_flag(config, "tie_word_embeddings", True),
         residual="post",
         position_rows=rows,

@@ -123,6 +123,11 @@ def test_every_mismatch_is_named_in_one_error(llama):
         ({"hidden_act": "quick_gelu"}, "hidden_act = 'quick_gelu': expected one of gelu"),
         ({"max_position_embeddings": "512"}, "max_position_embeddings = '512': expected a whole number"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings = 'no': expected true or false"),
+        (
+            {"num_attention_heads": 25, "num_key_value_heads": 1, "head_dim": None},
+            "25 heads do not divide 24",
+        ),
+        ({"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 9}, "9 heads do not divide 8"),
         ({"architectures": "LlamaModel"}, "architectures = 'LlamaModel': expected a list"),
         ({"model_type": ["llama"]}, "no forward pass for model_type"),
     ],
