@@ -179,7 +179,8 @@ def _head(model: Any, measure: str, source: str) -> str:
 def _rows(model: Any, params: Any, tokenizer: Any, head: str, config: Any) -> Any:
     from eigensweep.models import data
 
-    data.check_vocabulary(tokenizer, model.architecture.vocab_size)
+    fewest = 0.0 if config.any_tokenizer else data.tokenizer.FEWEST_TOKENS
+    data.check_vocabulary(tokenizer, model.architecture.vocab_size, fewest=fewest)
     longest = model.architecture.max_positions
     if config.length > longest:
         raise UserError(f"config: length is {config.length} tokens; the model has positions for {longest}")

@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
     config.data_from = 0.0  # the part of the text, by shares of its characters
     config.data_to = 1.0
     config.tokenizer = ""  # folder or hub id; the checkpoint's own by default
+    config.any_tokenizer = (
+        False  # True: also one with far fewer tokens than the model embeds, another model's
+    )
     config.length = 0  # tokens a row; 0: as many as the model has positions, at most 2048
     config.stride = 0  # of the windows; 0: the length; beyond it the windows lie apart
     config.max_rows = 0  # evenly spaced rows; 0: all of them

@@ -92,8 +92,11 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
         raise DataError(f"{dataset}: data sets of the hub need the library: pip install datasets") from error
     try:
         rows = load_dataset(dataset, name, split=split)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: data sets that are scripts
         raise DataError(f"{dataset}: {one_line(error)}") from error
     if column not in rows.column_names:
         raise DataError(f"{dataset}: no column {column!r}; there are {', '.join(rows.column_names)}")
-    return "\n\n".join(rows[column])
+    values = list(rows[column])
+    if not all(isinstance(value, str) for value in values):
+        raise DataError(f"{dataset}: the column {column!r} holds something else than text")
+    return "\n\n".join(values)

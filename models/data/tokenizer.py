@@ -9,6 +9,9 @@ import numpy as np
 
 from eigensweep.models.data.errors import DataError, one_line
 
+# tokens that a model's own tokenizer has at least, as a share of the embedding's rows, some of which are unused
+FEWEST_TOKENS = 0.75
+
 
 def load_tokenizer(source: str | Path) -> Any:
     """transformers' AutoTokenizer.
@@ -37,7 +40,9 @@ def load_tokenizer(source: str | Path) -> Any:
     return tokenizer
 
 
-def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = 0.75) -> None:
+def check_vocabulary(
+    tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = FEWEST_TOKENS
+) -> None:
     """Hold the tokenizer's ids against the model's embedding, which may have unused rows at its end.
 
     Args:

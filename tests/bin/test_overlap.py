@@ -84,7 +84,7 @@ def test_wrong_use_is_told_in_one_line(shared, tmp_path):
     fails(source, to, says=["--text"])
     fails(source, text, to, "--config.length=200", says=["200", "128"])
     lora = shared / "checkpoints" / "roberta-lora-series" / "step-08610"
-    fails(f"--checkpoint={lora}", text, to, says=["no forward pass"])
+    fails(f"--checkpoint={lora}", text, to, says=["LoRA adapter"])
     assert not (tmp_path / "run").exists()
 
 
