@@ -51,7 +51,12 @@ def figure(comparisons: list[Comparison], path: Path) -> None:
     ax.set_yticks(range(len(shown)), [f"{c.suite}: {c.case} vs {c.peer}" for c in shown], fontsize=8)
     for i, c in enumerate(shown):
         ax.annotate(
-            f"{c.ratio:.3g}x", (max(c.ratio, 1), i), (3, 0), textcoords="offset points", va="center", fontsize=8
+            f"{c.ratio:.3g}x",
+            (max(c.ratio, 1), i),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
         )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
