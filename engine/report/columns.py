@@ -101,7 +101,7 @@ MATRICES: dict[str, Column] = {
     "undetermined": Column(_COUNT, "", "b - hard_rank: singular vectors that W does not determine"),
     "residual": Column(_FLOAT, "", "||W - U diag(s) V^T||_F / ||W||_F"),
     "orthogonality": Column(_FLOAT, "", "largest entry of |U^T U - 1| and |V^T V - 1|"),
-    "strategy": Column(_TEXT, "", "how W was decomposed: gram, direct, polar or lapack"),
+    "strategy": Column(_TEXT, "", "how W was decomposed: lapack, gram, polar, direct or streamed"),
     "status": Column(_TEXT, "", "`ok`, or why the statistics are missing"),
 }
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from eigensweep.models.nn.architecture import Rope
+from eigensweep.models.nn.rope import Rope
 
 
 def inverse_frequencies(rope: Rope) -> np.ndarray:

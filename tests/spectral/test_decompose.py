@@ -141,6 +141,7 @@ def test_rectangles_on_the_host(name):
 def test_rectangles_on_devices(shape, strategy):
     w = np.stack([gaussian(*shape), low_rank(*shape, 3), zero_columns(*shape, 2)])
     found = decompose(w, strategy)
+    assert set(found.strategy) <= {strategy, "lapack"}  # what the tolerances refuse is repaired on the host
     for x, u, s, vt in zip(w, *(np.asarray(y) for y in found[:3]), strict=True):
         check(x, u, s, vt)
 
