@@ -19,7 +19,7 @@ from absl import flags
 from eigensweep.bin.cli import UserError, run_main
 
 if TYPE_CHECKING:
-    from eigensweep.engine.spectral.null_histogram import NullHistogram
+    from eigensweep.engine.spectral.null.histogram import NullHistogram
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 SAVE_EVERY_S = 10.0
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
         print(_line(null, rate), flush=True)
         nulls.append(null)
     if _TABLE.value:
-        from eigensweep.engine.spectral.null_fit import write_table
+        from eigensweep.engine.spectral.null.fit import write_table
 
         print("\n" + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]])))
 
@@ -64,9 +64,9 @@ def draw(
     """
     import jax
 
-    from eigensweep.engine.spectral import null, null_histogram
+    from eigensweep.engine.spectral.null import histogram, sampling
 
-    current = null_histogram.empty(n, seed)
+    current = histogram.empty(n, seed)
     if path.exists():
         current = _existing(path, n, seed, num_draws)
     key = jax.random.fold_in(jax.random.key(seed), n)
@@ -74,22 +74,22 @@ def draw(
     start = saved = time.monotonic()
     try:
         if begun < num_draws:
-            for d in null.draws(key, n, num_draws, batch_size, first_draw=begun):
-                current = null_histogram.add(current, d)
+            for d in sampling.draws(key, n, num_draws, batch_size, first_draw=begun):
+                current = histogram.add(current, d)
                 if time.monotonic() - saved > SAVE_EVERY_S:
-                    null_histogram.save(current, path, _recipe())
+                    histogram.save(current, path, _recipe())
                     saved = time.monotonic()
-            null_histogram.save(current, path, _recipe())
+            histogram.save(current, path, _recipe())
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
     return current, (current.num_draws - begun) / (time.monotonic() - start)
 
 
 def _existing(path: Path, n: int, seed: int, num_draws: int) -> "NullHistogram":
-    from eigensweep.engine.spectral import null_histogram
+    from eigensweep.engine.spectral.null import histogram
 
     try:
-        found = null_histogram.load(path)
+        found = histogram.load(path)
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     if (found.n, found.seed) != (n, seed):
@@ -118,9 +118,9 @@ def _sizes() -> tuple[list[int], list[int]]:
 
 
 def _line(null: "NullHistogram", rate: float) -> str:
-    from eigensweep.engine.spectral import null_histogram
+    from eigensweep.engine.spectral.null import histogram
 
-    t = [null_histogram.quantile(q, null) * null.n**0.5 for q in QUANTILES]
+    t = [histogram.quantile(q, null) * null.n**0.5 for q in QUANTILES]
     speed = f"{rate:12,.0f}" if rate else "  (was there)"
     return f"{null.n:7d} {null.num_draws:11d} " + " ".join(f"{x:9.4f}" for x in t) + f" {speed}"
 

@@ -17,7 +17,7 @@ n, draws, repeats = map(int, sys.argv[1:])
 import jax, numpy as np
 from scipy.special import ndtr, ndtri
 from eigensweep import engine
-from eigensweep.engine.spectral import null
+from eigensweep.engine.spectral.null import sampling
 
 rng = np.random.default_rng(0)
 middle = ((np.arange(n) + 0.5) / n).astype(np.float32)
@@ -48,7 +48,7 @@ def blocks(sample):
 
 
 ways = {
-    "ours": lambda: null.sample_null(jax.random.key(0), n, draws),
+    "ours": lambda: sampling.sample_null(jax.random.key(0), n, draws),
     "NumPy with sort": lambda: blocks(sorting),
     "NumPy without sort": lambda: blocks(spacings),
 }

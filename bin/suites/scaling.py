@@ -6,7 +6,7 @@ import numpy as np
 
 from eigensweep.bin.suites.measure import Comparison, compare
 from eigensweep.engine import SweepOptions, sweep
-from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.engine.spectral.svd import decompose
 from eigensweep.models import open_checkpoint
 
 COUNTS = (8, 16, 32, 64)  # matrices of 256 x 256

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from eigensweep.bin.suites.measure import Comparison, compare
-from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.engine.spectral.svd import decompose
 
 BATCHES = {
     384: 24,

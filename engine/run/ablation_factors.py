@@ -16,8 +16,8 @@ from eigensweep.engine.run.memory import default_budget, resident_bytes
 from eigensweep.engine.run.nulls import p_values, purpose_key
 from eigensweep.engine.run.options import SweepOptions
 from eigensweep.engine.spectral import edges, ks, marchenko_pastur, noise, removal
-from eigensweep.engine.spectral.decompose import decompose
 from eigensweep.engine.spectral.removal import Factors, LowRank, Removal
+from eigensweep.engine.spectral.svd import decompose
 
 
 def factored(

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from eigensweep.engine.spectral import streamed
+from eigensweep.engine.spectral.svd import streamed
 
 GIB = 1 << 30
 # batches beyond this are no faster on CPU, and 4096 x 14336 in float64 alone takes 0.44 GiB

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from eigensweep.engine.run.options import SweepOptions
-from eigensweep.engine.spectral import null, null_table
+from eigensweep.engine.spectral.null import sampling, table
 
 
 def purpose_key(seed: int, *purpose: str | int) -> jax.Array:
@@ -20,7 +20,7 @@ def purpose_key(seed: int, *purpose: str | int) -> jax.Array:
 
 @lru_cache(maxsize=64)
 def _monte_carlo(seed: int, n: int, num_draws: int) -> np.ndarray:
-    return np.asarray(null.sample_null(purpose_key(seed, "null", n), n, num_draws))
+    return np.asarray(sampling.sample_null(purpose_key(seed, "null", n), n, num_draws))
 
 
 def p_values(d_stat: np.ndarray, n: int, options: SweepOptions) -> np.ndarray:
@@ -36,6 +36,6 @@ def p_values(d_stat: np.ndarray, n: int, options: SweepOptions) -> np.ndarray:
       p-values shaped as `d_stat`: (1 + #{D_null >= D})/(1 + num_draws), or the table's, which never
       falls below the smallest p that it holds.
     """
-    if options.null == "table" and n >= null_table.smallest_n():
-        return np.asarray(null_table.p_value_table(d_stat, n))
-    return np.asarray(null.p_value(d_stat, _monte_carlo(options.seed, n, options.num_draws)))
+    if options.null == "table" and n >= table.smallest_n():
+        return np.asarray(table.p_value_table(d_stat, n))
+    return np.asarray(sampling.p_value(d_stat, _monte_carlo(options.seed, n, options.num_draws)))

@@ -49,7 +49,7 @@ class SweepOptions(Options):
       min_dim: matrices whose smaller side is below this are left out (and listed as such).
       roles: the roles to sweep; empty means all.
       blocks: the blocks to sweep; empty means all, matrices outside blocks included.
-      strategy: how matrices are decomposed (`eigensweep.engine.spectral.decompose`).
+      strategy: how matrices are decomposed (`eigensweep.engine.spectral.svd`).
     """
 
     seed: int = 0

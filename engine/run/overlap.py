@@ -19,7 +19,7 @@ from eigensweep.engine.run.store import Run, open_run
 from eigensweep.engine.run.study import Study
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
-from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.engine.spectral.svd import decompose
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ import numpy as np
 
 from eigensweep.engine.run.memory import is_streamed
 from eigensweep.engine.spectral import ks
-from eigensweep.engine.spectral.decompose import decompose
-from eigensweep.engine.spectral.streamed import streamed_svd
+from eigensweep.engine.spectral.svd import decompose
+from eigensweep.engine.spectral.svd.streamed import streamed_svd
 
 
 class Spectra(NamedTuple):

@@ -2,7 +2,6 @@
 
 from eigensweep.engine.spectral import (
     controls,
-    decompose,
     edges,
     ensembles,
     ks,
@@ -11,14 +10,13 @@ from eigensweep.engine.spectral import (
     multiple_testing,
     noise,
     null,
-    null_table,
     power_law,
+    svd,
     tracy_widom,
 )
 
 __all__ = [
     "controls",
-    "decompose",
     "edges",
     "ensembles",
     "ks",
@@ -27,7 +25,7 @@ __all__ = [
     "multiple_testing",
     "noise",
     "null",
-    "null_table",
     "power_law",
+    "svd",
     "tracy_widom",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eigensweep.bin.cli import UserError
-from eigensweep.engine.spectral import null_histogram
+from eigensweep.engine.spectral.null import histogram
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def test_draws_a_table_and_prints_quantiles(tmp_path):
     assert "tail fit: chi2" in lines[-1]
     with np.load(tmp_path / "table.npz") as table:
         assert table["n"].tolist() == [20, 40, 80]
-    found = null_histogram.load(tmp_path / "null" / "null-40.npz")
+    found = histogram.load(tmp_path / "null" / "null-40.npz")
     assert (found.n, found.seed, found.num_draws) == (40, 0, 20_000)
 
 
@@ -71,7 +71,7 @@ def test_interrupted_and_continued_is_undisturbed(tmp_path, monkeypatch):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    begun = null_histogram.load(path).num_draws
+    begun = histogram.load(path).num_draws
     assert 0 < begun < 4_000_000
     target = max(4000, begun)
     continued, _ = command.draw(3000, target, 1, path, batch_size=200)

@@ -11,13 +11,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import device_svd, host_lapack
-from eigensweep.engine.spectral.accuracy import measure_errors
-from eigensweep.engine.spectral.decompose import Decomposition, choose, decompose
+from eigensweep.engine.spectral.svd import Decomposition, choose, decompose, device, lapack
+from eigensweep.engine.spectral.svd.accuracy import measure_errors
 
 EPS = np.finfo(np.float64).eps
 decompose_module = importlib.import_module(
-    "eigensweep.engine.spectral.decompose"
+    "eigensweep.engine.spectral.svd.auto"
 )  # not the function of that name
 STRATEGIES = ("lapack", "gram", "polar", "direct")
 
@@ -182,9 +181,9 @@ def test_a_matrix_does_not_depend_on_its_neighbours(strategy):
     batch = np.stack(
         [gaussian(N, N), with_condition(N, N, 1e12), with_condition(N, N, 1e4), np.zeros((N, N))]
     )
-    together = device_svd._svd_batch(jnp.asarray(batch), strategy, True)
+    together = device._svd_batch(jnp.asarray(batch), strategy, True)
     for i in range(len(batch)):
-        alone = device_svd._svd_batch(jnp.asarray(batch[i : i + 1]), strategy, True)
+        alone = device._svd_batch(jnp.asarray(batch[i : i + 1]), strategy, True)
         for whole, single in zip(together[:3], alone[:3], strict=True):
             np.testing.assert_array_equal(whole[i], single[0])
 
@@ -290,14 +289,14 @@ def test_no_warnings_from_the_host_route():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("zero", "ones", "huge", "rank 3"):
-            assert host_lapack.gram_svd(SQUARES[name]).residual < 1e-10
+            assert lapack.gram_svd(SQUARES[name]).residual < 1e-10
 
 
 SHARDED = """
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
-from eigensweep.engine.spectral.decompose import decompose
+from eigensweep.engine.spectral.svd import decompose
 w = np.random.default_rng(0).standard_normal((3, 12, 9))
 w[2, :, 3:] = 0
 found = decompose(w, "gram")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import null_histogram
+from eigensweep.engine.spectral.null import histogram as null_histogram
 
 N = 100
 

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import null, null_fit, null_histogram, null_table
+from eigensweep.engine.spectral.null import fit, histogram, sampling
+from eigensweep.engine.spectral.null import table as null_table
 
 
 @pytest.mark.parametrize(("n", "num_draws"), [(28, 400_000), (300, 200_000), (1500, 40_000)])
 def test_fresh_draws_at_sizes_between(n, num_draws):
     """The share of draws with p <= level is the level, within four standard errors of it and the table's own error."""
-    d = null.sample_null(jax.random.key(1234), n, num_draws)
+    d = sampling.sample_null(jax.random.key(1234), n, num_draws)
     p = null_table.p_value_table(d, n)
     for level, tolerance in ((0.9, 0.02), (0.5, 0.02), (0.1, 0.02), (0.01, 0.02), (1e-3, 0.05)):
         rate = np.mean(p <= level)
@@ -45,7 +46,7 @@ def test_table_is_what_its_recipe_says():
     assert min(recipe["num_draws"]) >= 1_000_000
     assert recipe["command"].startswith("eigensweep-null --n=16,")
     assert table.log_p.shape == (table.n.size, table.t.size)
-    np.testing.assert_allclose(np.diff(table.t), null_fit.STEP)
+    np.testing.assert_allclose(np.diff(table.t), fit.STEP)
     assert np.all(table.log_p[:, -1] < np.log(null_table.BOUND))
     for k, n in enumerate(table.n):
         np.testing.assert_allclose(null_table.log_p_row(int(n)), table.log_p[k])
@@ -84,8 +85,8 @@ def test_fit_of_a_known_tail(tmp_path):
         e = rng.standard_exponential(2_000_000)
         b = 1 / np.sqrt(n)
         t = (np.sqrt(b * b + 8 * e) - b) / 4  # -ln P(t) = e
-        nulls.append(null_histogram.add(null_histogram.empty(n, 0), (t / np.sqrt(n)).astype(np.float32)))
-    message = null_fit.write_table(nulls, tmp_path / "table.npz", "a command")
+        nulls.append(histogram.add(histogram.empty(n, 0), (t / np.sqrt(n)).astype(np.float32)))
+    message = fit.write_table(nulls, tmp_path / "table.npz", "a command")
     assert message.startswith("tail fit: chi2 = ")
     with np.load(tmp_path / "table.npz") as data:
         t, log_p, n = data["t"], data["log_p"], data["n"]
@@ -99,12 +100,12 @@ def test_fit_of_a_known_tail(tmp_path):
 def test_goodness_of_fit_notices_a_bad_curve():
     """A survival function with a step in its tail is no smooth curve: the chi-square says so."""
     rng = np.random.default_rng(1)
-    grid = np.arange(null_fit.T_FIRST, null_fit.T_LAST, null_fit.STEP)
-    tail = grid[grid >= null_fit.T_FIT]
+    grid = np.arange(fit.T_FIRST, fit.T_LAST, fit.STEP)
+    tail = grid[grid >= fit.T_FIT]
     nulls = []
     for n in (16, 64, 400):
         t = np.sqrt(rng.standard_exponential(300_000) / 2)
         t = np.where((t > 1.7) & (rng.random(t.size) < 0.4), t + 0.2, t)
-        nulls.append(null_histogram.add(null_histogram.empty(n, 0), (t / np.sqrt(n)).astype(np.float32)))
-    _, chi2, cells = null_fit.fit_tail(nulls, tail)
+        nulls.append(histogram.add(histogram.empty(n, 0), (t / np.sqrt(n)).astype(np.float32)))
+    _, chi2, cells = fit.fit_tail(nulls, tail)
     assert chi2 > 2 * cells

@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 
 from eigensweep.engine.spectral import covariance, overlap
-from eigensweep.engine.spectral.decompose import decompose
 from eigensweep.engine.spectral.permutation import permutation_p
+from eigensweep.engine.spectral.svd import decompose
 
 jax.config.update("jax_enable_x64", True)
 

@@ -4,9 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import streamed
-from eigensweep.engine.spectral.decompose import decompose
-from eigensweep.engine.spectral.streamed import streamed_svd
+from eigensweep.engine.spectral.svd import decompose, streamed
+from eigensweep.engine.spectral.svd.streamed import streamed_svd
 
 
 @pytest.fixture(autouse=True)

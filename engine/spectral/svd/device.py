@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from eigensweep.engine.spectral.accuracy import NUM_PROBES, gaussian_probes
+from eigensweep.engine.spectral.svd.accuracy import NUM_PROBES, gaussian_probes
 
 HIGHEST = lax.Precision.HIGHEST  # TF32 is the default for float32 products on Hopper, bfloat16 on TPU
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eigensweep.engine.spectral.accuracy import NUM_PROBES, gaussian_probes
-from eigensweep.engine.spectral.host_lapack import EPS, SMALL
+from eigensweep.engine.spectral.svd.accuracy import NUM_PROBES, gaussian_probes
+from eigensweep.engine.spectral.svd.lapack import EPS, SMALL
 
 SLAB_BYTES = 1 << 27
 GROUP_BYTES = 1 << 29

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eigensweep.engine.spectral.accuracy import measure_errors
+from eigensweep.engine.spectral.svd.accuracy import measure_errors
 
 # Large ones keep eps * SMALL**-2 = 2e-12 of orthogonality; a square Gaussian matrix has 1 % of its s below.
 SMALL = 1e-2

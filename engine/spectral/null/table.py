@@ -43,7 +43,7 @@ class NullTable(NamedTuple):
 def load() -> NullTable:
     """The table that comes with eigensweep."""
     with (
-        (files(__package__) / "null_table.npz").open("rb") as file,
+        (files(__package__) / "table.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as data,
     ):
         return NullTable(

@@ -1,4 +1,4 @@
-"""From histograms of the null at several n to one compact table (null_table.py).
+"""From histograms of the null at several n to one compact table (table.py).
 
 Counts say everything down to p = 0.01. Below it every n is thin, but all are nearly alike: ln P(t) is fitted to all n
 at once. The limit is the supremum of a Gaussian process whose variance peaks at 1/4, so P ~ C exp(-2 t^2), and the
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eigensweep.engine.spectral.null_histogram import BINS_PER_UNIT, NullHistogram
+from eigensweep.engine.spectral.null.histogram import BINS_PER_UNIT, NullHistogram
 
 STEP = 1 / 64  # of t: linear interpolation of ln P then errs by 3e-4 of p or less
 T_FIRST, T_FIT, T_LAST = 0.1875, 1.5625, 2.8125

@@ -1,8 +1,8 @@
 """Singular value decomposition of a batch of matrices, by one of a few named strategies, in float64.
 
-lapack  The host: Gram matrix, `syevd` and one product, small columns apart (host_lapack.py). One matrix a thread where
+lapack  The host: Gram matrix, `syevd` and one product, small columns apart (lapack.py). One matrix a thread where
         there are several, threaded BLAS for a single one. The fastest on CPU, and good for every condition number.
-gram    JAX: the same idea for accelerators, batched, with static shapes (device_svd.py).
+gram    JAX: the same idea for accelerators, batched, with static shapes (device.py).
 polar   JAX: QDWH polar factor, then `eigh`. No squared condition number; TPU's own route.
 direct  JAX: `jnp.linalg.svd`.
 streamed  The host: for a matrix whose long vectors should not be held all at once (streamed.py); here they are.
@@ -23,8 +23,8 @@ import jax
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from eigensweep.engine.spectral import device_svd, host_lapack, streamed
 from eigensweep.engine.spectral.cores import num_cores
+from eigensweep.engine.spectral.svd import device, lapack, streamed
 
 STRATEGIES = ("auto", "lapack", "gram", "polar", "direct", "streamed")
 # A Gram matrix's values-only route errs by eps * cond^2 / 2 in the smallest value: 1e-4 at the limit.
@@ -128,14 +128,14 @@ def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition
     return Decomposition(u, s, vt, errors[0], errors[1], names)
 
 
-def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[host_lapack.HostSVD, str]:
+def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[lapack.HostSVD, str]:
     if vectors:
-        result = host_lapack.gram_svd(x)
+        result = lapack.gram_svd(x)
         good = bool(acceptable(np.asarray(result.residual), np.asarray(result.orthogonality), result.s.dtype))
     else:
-        result = host_lapack.gram_values(x)
+        result = lapack.gram_values(x)
         good = result.s.size == 0 or not result.s[0] > MAX_CONDITION * result.s[-1]
-    return (result, "lapack") if good else (host_lapack.direct_svd(x, vectors), "direct")
+    return (result, "lapack") if good else (lapack.direct_svd(x, vectors), "direct")
 
 
 def _streamed(w: np.ndarray) -> Decomposition:
@@ -151,7 +151,7 @@ def _streamed(w: np.ndarray) -> Decomposition:
 
 
 def _on_device(w: Any, strategy: str, vectors: bool) -> Decomposition:
-    svd = device_svd.empty if min(w.shape) == 0 else device_svd.svd
+    svd = device.empty if min(w.shape) == 0 else device.svd
     u, s, vt, errors = svd(w, strategy, vectors)
     return Decomposition(u, s, vt, errors[0], errors[1], (strategy,) * len(w))
 
