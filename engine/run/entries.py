@@ -44,6 +44,11 @@ def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, sigma)
 
 
+def sigma_if_finite(w: np.ndarray) -> float:
+    """Standard deviation of the entries; NaN where there are none, or some are not finite."""
+    return controls.standard_deviation(w) if w.size and np.isfinite(w).all() else float("nan")
+
+
 def statuses(entries: Entries) -> list[str]:
     """ "ok", or why no statistics can be had, a matrix each."""
     return [

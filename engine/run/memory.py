@@ -14,10 +14,17 @@ CPU_RESIDENT = 4 * GIB
 
 
 def default_budget() -> int:
-    """Bytes for one batch: half of what is free on the device; on CPU 1 GiB, or a quarter of the machine's memory."""
-    stats = _device_memory()
-    if stats:
-        return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) // 2
+    """Bytes for one batch, which is dealt out over all local devices: half of what is free on them together.
+
+    On CPU 1 GiB, or a quarter of the machine's memory.
+    """
+    free = [
+        stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        for device in jax.local_devices()
+        if (stats := device.memory_stats()) and "bytes_limit" in stats
+    ]
+    if free:
+        return min(free) * len(free) // 2  # each takes an equal share
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(CPU_BUDGET, physical // 4)
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from eigensweep.engine.run.options import SweepOptions
 from eigensweep.engine.spectral.null import sampling, table
 
 
@@ -23,19 +22,22 @@ def _monte_carlo(seed: int, n: int, num_draws: int) -> np.ndarray:
     return np.asarray(sampling.sample_null(purpose_key(seed, "null", n), n, num_draws))
 
 
-def p_values(d_stat: np.ndarray, n: int, options: SweepOptions) -> np.ndarray:
+def p_values(
+    d_stat: np.ndarray, n: int, *, null: str = "table", seed: int = 0, num_draws: int = 100_000
+) -> np.ndarray:
     """P(D >= d_stat) for unit vectors of length n under the null of normalised Gaussian vectors.
 
     Args:
       d_stat: KS statistics, any shape.
       n: length of the vectors.
-      options: `null="table"` uses the shipped table from its smallest n on, `"monte_carlo"` simulates
-        `num_draws` vectors with the run's seed.
+      null: "table" uses the shipped table from its smallest n on, "monte_carlo" simulates `num_draws` vectors.
+      seed: of the simulation.
+      num_draws: of the simulation; below the table's smallest n it serves in any case.
 
     Returns:
       p-values shaped as `d_stat`: (1 + #{D_null >= D})/(1 + num_draws), or the table's, which never
       falls below the smallest p that it holds.
     """
-    if options.null == "table" and n >= table.smallest_n():
+    if null == "table" and n >= table.smallest_n():
         return np.asarray(table.p_value_table(d_stat, n))
-    return np.asarray(sampling.p_value(d_stat, _monte_carlo(options.seed, n, options.num_draws)))
+    return np.asarray(sampling.p_value(np.asarray(d_stat), _monte_carlo(seed, n, num_draws)))

@@ -1,83 +1,149 @@
-"""What determines the numbers of a sweep: its options, checked once."""
+"""Options of whatever decomposes matrices, and the base of every study's options.
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+A study's options are a frozen dataclass: its fields are the configuration keys, their defaults the defaults, their
+`help` what `--help` prints, their limits what is checked. There is no second list of them anywhere.
+"""
 
-CHOICES = {
-    "sigma": ("bulk", "entries", "init"),
-    "control": ("none", "gaussian", "permutation", "both"),
-    "power_law": ("default", "weightwatcher"),
-    "null": ("table", "monte_carlo"),
-    "strategy": ("auto", "gram", "direct", "polar", "lapack", "streamed"),
-}
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self, get_type_hints
+
+LARGEST = 2**63 - 1
+MOST_NUMBERS = 10_000  # in one range: more is a slip
+STRATEGIES = ("auto", "gram", "direct", "polar", "lapack", "streamed")
+SIGMAS = ("bulk", "entries", "init")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+    inside: tuple[float, float] | None = None,
+    counts: bool = True,
+) -> Any:
+    """A field of an options dataclass.
+
+    Args:
+      default: its default; the field's annotation says which type it has.
+      help: one line for the user.
+      choices: the words that it may be; empty for any.
+      least, most: bounds of a number, themselves allowed.
+      inside: bounds of a number, themselves not allowed.
+      counts: whether the results depend on it; what only sets speed or memory does not.
+    """
+    limits = {"choices": tuple(choices), "least": least, "most": most, "inside": inside}
+    return dataclasses.field(default=default, metadata={"help": help, "counts": counts, **limits})
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the options of every study can do; the subclasses are frozen dataclasses."""
+    """The base: `Options(...)` checks every field and takes words for tuples ("query,key", "0-3,7")."""
+
+    def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))
+        for f in fields(self):
+            value = _typed(f.name, getattr(self, f.name), kinds[f.name])
+            _check(f.name, value, f.metadata)
+            object.__setattr__(self, f.name, value)
+
+    @classmethod
+    def keys(cls) -> dict[str, dataclasses.Field]:
+        """The fields by name."""
+        return {f.name: f for f in fields(cls)}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Options from a mapping, say a config.
+
+        Raises:
+          ValueError: an unknown key, with the nearest known one; a value that is not allowed.
+        """
+        for key in values:
+            if key not in cls.keys():
+                near = difflib.get_close_matches(key, cls.keys(), 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(cls.keys())}"
+                raise ValueError(f"there is no option {key!r}{hint}")
+        return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON-able dict; equal dicts mean equal numbers."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
-
-    def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Lines naming each option whose value in `other` (a `to_json` dict) differs."""
-        mine = self.to_json()
-        return [
-            f"{f.name}: {other.get(f.name)!r} there, {mine[f.name]!r} now"
-            for f in fields(self)
-            if other.get(f.name) != mine[f.name]
-        ]
+        """What the numbers depend on, as a JSON-able dict: equal dicts mean equal numbers."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("counts", True)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
 
 
 @dataclass(frozen=True)
-class SweepOptions(Options):
-    """Options of a sweep; two runs with equal options and checkpoint give equal tables.
+class MatrixOptions(Options):
+    """Options of what is computed of single matrices."""
 
-    Attributes:
-      seed: root of every random number (controls, Monte Carlo nulls).
-      level: level of the outlier tests a matrix and side, and of Benjamini-Hochberg, in (0, 0.5).
-      sigma: which standard deviation sets the Marchenko-Pastur edges: the robust fit to the `bulk`,
-        that of the `entries`, or `init` = 1/sqrt(m).
-      control: random matrices that go down the same path: `gaussian`, `permutation`, `both`, `none`.
-      power_law: `default` (two-sided KS) or `weightwatcher` (its fit, number for number).
-      null: where p-values come from: the shipped `table` or a fresh `monte_carlo`.
-      num_draws: random unit vectors a dimension for `monte_carlo`; p >= 1/(1 + num_draws).
-      min_dim: matrices whose smaller side is below this are left out (and listed as such).
-      roles: the roles to sweep; empty means all.
-      blocks: the blocks to sweep; empty means all, matrices outside blocks included.
-      strategy: how matrices are decomposed (`eigensweep.engine.spectral.svd`).
+    seed: int = option(0, "root of every random number", least=0, most=LARGEST)
+    level: float = option(
+        0.01, "level of the outlier tests a matrix and side, and of Benjamini-Hochberg", inside=(0, 0.5)
+    )
+    sigma: str = option(
+        "bulk",
+        "which standard deviation sets the edges: the robust fit to the bulk, that of the entries, or init = 1/sqrt(m)",
+        choices=SIGMAS,
+    )
+    strategy: str = option(
+        "auto", "how matrices are decomposed (engine.spectral.svd)", choices=STRATEGIES
+    )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """ "query, key" -> ("query", "key"); "" -> ()."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(key: str, text: str) -> tuple[int, ...]:
+    """ "0-3,7" -> (0, 1, 2, 3, 7), each number once; "" -> ().
+
+    Raises:
+      ValueError: `text` is not of that form.
     """
+    result: list[int] = []
+    for word in words(text):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        wanted = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        if not 0 < len(wanted) <= MOST_NUMBERS:
+            raise ValueError(f"{key} is {text!r}; expected numbers and ranges such as 0-3,7")
+        result += wanted
+    return tuple(dict.fromkeys(result))
 
-    seed: int = 0
-    level: float = 0.01
-    sigma: str = "bulk"
-    control: str = "permutation"
-    power_law: str = "default"
-    null: str = "table"
-    num_draws: int = 100_000
-    min_dim: int = 1
-    roles: tuple[str, ...] = ()
-    blocks: tuple[int, ...] = ()
-    strategy: str = "auto"
 
-    def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
-        if not 0 < self.level < 0.5:
-            raise ValueError(f"level is {self.level}; expected a number between 0 and 0.5")
-        if self.num_draws < 1 or self.min_dim < 1:
-            raise ValueError(
-                f"num_draws and min_dim must be at least 1, not {self.num_draws} and {self.min_dim}"
-            )
-        object.__setattr__(self, "roles", tuple(self.roles))
-        object.__setattr__(self, "blocks", tuple(int(b) for b in self.blocks))
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """`value` as the field's type: tuples from lists and text, floats from whole numbers."""
+    if kind == tuple[str, ...]:
+        return words(value) if isinstance(value, str) else tuple(str(word) for word in value)
+    if kind == tuple[int, ...]:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return numbers(key, str(value))
+        return tuple(int(number) for number in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
+        return int(value)  # NumPy's integers, too
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{key} is {value!r}; expected {kind.__name__}")
+    return value
 
-    @property
-    def controls(self) -> tuple[str, ...]:
-        """The controls to compute, the one reported as `control_` first."""
-        return {"none": (), "both": ("gaussian", "permutation")}.get(self.control, (self.control,))
+
+def _check(key: str, value: Any, limits: Mapping[str, Any]) -> None:
+    choices, least, most, inside = (limits.get(name) for name in ("choices", "least", "most", "inside"))
+    if choices and value not in choices:
+        named = ", ".join(word or '""' for word in choices)
+        raise ValueError(f"{key} is {value!r}; expected one of {named}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{key} is {value}; expected a finite number")
+    if inside and not inside[0] < value < inside[1]:
+        raise ValueError(f"{key} is {value}; expected a number between {inside[0]:g} and {inside[1]:g}")
+    if least is not None and value < least:
+        raise ValueError(f"{key} is {value}; expected at least {least}")
+    if most is not None and value > most:
+        raise ValueError(f"{key} is {value}; expected at most {most}")

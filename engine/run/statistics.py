@@ -1,0 +1,181 @@
+"""What a decomposition tells: measures, noise and edges, power law, and whether its vectors are random directions.
+
+What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`_of_shape`), for chunks
+of `ROWS_AT_ONCE` rows, whatever the batch.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eigensweep.engine.run.nulls import p_values
+from eigensweep.engine.run.options import MatrixOptions
+from eigensweep.engine.run.stream import Decomposed
+from eigensweep.engine.spectral import edges, ks, marchenko_pastur, measures, noise, power_law
+from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
+from eigensweep.engine.tables.columns import COUNT
+from eigensweep.engine.tables.matrices import MATRICES, SCALARS, VECTORS
+
+ROWS_AT_ONCE = 8
+NULLS = {"null": "table", "num_draws": 100_000}
+NO_NUMBERS: dict[str, Any] = {
+    **{name: None if MATRICES[name].dtype == COUNT else float("nan") for name in SCALARS},
+    **{name: [] for name in VECTORS},
+}
+"""The statistics of a matrix that has none."""
+
+
+def statistics(
+    found: Decomposed, options: MatrixOptions, *, power_law: str = "default", nulls: dict[str, Any] = NULLS
+) -> list[dict[str, Any]]:
+    """Every column of `tables.matrices.SCALARS` and `VECTORS`, and the outcome, of B decomposed matrices.
+
+    Args:
+      found: with KS statistics.
+      options: seed, level and sigma.
+      power_law: `default` (two-sided KS) or `weightwatcher` (its fit, number for number).
+      nulls: `null` and `num_draws` of `p_values`.
+
+    Returns:
+      B rows. A matrix without numbers has NaN, null counts and empty lists, and its status all the same.
+    """
+    rows = [_empty(found, i) for i in range(len(found.names))]
+    good = np.flatnonzero(np.isfinite(found.s).all(axis=1) & (min(found.shape) > 1))
+    if not good.size or found.ks_right is None or found.ks_left is None:
+        return rows
+    s, (m, n) = found.s[good], found.shape
+    sigmas = {
+        "bulk": np.full(len(s), np.nan),
+        "entries": found.sigma[good],
+        "init": np.full(len(s), noise.sigma_init(m)),
+    }
+    scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law)
+    determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
+    columns = {
+        **scalars,
+        **_of_vectors(found.ks_right[good], n, determined, "right", options, nulls),
+        **_of_vectors(found.ks_left[good], m, determined, "left", options, nulls),
+        "singular_values": s,
+        "sigma_entries": found.sigma[good],
+        "undetermined": s.shape[1] - scalars["hard_rank"],
+        "residual": found.residual[good],
+        "orthogonality": found.orthogonality[good],
+    }
+    for place, i in enumerate(good):
+        rows[i] |= {key: _plain(value[place]) for key, value in columns.items()}
+    return rows
+
+
+def _empty(found: Decomposed, i: int) -> dict[str, Any]:
+    """The row of a matrix without numbers."""
+    row = NO_NUMBERS | {"strategy": found.strategy[i], "status": found.status[i]}
+    if found.status[i].startswith("vector") and np.isfinite(found.sigma[i]):
+        row["sigma_entries"] = float(found.sigma[i])
+        row["frobenius_norm"] = float(np.linalg.norm(found.w[i].astype(np.float64)))
+    return row
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, np.ndarray) and value.ndim else value.item()
+
+
+def _of_vectors(
+    d_stat: np.ndarray, length: int, determined: np.ndarray, side: str, options: MatrixOptions, nulls: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """KS statistics, p-values, their average and rejections; d_stat and determined (B, b)."""
+    p = np.where(determined, p_values(d_stat, length, seed=options.seed, **nulls), np.nan)
+    count = determined.sum(axis=1)
+    return {
+        f"ks_{side}": d_stat,
+        f"p_{side}": p,
+        f"p_{side}_avg": np.asarray(ks.local_average(p)),
+        f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
+        f"rejected_{side}": np.asarray(benjamini_hochberg(p, options.level)).sum(axis=-1),
+    }
+
+
+def scalar_statistics(
+    s: np.ndarray, sigma: np.ndarray, shape: tuple[int, int], eps: float, level: float, power_law: str
+) -> dict[str, np.ndarray]:
+    """The columns that follow from s.
+
+    Args:
+      s: (B, b) float64, descending.
+      sigma: (B,) sets the edges; the bulk fit where it is NaN.
+      shape: (m, n) of the matrices.
+      eps: of the stored dtype, for the numerical rank.
+      level: of the outlier tests.
+      power_law: see `statistics`.
+
+    Returns:
+      (B,) arrays.
+    """
+    batch, padded = len(s), -len(s) % ROWS_AT_ONCE
+    s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
+    a, b = max(shape), min(shape)
+    parts = []
+    for i in range(0, len(s), ROWS_AT_ONCE):
+        rows = slice(i, i + ROWS_AT_ONCE)
+        found = _of_values(s[rows], float(a), eps, power=power_law)
+        found |= _of_shape(s[rows], sigma[rows], a=a, b=b, eps=eps, level=level)
+        parts.append(jax.device_get(found))
+    return {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
+
+
+@partial(jax.jit, static_argnames="power")
+def _of_values(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, jax.Array]:
+    """Measures and power law; a is the longer side."""
+
+    def one(s: jax.Array) -> dict[str, jax.Array]:
+        found = measures.measures(s, a, 1, eps)
+        evals = s**2
+        # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
+        within = jnp.arange(s.size) < found["hard_rank"]
+        law = power_law.fit(
+            evals if power == "weightwatcher" else jnp.where(within, evals, 0.0), method=power
+        )
+        return found | {
+            "alpha": law.alpha,
+            "xmin": law.xmin,
+            "pl_d": law.d,
+            "pl_sigma": law.sigma,
+            "num_pl_spikes": law.num_spikes,
+            "alpha_weighted": measures.alpha_weighted(law.alpha, evals[0]),
+            "log_alpha_norm": measures.log_alpha_norm(s, law.alpha),
+        }
+
+    return jax.vmap(one)(s)
+
+
+@partial(jax.jit, static_argnames=("a", "b", "eps", "level"))
+def _of_shape(
+    s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float
+) -> dict[str, jax.Array]:
+    """Noise, edges and outliers of (a, b) or (b, a) matrices."""
+
+    def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
+        bulk = noise.sigma_bulk(s, a, b)
+        sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
+        nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
+        right, left = edges.num_outliers(s, a, b, sigma, level, eps)
+        left = jnp.where(nu_plus < s[0] * a * eps, 0, left)  # a bulk that is all rounding has no left edge
+        index = jnp.arange(b)
+        in_bulk = (index >= right) & (index < b - left)
+        quasi_null = jnp.sum(s < nu_minus)
+        return {
+            "sigma": sigma,
+            "sigma_bulk": bulk,
+            "nu_minus": nu_minus,
+            "nu_plus": nu_plus,
+            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, in_bulk),
+            "num_right_outliers": right,
+            "num_left_outliers": left,
+            "mp_softrank": (nu_plus / s[0]) ** 2,
+            "quasi_null_count": quasi_null,
+            "quasi_null_fraction": quasi_null / b,
+        }
+
+    return jax.vmap(one)(s, sigma)

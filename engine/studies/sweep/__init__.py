@@ -1,0 +1,1 @@
+"""The sweep: every weight matrix against random matrix theory."""

@@ -1,0 +1,44 @@
+"""Options of a sweep."""
+
+from dataclasses import dataclass
+
+from eigensweep.engine.run.options import MatrixOptions, option
+
+CONTROLS = {
+    "none": (),
+    "gaussian": ("gaussian",),
+    "permutation": ("permutation",),
+    "both": ("gaussian", "permutation"),
+}
+
+
+@dataclass(frozen=True)
+class SweepOptions(MatrixOptions):
+    """Options of a sweep; two runs with equal options and checkpoint give equal tables."""
+
+    control: str = option(
+        "permutation", "random matrices that go down the same path", choices=tuple(CONTROLS)
+    )
+    power_law: str = option(
+        "default",
+        "default (two-sided KS) or weightwatcher (its fit, number for number)",
+        choices=("default", "weightwatcher"),
+    )
+    null: str = option(
+        "table",
+        "where p-values come from: the shipped table or a fresh simulation",
+        choices=("table", "monte_carlo"),
+    )
+    num_draws: int = option(
+        100_000, "unit vectors a dimension for null = monte_carlo; p >= 1/(1 + num_draws)", least=1
+    )
+    min_dim: int = option(1, "matrices whose smaller side is below this are left out, and listed", least=1)
+    roles: tuple[str, ...] = option((), "the roles to sweep, as query,key; empty for all")
+    blocks: tuple[int, ...] = option(
+        (), "the blocks to sweep, as 0-3,7; empty for all, matrices outside blocks included"
+    )
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls to compute, the one that summaries show first."""
+        return CONTROLS[self.control]

@@ -1,0 +1,214 @@
+"""The sweep: every chosen matrix, and its random controls, decomposed and held against random matrix theory."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
+from eigensweep.engine.run.memory import default_budget
+from eigensweep.engine.run.nulls import purpose_key
+from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
+from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_batch, read_ahead
+from eigensweep.engine.spectral import controls
+from eigensweep.engine.spectral.cores import num_cores
+from eigensweep.engine.studies.sweep.options import SweepOptions
+from eigensweep.engine.studies.sweep.plan import Plan, left_out_json, make_plan
+from eigensweep.engine.tables import hosts
+from eigensweep.engine.tables.claim import claimed, new_manifest
+from eigensweep.engine.tables.columns import to_table
+from eigensweep.engine.tables.layout import Layout
+from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, identity_row, with_controls
+from eigensweep.engine.tables.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "sweep"
+
+
+class Run(Result):
+    """A finished sweep, from a run directory or from memory."""
+
+    @property
+    def matrices(self) -> "pd.DataFrame":
+        """One row a matrix: scalars. Counts are nullable integers. Columns: engine.tables.matrices."""
+        return self.frame("matrices")
+
+    @property
+    def spectra(self) -> "pd.DataFrame":
+        """One row a matrix: float64 arrays in index order, singular values descending."""
+        return self.frame("spectra")
+
+
+@dataclass
+class Progress:
+    """What `on_progress` is told after every batch.
+
+    Attributes:
+      done, total: matrices finished (earlier starts included) and to sweep.
+      work_done, work_total: the same, weighted by cost max(m, n) min(m, n)^2: time left follows from it.
+      shape: shape of the batch just done; None at the start.
+    """
+
+    done: int
+    total: int
+    work_done: float
+    work_total: float
+    shape: tuple[int, int] | None = None
+
+
+def layout(controls: Sequence[str]) -> Layout:
+    """The files of a sweep with these controls."""
+    return Layout(NAME, with_controls(controls))
+
+
+def open_run(directory: str | Path) -> Run:
+    """Read what a sweep left; columns of a control that a run of version 0.1 calls `control_` are named by its kind.
+
+    Raises:
+      RunError: if `directory` holds no finished sweep.
+    """
+    run = Run.read(directory, layout(()))
+    chosen = run.manifest.get("options", {}).get("control", "none")
+    prefix = control_prefix({"both": "gaussian"}.get(chosen, chosen))
+    old = {f"control_{column}": prefix + column for column in (*SCALARS, *VECTORS)}
+    for name, table in run.tables.items():
+        run.tables[name] = table.rename_columns([old.get(c, c) for c in table.column_names])
+    return run
+
+
+def is_finished(directory: str | Path) -> bool:
+    """Whether `directory` holds a finished sweep."""
+    return layout(()).is_finished(directory)
+
+
+def sweep(
+    checkpoint: MatrixCollection,
+    options: SweepOptions | None = None,
+    workdir: str | Path | None = None,
+    *,
+    memory_bytes: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Decompose every chosen matrix of `checkpoint` and hold it against random matrix theory.
+
+    Args:
+      checkpoint: what `eigensweep.models.open_checkpoint` gives, or anything shaped like it.
+      options: see `SweepOptions`; defaults when None.
+      workdir: run directory. None keeps the results in memory. An unfinished run there is continued, a
+        finished one is read back.
+      memory_bytes: budget for the arrays of one batch; from the devices' free memory when None.
+      on_progress: called at the start and after every batch.
+
+    Returns:
+      The finished run.
+
+    Raises:
+      RunError: if the options leave nothing to sweep; if `workdir` belongs to another checkpoint or other
+        options, is in use, or cannot be written.
+    """
+    options = options or SweepOptions()
+    plan = make_plan(checkpoint, options)
+    files = layout(options.controls)
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
+    record = {
+        "matrices": len(plan.matrices),
+        "skipped": left_out_json(plan),
+        "warnings": list(checkpoint.warnings),
+    }
+    budget = memory_bytes or default_budget()
+    if workdir is None:
+        rows: dict[str, dict[str, Any]] = {}
+        seconds = _work(plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress)
+        ordered = [rows[matrix.name] for matrix in plan.matrices]
+        tables = {name: to_table(columns, ordered) for name, columns in files.tables.items()}
+        done = {"status": "done", "timings": {what: round(spent, 3) for what, spent in seconds.items()}}
+        return Run(tables, new_manifest(files, identity, record) | done)
+    with claimed(workdir, files, identity, record) as work:
+        if not work.done:
+            names = [matrix.name for matrix in plan.matrices]
+            todo = set(work.todo(names))
+            sources = [matrix for matrix in plan.matrices if matrix.name in todo]
+            mine = [sources[i] for i in hosts.my_share([cost(source.shape) for source in sources])]
+
+            def write(rows: dict[str, dict[str, Any]], seconds: dict[str, float]) -> None:
+                work.write({name: {t: [row] for t in files.tables} for name, row in rows.items()}, seconds)
+
+            _work(plan, mine, options, budget, write, on_progress, len(plan.matrices) - len(sources))
+            work.finish(names)
+    return open_run(workdir)
+
+
+def _work(
+    plan: Plan,
+    sources: Sequence[MatrixSource],
+    options: SweepOptions,
+    budget: int,
+    write: Callable[[dict[str, dict[str, Any]], dict[str, float]], None],
+    on_progress: Callable[[Progress], None] | None,
+    done: int = 0,
+) -> dict[str, float]:
+    """Sweep `sources`, handing every batch's rows by name and its seconds to `write`; returns the seconds' sums."""
+    total = sum(cost(m.shape) for m in plan.matrices)
+    state = Progress(done, len(plan.matrices), total - sum(cost(m.shape) for m in sources), total)
+    report = on_progress or (lambda progress: None)
+    report(state)
+    sums: dict[str, float] = {}
+    start = time.perf_counter()
+    for batch, ws, read in read_ahead(batches(sources, budget)):
+        began = time.perf_counter()
+        rows = _rows(batch.sources, ws, options)
+        now = time.perf_counter()
+        seconds = {"read": read, "analyze": now - began, "total": now - start}
+        start = now
+        write({row["name"]: row for row in rows}, seconds)
+        sums = {what: spent + sums.get(what, 0.0) for what, spent in seconds.items()}
+        state.done += len(ws)
+        state.work_done += cost(batch.shape) * len(ws)
+        state.shape = batch.shape
+        report(state)
+    return sums
+
+
+def _rows(
+    sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepOptions
+) -> list[dict[str, Any]]:
+    """A row a matrix: its identity, its statistics, and those of its controls under their prefixes."""
+    names = [source.name for source in sources]
+    usable = min(ws[0].shape) > 1
+    # an accelerator works on the matrices themselves while the host draws their controls
+    eager = options.controls if usable and jax.default_backend() != "cpu" else ()
+    drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
+    found = decompose_batch(names, ws, options.strategy, ks=True)
+    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options), strict=True)]
+    good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
+    for kind in options.controls:
+        prefix = control_prefix(kind)
+        rows = [row | {prefix + key: value for key, value in NO_NUMBERS.items()} for row in rows]
+        if good:
+            futures = drawn.pop(kind, None) or _draw(kind, names, ws, options.seed)
+            random = [futures[i].result() for i in good]
+            control = decompose_batch([names[i] for i in good], random, options.strategy, ks=True)
+            for i, statistic in zip(good, _statistics(control, options), strict=True):
+                rows[i] |= {prefix + key: statistic[key] for key in (*SCALARS, *VECTORS)}
+    return rows
+
+
+def _statistics(found: Decomposed, options: SweepOptions) -> list[dict[str, Any]]:
+    nulls = {"null": options.null, "num_draws": options.num_draws}
+    return statistics(found, options, power_law=options.power_law, nulls=nulls)
+
+
+def _draw(kind: str, names: Sequence[str], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
+    """The control of every matrix, a matrix a core."""
+    draw = getattr(controls, kind)
+    pool = ThreadPoolExecutor(num_cores())
+    futures = [pool.submit(draw, purpose_key(seed, kind, name), w) for name, w in zip(names, ws, strict=True)]
+    pool.shutdown(wait=False)
+    return futures

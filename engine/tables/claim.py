@@ -1,0 +1,129 @@
+"""Who may work in a run directory: one process (or one group of processes) a time, one study's identity for ever.
+
+A directory belongs to the study that its manifest names, with everything that the numbers depend on. The same study with
+the same identity is continued, or read back when it is done; anything else is refused before a number is computed.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import jax
+
+from eigensweep.engine.tables import hosts
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.files import remove_unfinished, write_json
+from eigensweep.engine.tables.layout import Layout, studies_in
+from eigensweep.engine.tables.parts import Work
+
+VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "numpy", "scipy", "pyarrow")
+
+
+@contextlib.contextmanager
+def claimed(
+    directory: str | Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any] | None = None
+) -> Iterator[Work]:
+    """Hold a run directory for one study: `with claimed(…) as work:`.
+
+    Args:
+      directory: made where it is missing.
+      layout: the study's files.
+      identity: everything that the numbers depend on, JSON-able, a key each of the manifest. Of "checkpoint" only
+        `sha256` is compared, of other mappings every key.
+      record: what else the manifest says.
+
+    Raises:
+      RunError: the directory holds something else, is in use, or cannot be written; in every process of several.
+    """
+    directory, error, manifest = Path(directory), "", None
+    with contextlib.ExitStack() as held:
+        if hosts.is_first():
+            try:
+                held.enter_context(_locked(directory))
+                manifest = _claim(directory, layout, identity, record or {})
+            except RunError as refused:
+                error = str(refused)
+        hosts.wait_for_all("claimed")
+        error = hosts.error_of_first(error)
+        if error:
+            raise RunError(error)
+        if manifest is None:  # not the first process, which has written it by now
+            manifest = layout.read_manifest(directory) or {}
+        yield Work(directory, layout, manifest, _plain(identity))
+
+
+def new_manifest(layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a study that begins."""
+    return {
+        "eigensweep": version("eigensweep"),
+        "study": layout.study,
+        "status": "running",
+        **_plain(identity),
+        "versions": {name: version(name) for name in VERSIONS},
+        "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
+        "processes": jax.process_count(),
+        **record,
+        "timings": {},
+    }
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold `directory/.lock`, which the operating system releases however the process ends."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(directory / ".lock", blocking=False):
+            yield
+    except filelock.Timeout as error:
+        raise RunError(f"{directory}: another process is working there") from error
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
+
+
+def _claim(
+    directory: Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of the study in `directory`: the one there if it is this very study, else a new one."""
+    remove_unfinished(directory)
+    there = None
+    for study, manifest in studies_in(directory).items():
+        if study == layout.study:
+            there = manifest
+        elif study not in layout.joins and layout.study not in manifest.get("joins", ("sweep",)):
+            raise RunError(f"{directory}: holds a run of another kind ({study}); take a new workdir")
+    if there is None:
+        manifest = new_manifest(layout, identity, record) | {"joins": list(layout.joins)}
+        write_json(directory / layout.manifest, manifest)
+        return manifest
+    if different := _differences(there, _plain(identity)):
+        raise RunError(
+            f"{directory}: holds another {layout.study} ({'; '.join(different)}). Take a new workdir, or start it with "
+            "what is there."
+        )
+    return there
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(identity))
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What the identity that is there and the one asked for disagree in."""
+    lines = []
+    for key, value in now.items():
+        old = there.get(key)
+        if key == "checkpoint" and isinstance(old, Mapping):
+            if old.get("sha256") != value.get("sha256"):
+                lines.append(
+                    f"checkpoint: {old.get('source')} there, {value.get('source')} now (contents differ)"
+                )
+        elif isinstance(value, Mapping) and isinstance(old, Mapping):
+            names = [name for name in {**value, **old} if old.get(name) != value.get(name)]
+            lines += [f"{name}: {old.get(name)!r} there, {value.get(name)!r} now" for name in names]
+        elif old != value:
+            lines.append(f"{key}: {old!r} there, {value!r} now")
+    return lines

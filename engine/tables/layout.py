@@ -1,0 +1,56 @@
+"""What a study leaves in a run directory: its manifest and its tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eigensweep.engine.tables.columns import Columns
+from eigensweep.engine.tables.files import read_json
+
+MAIN = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one study in a run directory.
+
+    Attributes:
+      study: its name.
+      tables: columns of every table, by the stem of its Parquet file.
+      manifest: the file that says what the numbers depend on, and whether they are all there.
+      joins: studies that may share the directory; with any other it is refused.
+    """
+
+    study: str
+    tables: Mapping[str, Columns]
+    manifest: str = MAIN
+    joins: tuple[str, ...] = ()
+
+    def parts(self, directory: Path) -> Path:
+        """The folder of what is finished while the study runs."""
+        return directory / f"{self.study}_parts"
+
+    def read_manifest(self, directory: Path) -> dict[str, Any] | None:
+        """This study's manifest; None where the directory holds none of its own."""
+        manifest = read_json(directory / self.manifest)
+        return manifest if manifest is not None and _study_of(self.manifest, manifest) == self.study else None
+
+    def is_finished(self, directory: str | Path) -> bool:
+        """Whether the directory holds this study, done."""
+        return (self.read_manifest(Path(directory)) or {}).get("status") == "done"
+
+
+def studies_in(directory: Path) -> dict[str, dict[str, Any]]:
+    """The manifests of a run directory by study, the main one first."""
+    found = {}
+    for path in sorted(directory.glob("*.json"), key=lambda path: (path.name != MAIN, path.name)):
+        content = read_json(path)
+        if content is not None and "status" in content:
+            found[_study_of(path.name, content)] = content
+    return found
+
+
+def _study_of(file: str, manifest: Mapping[str, Any]) -> str:
+    # manifests of version 0.1 name their study by their file alone
+    return str(manifest.get("study", "sweep" if file == MAIN else Path(file).stem))

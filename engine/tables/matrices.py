@@ -1,0 +1,145 @@
+"""The columns of a decomposed matrix: matrices.parquet (scalars) and spectra.parquet (lists by index).
+
+Every study that decomposes matrices takes its columns from here. Columns of a random control carry the prefix
+`control_<kind>_`, see `with_controls`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column, prefixed
+
+_MP = "Marchenko & Pastur 1967"
+_PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
+_KS = "Thamm, Staats & Rosenow 2022"
+_BH = "Benjamini & Hochberg 1995"
+
+MATRICES: dict[str, Column] = {
+    "name": Column(
+        TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"
+    ),
+    "role": Column(TEXT, "", "what the matrix does: query, key, value, attention_output, mlp_up, ..."),
+    "block": Column(COUNT, "", "transformer block, from 0; null outside the blocks"),
+    "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
+    "m": Column(COUNT, "", "rows of W: the output dimension"),
+    "n": Column(COUNT, "", "columns of W: the input dimension"),
+    "dtype": Column(TEXT, "", "type of the stored weights"),
+    "sigma": Column(
+        FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"
+    ),
+    "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
+    "sigma_bulk": Column(
+        FLOAT, "[w]", "standard deviation whose Marchenko-Pastur law fits the bulk of s; unmoved by spikes"
+    ),
+    "nu_minus": Column(FLOAT, "[w]", "left edge of the bulk: sigma sqrt(a) (1 - sqrt(b/a))", _MP),
+    "nu_plus": Column(FLOAT, "[w]", "right edge of the bulk: sigma sqrt(a) (1 + sqrt(b/a))", _MP),
+    "mp_ks": Column(
+        FLOAT,
+        "",
+        "Kolmogorov-Smirnov distance between the singular values without outliers and the law",
+        _MP,
+    ),
+    "num_right_outliers": Column(
+        COUNT,
+        "",
+        "#{s_i above the Tracy-Widom (beta = 1) quantile of the largest singular value at the level}",
+        "Johnstone 2001",
+    ),
+    "num_left_outliers": Column(
+        COUNT,
+        "",
+        "#{s_i below the quantile of the smallest singular value at the level}: soft edge for m != n, hard edge "
+        "for m = n",
+        "Ma 2012; Edelman 1988",
+    ),
+    "hard_rank": Column(COUNT, "", "#{s_i > s_1 a eps}, eps of the stored dtype"),
+    "stable_rank": Column(FLOAT, "", "sum lambda / lambda_1"),
+    "entropy": Column(FLOAT, "", "- sum p ln p / ln(hard_rank), p = lambda / sum lambda"),
+    "effective_rank": Column(FLOAT, "", "exp(- sum p ln p), p = s / sum s", "Roy & Vetterli 2007"),
+    "participation": Column(FLOAT, "", "(sum lambda)^2 / sum lambda^2"),
+    "norm": Column(FLOAT, "[w]^2", "sum lambda"),
+    "spectral_norm": Column(FLOAT, "[w]^2", "lambda_1 = s_1^2 (WeightWatcher's use of the name)"),
+    "frobenius_norm": Column(FLOAT, "[w]", "sqrt(sum lambda)"),
+    "log_norm": Column(FLOAT, "log10 [w]^2", "log10(sum lambda)"),
+    "log_spectral_norm": Column(FLOAT, "log10 [w]^2", "log10(lambda_1)"),
+    "condition": Column(FLOAT, "", "s_1 / s_b"),
+    "mp_softrank": Column(FLOAT, "", "nu_plus^2 / lambda_1"),
+    "alpha": Column(
+        FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL
+    ),
+    "xmin": Column(
+        FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL
+    ),
+    "pl_d": Column(FLOAT, "", "Kolmogorov-Smirnov distance between tail and fit", _PL),
+    "pl_sigma": Column(FLOAT, "", "standard error of alpha: (alpha - 1) / sqrt(num_pl_spikes)", _PL),
+    "num_pl_spikes": Column(COUNT, "", "#{lambda_i >= xmin}", _PL),
+    "alpha_weighted": Column(FLOAT, "log10 [w]^2", "alpha log10(lambda_1)", _PL),
+    "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
+    "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
+    "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),
+    "mean_p_right": Column(
+        FLOAT, "", "mean of p_right over the vectors that are determined; 0.5 for noise", _KS
+    ),
+    "mean_p_left": Column(
+        FLOAT, "", "mean of p_left over the vectors that are determined; 0.5 for noise", _KS
+    ),
+    "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
+    "rejected_left": Column(COUNT, "", "left vectors whose p the procedure rejects at the level", _BH),
+    "undetermined": Column(COUNT, "", "b - hard_rank: singular vectors that W does not determine"),
+    "residual": Column(FLOAT, "", "||W - U diag(s) V^T||_F / ||W||_F"),
+    "orthogonality": Column(FLOAT, "", "largest entry of |U^T U - 1| and |V^T V - 1|"),
+    "strategy": Column(TEXT, "", "how W was decomposed: lapack, gram, polar, direct or streamed"),
+    "status": Column(TEXT, "", "`ok`, or why the statistics are missing"),
+}
+
+SPECTRA: dict[str, Column] = {
+    "name": MATRICES["name"],
+    "singular_values": Column(LIST, "[w]", "s_1 >= ... >= s_b"),
+    "ks_right": Column(
+        LIST, "", "D_i = max_j |F_emp(x_j) - Phi(sqrt(n) x_j)| over the entries x of v_i (input space)", _KS
+    ),
+    "ks_left": Column(LIST, "", "the same for u_i (output space), with sqrt(m)", _KS),
+    "p_right": Column(
+        LIST, "", "chance that a random unit vector has a D as large as v_i's; NaN beyond hard_rank", _KS
+    ),
+    "p_left": Column(LIST, "", "chance that a random unit vector has a D as large as u_i's", _KS),
+    "p_right_avg": Column(LIST, "", "mean of p_right over 15 neighbouring indices, fewer at the ends", _KS),
+    "p_left_avg": Column(LIST, "", "mean of p_left over 15 neighbouring indices, fewer at the ends", _KS),
+}
+
+IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
+OUTCOME = ("strategy", "status")
+SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
+VECTORS = tuple(name for name in SPECTRA if name != "name")
+CONTROLS = {
+    "gaussian": "a Gaussian matrix of the same shape and sigma",
+    "permutation": "a permutation of its entries",
+}
+
+
+def control_prefix(kind: str) -> str:
+    """What the columns of a random control begin with; "" for the matrix itself."""
+    return f"control_{kind}_" if kind else ""
+
+
+def with_controls(kinds: Sequence[str]) -> dict[str, dict[str, Column]]:
+    """The tables "matrices" and "spectra" of a run with these controls, which went down the same path."""
+    matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)}
+    spectra = dict(SPECTRA)
+    for kind in kinds:
+        matrices |= prefixed(MATRICES, control_prefix(kind), CONTROLS[kind], SCALARS)
+        spectra |= prefixed(SPECTRA, control_prefix(kind), CONTROLS[kind], VECTORS)
+    return {"matrices": matrices | {name: MATRICES[name] for name in OUTCOME}, "spectra": spectra}
+
+
+def identity_row(source: Any) -> dict[str, Any]:
+    """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
+    return {
+        "name": source.name,
+        "role": source.role,
+        "block": source.block,
+        "expert": source.expert,
+        "m": source.shape[0],
+        "n": source.shape[1],
+        "dtype": source.dtype,
+    }
