@@ -2,29 +2,17 @@
 
 import base64
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eigensweep.engine.report import summary
 from eigensweep.engine.report.assets import CSS, SCRIPT
-from eigensweep.engine.report.columns import COLUMNS
-from eigensweep.engine.report.matrix import pictures
-from eigensweep.engine.report.roles import Run, Spectrum, block_of, scalar
-from eigensweep.engine.report.style import number, shorten, slug, slugs
+from eigensweep.engine.report.registry import Panels, Section
+from eigensweep.engine.report.style import shorten, slugs
+from eigensweep.engine.tables.columns import Columns
+from eigensweep.engine.tables.result import Result
 
-MAX_PICTURED = 500  # matrices with small pictures; about 6 kB each
-IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype", "status", "strategy")
-TABLE = (
-    ("num_right_outliers", "right"),
-    ("num_left_outliers", "left"),
-    ("stable_rank", "stable rank"),
-    ("alpha", "alpha"),
-    ("mp_ks", "MP distance"),
-    ("mean_p_right", "mean p right"),
-    ("mean_p_left", "mean p left"),
-)
+MOST_WARNINGS = 20
 
 
 @dataclass(frozen=True)
@@ -54,31 +42,40 @@ def document(title: str, body: str) -> str:
     )
 
 
-def page(run: Run, groups: Mapping[str, Sequence[Spectrum]], figures: Mapping[str, Sequence[Picture]]) -> str:
+def page(shown: Sequence[tuple[Result, Panels]], tables: Mapping[str, Columns]) -> str:
     """The report.
 
     Args:
-      run: a sweep's run.
-      groups: its spectra by role.
-      figures: pictures by heading; the headings become sections in this order.
+      shown: results with their panels, the main one first; their sections follow one another.
+      tables: the columns to explain, by table.
     """
-    source = run.manifest.get("checkpoint", {}).get("source", "a checkpoint")
-    rows = run.matrices.to_dict("records")
-    anchors = _anchors([str(row["name"]) for row in rows])
-    names = slugs(figures)
-    links = [("summary", "Summary"), *((f"role-{names[h]}", h) for h in figures)]
-    links += [("matrices", "Matrices"), ("settings", "Settings"), ("columns", "Columns")]
+    sections = [section for _, panels in shown for section in panels.sections]
+    anchors = slugs(section.heading for section in sections)
+    links = [(anchors[s.heading], s.heading) for s in sections]
+    links += [("settings", "Settings"), ("columns", "Columns")]
     parts = [
-        _header(run, rows),
+        _header(shown),
         "<nav>" + " ".join(f'<a href="#{a}">{esc(shorten(t, 40))}</a>' for a, t in links) + "</nav>\n<main>",
-        _summary(run),
-        *(_figures(f"role-{names[heading]}", heading, shown) for heading, shown in figures.items()),
-        _matrices(rows, groups, anchors),
-        _settings(run.manifest),
-        _columns(),
+        *(_section(anchors[section.heading], section) for section in sections),
+        _settings([result.manifest for result, _ in shown]),
+        _columns(tables),
         "</main>",
     ]
-    return document(f"Spectra of {shorten(str(source), 80)}", "\n".join(parts))
+    return document(shown[0][1].title, "\n".join(parts))
+
+
+def _section(anchor: str, section: Section) -> str:
+    return f'<section id="{anchor}"><h2>{esc(shorten(section.heading, 80))}</h2>\n{section.html}</section>'
+
+
+def figures(shown: Sequence[Picture]) -> str:
+    """Pictures as a section's HTML."""
+    return "\n".join(picture(p) for p in shown)
+
+
+def matters(text: str) -> str:
+    """A paragraph of small print."""
+    return f'<p class="note">{esc(text)}</p>'
 
 
 def table(
@@ -112,42 +109,23 @@ def _flat(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _header(run: Run, rows: list[dict[str, Any]]) -> str:
-    manifest, identity = run.manifest, run.manifest.get("checkpoint", {})
-    failed = [row for row in rows if row["status"] != "ok"]
+def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
+    manifest = shown[0][0].manifest
+    identity = manifest.get("checkpoint", {})
     facts = {
         "checkpoint": identity.get("source", "–"),
         "kind": f"{identity.get('kind', '–')}, architecture {identity.get('architecture', '–')}",
         "sha256": identity.get("sha256", "–"),
-        "matrices": f"{len(rows)} swept, {len(manifest.get('skipped', []))} tensors left out",
-        "options": manifest.get("options", {}),
-        "made with": f"eigensweep {manifest.get('eigensweep', '–')}",
     }
-    warnings = [f"<li>{esc(w)}</li>" for w in manifest.get("warnings", [])]
-    warnings += [
-        f"<li><code>{esc(shorten(row['name'], 200))}</code>: {esc(row['status'])}</li>" for row in failed[:20]
-    ]
-    if len(failed) > 20:
-        warnings.append(
-            f"<li>{len(failed) - 20} more matrices have no statistics, see the table of matrices</li>"
-        )
-    box = f'<div class="warnings" role="note"><ul>{"".join(warnings)}</ul></div>' if warnings else ""
-    name = shorten(
-        "/".join(str(identity.get("source", "")).rstrip("/").split("/")[-2:]) or "a checkpoint", 120
-    )
-    return f"<header><h1>Weight spectra of {esc(name)}</h1>{definitions(facts)}{box}</header>"
-
-
-def _summary(run: Run) -> str:
-    frame = summary.summary_table(run)
-    headings = [f'<abbr title="{esc(what)}">{esc(name)}</abbr>' for name, what in summary.HEADINGS.values()]
-    rows = [[esc(c) for c in summary.cells(row)] for row in frame.to_dict("records")]
-    return (
-        '<section id="summary"><h2>Summary</h2><p class="note">Medians over the matrices of a role; '
-        "the random control's value in brackets. Right and left: singular values beyond the edges of the "
-        f"Marchenko–Pastur bulk. Rejected: singular vectors that are not random directions.</p>"
-        f"{table(headings, rows)}</section>"
-    )
+    for _, panels in shown:
+        facts |= panels.facts
+    facts |= {"options": manifest.get("options", {}), "made with": f"eigensweep {manifest.get('eigensweep', '–')}"}
+    warnings = [w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)]
+    items = [f"<li>{esc(w)}</li>" for w in dict.fromkeys(warnings)]
+    if len(items) > MOST_WARNINGS:
+        items = [*items[:MOST_WARNINGS], f"<li>and {len(items) - MOST_WARNINGS} more, see the tables</li>"]
+    box = f'<div class="warnings" role="note"><ul>{"".join(items)}</ul></div>' if items else ""
+    return f"<header><h1>{esc(shown[0][1].title)}</h1>{definitions(facts)}{box}</header>"
 
 
 def picture(shown: Picture) -> str:
@@ -160,104 +138,35 @@ def picture(shown: Picture) -> str:
     return f'<figure><div class="scroll" tabindex="0">{image}</div>{caption}</figure>'
 
 
-def _figures(anchor: str, heading: str, shown: Sequence[Picture]) -> str:
-    figures = "\n".join(picture(p) for p in shown)
-    return f'<section id="{anchor}"><h2>{esc(shorten(heading, 80))}</h2>\n{figures}</section>'
+def _settings(manifests: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for manifest in manifests:
+        entries = {k: v for k, v in manifest.items() if k not in ("skipped", "warnings", "without_overlap")}
+        parts.append(f"<h3>{esc(manifest.get('study', 'sweep'))}</h3>{definitions(entries)}")
+        if skipped := manifest.get("skipped"):
+            rows = [
+                [esc(s["name"]), esc(" × ".join(map(str, s["shape"]))), esc(s["dtype"]), esc(s["reason"])]
+                for s in skipped
+            ]
+            left_out = table(["tensor", "shape", "dtype", "why"], rows)
+            parts.append(f"<details><summary>Left out: {len(skipped)} tensors</summary>{left_out}</details>")
+    return f'<section id="settings"><h2>Settings</h2>{"".join(parts)}</section>'
 
 
-def _anchors(names: list[str]) -> list[str]:
-    """A unique anchor a matrix, readable where the name allows."""
-    return [f"m{i}-{slug(name)}" for i, name in enumerate(names)]
-
-
-def _matrices(
-    rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum]], anchors: list[str]
-) -> str:
-    spectra = {s.name: s for members in groups.values() for s in members}
-    chosen = set(spectra)
-    note = ""
-    if len(spectra) > MAX_PICTURED:
-        chosen = set(sorted(spectra, key=lambda k: -(spectra[k].right + spectra[k].left))[:MAX_PICTURED])
-        note = f" Of {len(spectra)} matrices, the {MAX_PICTURED} with the most outliers have pictures."
-    sections = [
-        _section(row, anchor, spectra[row["name"]] if row["name"] in chosen else None)
-        for row, anchor in zip(rows, anchors, strict=True)
-    ]
-    headings = ["name", "role", "block", "shape", *(h for _, h in TABLE), "status"]
-    buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
-    overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], identity="all")
-    return (
-        f'<section id="matrices"><h2>Matrices</h2><p class="note">Click a heading to sort.{note}</p>'
-        '<label>Show only names, roles or statuses that hold <input id="filter" type="search"></label>'
-        f"{overview}\n{''.join(sections)}</section>"
-    )
-
-
-def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
-    block = block_of(row)
-    return [
-        f'<a href="#{anchor}">{esc(shorten(row["name"], 120))}</a>',
-        esc(shorten(row["role"], 40)),
-        "" if block is None else str(block),
-        f"{row['m']} × {row['n']}",
-        *(number(scalar(row, column)) for column, _ in TABLE),
-        "ok" if row["status"] == "ok" else f'<span class="bad">{esc(row["status"])}</span>',
-    ]
-
-
-def _section(row: Mapping[str, Any], anchor: str, spectrum: Spectrum | None) -> str:
-    block = block_of(row)
-    place = str(row["role"]) + ("" if block is None else f", block {block}")
-    status = "" if row["status"] == "ok" else f' <span class="bad">{esc(row["status"])}</span>'
-    drawn = f'<div class="pictures">{pictures(spectrum, row)}</div>' if spectrum else ""
-    name = "" if len(str(row["name"])) <= 200 else f"<p><code>{esc(row['name'])}</code></p>"
-    shape = f"{row['m']} × {row['n']}, {esc(row['dtype'])}"
-    head = f"{esc(shorten(row['name'], 200))}<small>{esc(shorten(place, 60))}, {shape}</small>{status}"
-    return f'<details id="{anchor}"><summary>{head}</summary>{name}{drawn}{_numbers(row)}</details>\n'
-
-
-def _numbers(row: Mapping[str, Any]) -> str:
-    """All scalars of a matrix, its controls' beside them."""
-    prefixes = [p for p in ("", "control_", "control_permutation_") if f"{p}stable_rank" in row]
-    columns = [c for c in COLUMNS["matrices"] if c not in IDENTITY]
-    known = [c for c in columns if any(math.isfinite(scalar(row, p + c)) for p in prefixes)]
-    if not known:
-        return ""
-    names = {"": "matrix", "control_": "control", "control_permutation_": "permutation"}
-    cells = [[c, *(_exact(scalar(row, p + c)) for p in prefixes)] for c in known]
-    return table(["", *(names[p] for p in prefixes)], cells)
-
-
-def _exact(x: float) -> str:
-    return "–" if math.isnan(x) else f"{x:.0f}" if x == round(x, 0) and abs(x) < 1e9 else f"{x:.6g}"
-
-
-def _settings(manifest: Mapping[str, Any]) -> str:
-    skipped = manifest.get("skipped", [])
-    entries = {k: v for k, v in manifest.items() if k not in ("skipped", "warnings")}
-    left_out = table(
-        ["tensor", "shape", "dtype", "why"],
-        [
-            [esc(s["name"]), esc(" × ".join(map(str, s["shape"]))), esc(s["dtype"]), esc(s["reason"])]
-            for s in skipped
-        ],
-    )
-    return (
-        '<section id="settings"><h2>Settings</h2>'
-        f"{definitions(entries)}"
-        f"<details><summary>Left out: {len(skipped)} tensors</summary>{left_out if skipped else ''}</details></section>"
-    )
-
-
-def _columns() -> str:
-    rows = [
-        [f"<code>{esc(name)}</code>", esc(c.unit), esc(c.formula), esc(c.source)]
-        for name, c in (COLUMNS["matrices"] | COLUMNS["spectra"]).items()
+def _columns(tables: Mapping[str, Columns]) -> str:
+    explained = [
+        f"<details><summary>What the columns of {esc(name)}.parquet mean</summary>"
+        + table(
+            ["column", "unit", "formula", "source"],
+            [[f"<code>{esc(k)}</code>", esc(c.unit), esc(c.formula), esc(c.source)] for k, c in columns.items()],
+            kind="wide",
+        )
+        + "</details>"
+        for name, columns in tables.items()
     ]
     return (
-        '<section id="columns"><h2>Columns</h2><details><summary>What the columns of matrices.parquet and '
-        "spectra.parquet mean</summary><p>W is (m, n), y = W x; a = max(m, n), b = min(m, n); s are its singular "
-        "values in descending order, λ = s²; [w] is the unit of the weights. Columns of a random control, which goes "
-        "down the same path, carry the prefix <code>control_</code>.</p>"
-        f"{table(['column', 'unit', 'formula', 'source'], rows, kind='wide')}</details></section>"
+        '<section id="columns"><h2>Columns</h2><p class="note">W is (m, n), y = W x; a = max(m, n), b = min(m, n); s '
+        "are its singular values in descending order, λ = s²; [w] is the unit of the weights, [x] that of activations. "
+        "Columns of a random control, which goes down the same path, carry the prefix <code>control_</code> and its "
+        f"kind.</p>{''.join(explained)}</section>"
     )

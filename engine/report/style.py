@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from eigensweep.engine.run.store import write_atomically
+from eigensweep.engine.tables.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

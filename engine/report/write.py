@@ -1,68 +1,59 @@
-"""A run's figures and its page, from the run alone."""
+"""A run directory's figures and its page: every study that it holds, from its tables alone."""
 
 from pathlib import Path
 
-from eigensweep.engine.report import heatmaps, pvalues, ranks, spectra, style
-from eigensweep.engine.report.page import Picture, page
-from eigensweep.engine.report.roles import Run, Spectrum, by_role, level_of
-from eigensweep.engine.run.store import write_atomically
-
-_SPECTRUM = (
-    "Top: histogram averaged over the matrices, each in units of its own σ √max(m, n). Below: the singular values "
-    "near both edges, one row a matrix; blue ones are beyond what noise reaches at the chosen level."
-)
-_P_VALUES = (
-    "p-values of the singular vectors' entries against a random unit vector, averaged over 15 neighbouring indices; "
-    "thin: single matrices (of a crowd the range of 80 %), bold: their mean."
-)
-_RANKS = "Singular values against rank on logarithmic axes, in units of σ √max(m, n)."
-_MAPS = "Blocks from left to right, roles from top to bottom; medians where a cell holds several matrices."
+from eigensweep.engine.report import style
+from eigensweep.engine.report.page import page
+from eigensweep.engine.report.registry import STUDIES, Panels
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.files import write_bytes
+from eigensweep.engine.tables.layout import studies_in
+from eigensweep.engine.tables.result import Result
 
 
-def write_report(run: Run, directory: str | Path) -> Path:
+def finished_in(directory: str | Path) -> list[Result]:
+    """The finished studies of a run directory, the main one first.
+
+    Raises:
+      RunError: there is none.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise RunError(f"{directory}: no such folder")
+    found = studies_in(directory)
+    done = [name for name, manifest in found.items() if manifest["status"] == "done" and name in STUDIES]
+    if not done:
+        running = f"; {', '.join(found)} not finished: start it again with the same workdir" if found else ""
+        raise RunError(f"{directory}: not a run directory with a finished study{running}")
+    return [STUDIES[name].open(directory) for name in done]
+
+
+def write_report(run: Result | str | Path, directory: str | Path | None = None) -> Path:
     """Draw every figure (PNG and PDF in `directory`/figures) and write `directory`/report.html.
 
     Args:
-      run: a sweep's run, see `eigensweep.engine.run.store.Run`.
-      directory: where to write; created where it is missing.
+      run: a finished study, or the run directory of one or several.
+      directory: where to write; created where it is missing. Default: the run directory.
 
     Returns:
       The path of report.html.
 
     Raises:
-      RunError: if `directory` cannot be written; every file is whole or as it was.
+      RunError: nothing finished there; `directory` cannot be written; every file is whole or as it was.
     """
-    directory = Path(directory)
-    groups = by_role(run)
-    figures: dict[str, list[Picture]] = {}
+    if isinstance(run, Result):
+        results = [run] if run.directory is None else finished_in(run.directory)
+        home = run.directory
+    else:
+        results, home = finished_in(run), Path(run)
+    if directory is None and home is None:
+        raise RunError("a run in memory has no directory of its own: say where the report should go")
+    target = Path(directory if directory is not None else home)  # type: ignore[arg-type]
+    shown: list[tuple[Result, Panels]] = []
     with style.context():
-        overview = _overview(run, groups, directory / "figures")
-        if overview:
-            figures["All roles"] = overview
-        names = style.slugs(groups)
-        for role, members in groups.items():
-            figures[role] = _of_role(role, members, level_of(run), directory / "figures", names[role])
-    target = directory / "report.html"
-    text = page(run, groups, figures).encode("utf-8", "replace")
-    write_atomically(target, lambda file: file.write(text))
-    return target
-
-
-def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list[Picture]:
-    shown = []
-    maps = heatmaps.draw(run)
-    if maps is not None:
-        seen = "; ".join(f"{name}: {what}" for name, what in heatmaps.titles(run))
-        shown.append(Picture(style.save(maps, folder / "heatmaps"), seen, "block by role", _MAPS))
-    if groups:
-        shown.append(Picture(style.save(ranks.draw(groups), folder / "ranks"), *ranks.title(groups), _RANKS))
-    return shown
-
-
-def _of_role(role: str, members: list[Spectrum], level: float, folder: Path, name: str) -> list[Picture]:
-    spectrum = style.save(spectra.draw(role, members, level), folder / f"spectrum_{name}")
-    p_values = style.save(pvalues.draw(role, members), folder / f"pvalues_{name}")
-    return [
-        Picture(spectrum, *spectra.title(role, members), _SPECTRUM),
-        Picture(p_values, *pvalues.title(role, members), _P_VALUES),
-    ]
+        for result in results:
+            study = STUDIES[result.study]
+            shown.append((result, study.panels(result, target)))
+    tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
+    write_bytes(target / "report.html", page(shown, tables).encode("utf-8", "replace"))
+    return target / "report.html"

@@ -107,6 +107,10 @@ SPECTRA: dict[str, Column] = {
     "p_left_avg": Column(LIST, "", "mean of p_left over 15 neighbouring indices, fewer at the ends", _KS),
 }
 
+for _name, _label in {
+    "num_right_outliers": "right", "num_left_outliers": "left", "mp_ks": "MP distance",
+}.items():  # fmt: skip
+    MATRICES[_name] = MATRICES[_name]._replace(label=_label)
 IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ class Result:
     tables: dict[str, pa.Table]
     manifest: dict[str, Any]
     directory: Path | None = None
+    default_study: ClassVar[str] = "sweep"  # of manifests of version 0.1
     _frames: dict[str, "pd.DataFrame"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -48,6 +49,11 @@ class Result:
             )
         tables = {table: read_table(directory / f"{table}.parquet") for table in layout.tables}
         return cls(tables, manifest, directory)
+
+    @property
+    def study(self) -> str:
+        """Which study it is of."""
+        return str(self.manifest.get("study", self.default_study))
 
     def frame(self, table: str) -> "pd.DataFrame":
         """A table for pandas, made once: counts as nullable integers, lists as float64 arrays."""

@@ -16,7 +16,7 @@ import numpy as np
 from eigensweep.engine.run.ablation_factors import factored, low_rank, matrix_row
 from eigensweep.engine.run.ablation_plan import AblationOptions, Scopes, check_bands, resolve_scopes
 from eigensweep.engine.run.ablation_store import BASELINE, STUDY, Ablation, Parts, open_ablation
-from eigensweep.engine.run.errors import RunError
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection
 from eigensweep.engine.run.lock import locked
 from eigensweep.engine.run.store import read_manifest, write_manifest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import covariances, style
-from eigensweep.engine.report.roles import group_labels, law, order, scalar
+from eigensweep.engine.report.spectrum import group_labels, law, order, scalar
 from eigensweep.engine.run.overlap import OverlapRun
 
 if TYPE_CHECKING:

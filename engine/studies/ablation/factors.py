@@ -10,7 +10,7 @@ import numpy as np
 from eigensweep.engine.run.ablation_plan import AblationOptions
 from eigensweep.engine.run.analyze import rank_eps
 from eigensweep.engine.run.entries import describe, statuses
-from eigensweep.engine.run.errors import RunError
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.memory import default_budget, resident_bytes
 from eigensweep.engine.run.nulls import p_values, purpose_key

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import Run, block_of, order, scalar
+from eigensweep.engine.report.spectrum import Run, block_of, order, scalar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

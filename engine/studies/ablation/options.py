@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from eigensweep.engine.run.errors import RunError
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import CHOICES, Options
 from eigensweep.engine.spectral import removal

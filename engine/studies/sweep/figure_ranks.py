@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import NULL, Spectrum
-from eigensweep.engine.report.spectra import UNIT
+from eigensweep.engine.report.spectrum import NULL, UNIT, Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

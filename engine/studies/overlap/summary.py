@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report.overlap import Vectors, by_role
-from eigensweep.engine.report.roles import order
+from eigensweep.engine.report.spectrum import order
 from eigensweep.engine.report.style import aligned
 from eigensweep.engine.run.overlap import OverlapRun
 from eigensweep.engine.spectral.permutation import permutation_p

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
 from eigensweep.engine.run.finetune import EFFECTS, MEASURES, Finetuning, effects
-from eigensweep.engine.run.store import write_atomically
+from eigensweep.engine.tables.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,7 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.ablation_table import contrasts
-from eigensweep.engine.report.pvalues import mean_by_index
-from eigensweep.engine.report.roles import Spectrum, by_role, mean_law, shape_text
-from eigensweep.engine.report.spectra import bins_of, mean_density
+from eigensweep.engine.report.spectrum import Spectrum, by_role, mean_law, shape_text
 from eigensweep.engine.run.ablation_store import Ablation
 
 if TYPE_CHECKING:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import Spectrum
+from eigensweep.engine.report.spectrum import BAND, WINDOW, Spectrum, by_index, mean_by_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WINDOW = 15
-BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
 CROWD = 40  # matrices above which single lines would hide the mean
 POINTS = 512
 SIDES = {"right": "right singular vectors v (input space)", "left": "left singular vectors u (output space)"}
@@ -55,22 +53,6 @@ def draw(role: str, members: list[Spectrum]) -> "Figure":
         handles, names, loc="upper right", bbox_to_anchor=(0.99, 0.9), ncols=len(names), handlelength=1.2
     )
     return figure
-
-
-def by_index(series: list[np.ndarray]) -> np.ndarray:
-    """Averaged p-values as (matrices, indices); NaN where a matrix has none."""
-    padded = np.full((len(series), max((p.size for p in series), default=0)), np.nan)
-    for row, p in zip(padded, series, strict=True):
-        row[: p.size] = p
-    return padded
-
-
-def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
-    """The mean over matrices at each index; NaN where no matrix has a p-value."""
-    padded = by_index(series)
-    known = np.isfinite(padded)
-    count = known.sum(axis=0)
-    return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:

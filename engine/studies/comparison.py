@@ -8,8 +8,8 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table
-from eigensweep.engine.report.roles import Run, group_labels, order, scalar
-from eigensweep.engine.run.store import write_atomically
+from eigensweep.engine.report.spectrum import Run, group_labels, order, scalar
+from eigensweep.engine.tables.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

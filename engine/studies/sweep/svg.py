@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.report.pvalues import BAND
-from eigensweep.engine.report.roles import NULL, Spectrum, law, scalar
-from eigensweep.engine.report.spectra import bins_of, mean_density
+from eigensweep.engine.report.spectrum import BAND, NULL, Spectrum, bins_of, law, mean_density, scalar
 from eigensweep.engine.report.style import number
 
 WIDTH, HEIGHT = 260, 170

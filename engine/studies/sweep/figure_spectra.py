@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import NULL, Spectrum, mean_law, median_text, shape_text, thresholds
+from eigensweep.engine.report.spectrum import (
+    NULL,
+    UNIT,
+    Spectrum,
+    bins_of,
+    mean_density,
+    mean_law,
+    median_text,
+    shape_text,
+    thresholds,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-BINS = 60
-UNIT = "ν / (σ √max(m, n))"
-
 
 def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
@@ -52,20 +58,6 @@ def draw(role: str, members: list[Spectrum], level: float = 0.01) -> "Figure":
     _strip(left, members, level, side="left")
     _strip(figure.add_axes((0.545, 0.1, 0.435, 0.26)), members, level, side="right")
     return figure
-
-
-def bins_of(members: list[Spectrum]) -> np.ndarray:
-    """Bin limits from 0 to the largest singular value, at most 1.5 times the law's right edge."""
-    top = max(s.values[0] for s in members)
-    tops = [s.control.values[0] for s in members if s.control]
-    edge = max(s.edges[1] for s in members)
-    return np.linspace(0, min(1.02 * max([top, edge, *tops]), 1.5 * edge), BINS + 1)
-
-
-def mean_density(spectra: list[Spectrum], bins: np.ndarray) -> np.ndarray:
-    """The mean of the spectra's normalised histograms: it integrates to the share of values within the bins."""
-    densities = [np.histogram(s.values, bins)[0] / (s.values.size * np.diff(bins)) for s in spectra]
-    return np.mean(densities, axis=0)
 
 
 def _histogram(axes: "Axes", members: list[Spectrum]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jax import Array
 
-from eigensweep.engine.run.errors import RunError
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.lock import locked
 from eigensweep.engine.run.schema import IDENTITY

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eigensweep.engine.report.roles import Run, group_labels, order, scalar
+from eigensweep.engine.report.spectrum import Run, group_labels, order, scalar, shown_control
 from eigensweep.engine.report.style import aligned, number, percent, shorten
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def summary_table(run: Run) -> "pd.DataFrame":
     Returns:
       `role`, `matrices` (count), `ok` (how many have statistics), `shape` ("m × n" or "k shapes") and medians:
       `right_outliers left_outliers stable_rank alpha rejected_right rejected_left` (shares of the determined
-      vectors) `mean_p_right mean_p_left`, and `control_` in front of the outliers and shares; NaN where unknown.
+      vectors) `mean_p_right mean_p_left`, and `control_<kind>_` in front of the outliers and shares of the first
+      control; NaN where unknown.
     """
     import pandas as pd
 
@@ -51,12 +52,14 @@ def summary_table(run: Run) -> "pd.DataFrame":
     rows = run.matrices.to_dict("records")
     for row, label in zip(rows, group_labels(rows), strict=True):
         groups.setdefault(label, []).append(row)
-    columns = ["role", "matrices", "ok", *list(HEADINGS)[2:], *(f"control_{c}" for c in _WITH_CONTROL)]
+    control = shown_control(run)
+    columns = ["role", "matrices", "ok", *list(HEADINGS)[2:]]
+    columns += [f"{control}{c}" for c in _WITH_CONTROL] if control else []
     members = sorted(groups.values(), key=lambda found: order(str(found[0]["role"])))
-    return pd.DataFrame([_summarise(found) for found in members], columns=columns)
+    return pd.DataFrame([_summarise(found, control) for found in members], columns=columns)
 
 
-def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
     ok = [row for row in rows if row["status"] == "ok"]
     shapes = sorted({(int(r["m"]), int(r["n"])) for r in rows})
     result: dict[str, Any] = {
@@ -65,7 +68,7 @@ def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "ok": len(ok),
         "shape": f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes",
     }
-    for prefix in ("", "control_"):
+    for prefix in dict.fromkeys(("", control)):
         for side in ("right", "left"):
             result[f"{prefix}{side}_outliers"] = _median(ok, f"{prefix}num_{side}_outliers")
             shares = [_share(row, prefix, side) for row in ok]
@@ -102,8 +105,9 @@ def cells(row: Mapping[str, Any]) -> list[str]:
             text = str(row["shape"])
         else:
             text = _number(column, row[column])
-            if column in _WITH_CONTROL and math.isfinite(row[f"control_{column}"]):
-                text += f" ({_number(column, row[f'control_{column}'])})"
+            control = next((key for key in row if key.startswith("control_") and key.endswith(column)), "")
+            if column in _WITH_CONTROL and control and math.isfinite(row[control]):
+                text += f" ({_number(column, row[control])})"
         result.append(text)
     return result
 

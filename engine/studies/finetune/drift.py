@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.roles import NULL, Run, order
-from eigensweep.engine.run.store import write_atomically
+from eigensweep.engine.report.spectrum import NULL, Run, order
+from eigensweep.engine.tables.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from eigensweep.engine.tables.matrices import CONTROLS, control_prefix
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,11 +32,15 @@ ROLES = (
     "other",
 )
 MAX_SHAPES = 4
+BINS = 60
+UNIT = "ν / (σ √max(m, n))"
+WINDOW = 15
+BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
 NULL = 1e-9  # of the largest singular value: what lies below is rounding, not drawn on logarithmic axes
 
 
 class Run(Protocol):
-    """What a report needs of a run, see `eigensweep.engine.run.store.Run`."""
+    """What a report needs of a run, see `eigensweep.engine.studies.sweep.study.Run`."""
 
     @property
     def matrices(self) -> "pd.DataFrame": ...
@@ -105,10 +111,10 @@ def by_role(run: Run) -> dict[str, list[Spectrum]]:
     """The spectra of every matrix whose status is ok, by group in the order of roles; within a group by block."""
     vectors = {row["name"]: row for row in run.spectra.to_dict("records")}
     groups: dict[str, list[Spectrum]] = {}
-    rows = run.matrices.to_dict("records")
+    rows, control = run.matrices.to_dict("records"), shown_control(run)
     for row, label in zip(rows, group_labels(rows), strict=True):
         if row["status"] == "ok" and row["name"] in vectors:
-            spectrum = _spectrum(row, vectors[row["name"]])
+            spectrum = _spectrum(row, vectors[row["name"]], control=control)
             if spectrum.values.size:
                 groups.setdefault(label, []).append(spectrum)
     for members in groups.values():
@@ -131,7 +137,9 @@ def block_of(row: Mapping[str, Any]) -> int | None:
     return None if math.isnan(block) else int(block)
 
 
-def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "") -> Spectrum:
+def _spectrum(
+    row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "", control: str = ""
+) -> Spectrum:
     m, n = int(row["m"]), int(row["n"])
     determined = min(m, n) - int(np.nan_to_num(scalar(row, f"{prefix}undetermined")))
     values = _list(vectors, f"{prefix}singular_values")
@@ -139,7 +147,7 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
     # Where most of the spectrum is zero, what was fitted to the bulk was fitted to rounding.
     sigma = scalar(row, f"{prefix}sigma") if 2 * determined >= values.size else math.nan
     unit = _unit(sigma, values, m, n)
-    with_control = not prefix and _list(vectors, "control_singular_values").size > 0
+    with_control = bool(control) and _list(vectors, f"{control}singular_values").size > 0
     return Spectrum(
         name=str(row["name"]),
         role=str(row["role"]),
@@ -154,7 +162,7 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
         p_left=_list(vectors, f"{prefix}p_left_avg"),
         rejected_right=scalar(row, f"{prefix}rejected_right") / determined if determined else math.nan,
         rejected_left=scalar(row, f"{prefix}rejected_left") / determined if determined else math.nan,
-        control=_spectrum(row, vectors, "control_") if with_control else None,
+        control=_spectrum(row, vectors, control) if with_control else None,
     )
 
 
@@ -220,3 +228,44 @@ def shape_text(members: list[Spectrum]) -> str:
 def median_text(values: Sequence[float]) -> str:
     """The median of numbers as a title prints it."""
     return f"{np.median(values):g}" if values else "–"
+
+
+def bins_of(members: list[Spectrum]) -> np.ndarray:
+    """Bin limits from 0 to the largest singular value, at most 1.5 times the law's right edge."""
+    top = max(s.values[0] for s in members)
+    tops = [s.control.values[0] for s in members if s.control]
+    edge = max(s.edges[1] for s in members)
+    return np.linspace(0, min(1.02 * max([top, edge, *tops]), 1.5 * edge), BINS + 1)
+
+
+def mean_density(spectra: list[Spectrum], bins: np.ndarray) -> np.ndarray:
+    """The mean of the spectra's normalised histograms: it integrates to the share of values within the bins."""
+    densities = [np.histogram(s.values, bins)[0] / (s.values.size * np.diff(bins)) for s in spectra]
+    return np.mean(densities, axis=0)
+
+
+def by_index(series: list[np.ndarray]) -> np.ndarray:
+    """Averaged p-values as (matrices, indices); NaN where a matrix has none."""
+    padded = np.full((len(series), max((p.size for p in series), default=0)), np.nan)
+    for row, p in zip(padded, series, strict=True):
+        row[: p.size] = p
+    return padded
+
+
+def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
+    """The mean over matrices at each index; NaN where no matrix has a p-value."""
+    padded = by_index(series)
+    known = np.isfinite(padded)
+    count = known.sum(axis=0)
+    return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def shown_control(run: Run) -> str:
+    """The prefix of the columns of the control that summaries show; "" for a run without one."""
+    prefixes = [control_prefix(kind) for kind in CONTROLS]
+    return next((p for p in prefixes if f"{p}num_right_outliers" in run.matrices.columns), "")
+
+
+def control_name(prefix: str) -> str:
+    """ "permutation" of "control_permutation_"."""
+    return prefix.removeprefix("control_").rstrip("_")

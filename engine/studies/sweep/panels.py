@@ -1,0 +1,154 @@
+"""What the report shows of a sweep: its summary, its figures role by role, and every matrix."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eigensweep.engine.report import style
+from eigensweep.engine.report.page import Picture, esc, figures, table
+from eigensweep.engine.report.registry import Panels, Section
+from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
+from eigensweep.engine.report.style import number, shorten, slug
+from eigensweep.engine.studies.sweep import (
+    figure_heatmaps,
+    figure_pvalues,
+    figure_ranks,
+    figure_spectra,
+    summary,
+)
+from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.studies.sweep.svg import pictures
+from eigensweep.engine.tables.columns import label
+from eigensweep.engine.tables.matrices import CONTROLS, MATRICES, SCALARS, control_prefix
+
+MAX_PICTURED = 500  # matrices with small pictures; about 6 kB each
+TABLE = (
+    "num_right_outliers", "num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
+)  # fmt: skip
+_SPECTRUM = (
+    "Top: histogram averaged over the matrices, each in units of its own σ √max(m, n). Below: the singular values "
+    "near both edges, one row a matrix; blue ones are beyond what noise reaches at the chosen level."
+)
+_P_VALUES = (
+    "p-values of the singular vectors' entries against a random unit vector, averaged over 15 neighbouring indices; "
+    "thin: single matrices (of a crowd the range of 80 %), bold: their mean."
+)
+_RANKS = "Singular values against rank on logarithmic axes, in units of σ √max(m, n)."
+_MAPS = "Blocks from left to right, roles from top to bottom; medians where a cell holds several matrices."
+
+
+def panels(run: Run, directory: Path) -> Panels:
+    """Draw a sweep's figures into `directory`/figures; what the page shows of it."""
+    groups, rows = by_role(run), run.matrices.to_dict("records")
+    sections = [Section("Summary", _summary(run))]
+    overview = _overview(run, groups, directory / "figures")
+    if overview:
+        sections.append(Section("All roles", figures(overview)))
+    names = style.slugs(groups)
+    for role, members in groups.items():
+        shown = _of_role(role, members, level_of(run), directory / "figures", names[role])
+        sections.append(Section(role, figures(shown)))
+    sections.append(Section("Matrices", _matrices(rows, groups)))
+    failed = [f"{shorten(row['name'], 200)}: {row['status']}" for row in rows if row["status"] != "ok"]
+    swept = f"{len(rows)} swept, {len(run.manifest.get('skipped', []))} tensors left out"
+    source = str(run.manifest.get("checkpoint", {}).get("source", "")).rstrip("/")
+    name = shorten("/".join(source.split("/")[-2:]) or "a checkpoint", 120)
+    return Panels(f"Weight spectra of {name}", sections, failed, {"matrices": swept})
+
+
+def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list[Picture]:
+    shown = []
+    maps = figure_heatmaps.draw(run)
+    if maps is not None:
+        seen = "; ".join(f"{name}: {what}" for name, what in figure_heatmaps.titles(run))
+        shown.append(Picture(style.save(maps, folder / "heatmaps"), seen, "block by role", _MAPS))
+    if groups:
+        ranks = style.save(figure_ranks.draw(groups), folder / "ranks")
+        shown.append(Picture(ranks, *figure_ranks.title(groups), _RANKS))
+    return shown
+
+
+def _of_role(role: str, members: list[Spectrum], level: float, folder: Path, name: str) -> list[Picture]:
+    spectrum = style.save(figure_spectra.draw(role, members, level), folder / f"spectrum_{name}")
+    p_values = style.save(figure_pvalues.draw(role, members), folder / f"pvalues_{name}")
+    return [
+        Picture(spectrum, *figure_spectra.title(role, members), _SPECTRUM),
+        Picture(p_values, *figure_pvalues.title(role, members), _P_VALUES),
+    ]
+
+
+def _summary(run: Run) -> str:
+    frame = summary.summary_table(run)
+    headings = [f'<abbr title="{esc(what)}">{esc(name)}</abbr>' for name, what in summary.HEADINGS.values()]
+    rows = [[esc(c) for c in summary.cells(row)] for row in frame.to_dict("records")]
+    return (
+        '<p class="note">Medians over the matrices of a role; '
+        "the random control's value in brackets. Right and left: singular values beyond the edges of the "
+        f"Marchenko–Pastur bulk. Rejected: singular vectors that are not random directions.</p>"
+        f"{table(headings, rows)}"
+    )
+
+
+def _anchors(names: list[str]) -> list[str]:
+    """A unique anchor a matrix, readable where the name allows."""
+    return [f"m{i}-{slug(name)}" for i, name in enumerate(names)]
+
+
+def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum]]) -> str:
+    anchors = _anchors([str(row["name"]) for row in rows])
+    spectra = {s.name: s for members in groups.values() for s in members}
+    chosen = set(spectra)
+    note = ""
+    if len(spectra) > MAX_PICTURED:
+        chosen = set(sorted(spectra, key=lambda k: -(spectra[k].right + spectra[k].left))[:MAX_PICTURED])
+        note = f" Of {len(spectra)} matrices, the {MAX_PICTURED} with the most outliers have pictures."
+    sections = [
+        _section(row, anchor, spectra[row["name"]] if row["name"] in chosen else None)
+        for row, anchor in zip(rows, anchors, strict=True)
+    ]
+    headings = ["name", "role", "block", "shape", *(label(MATRICES, column) for column in TABLE), "status"]
+    buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
+    overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], identity="all")
+    return (
+        f'<p class="note">Click a heading to sort.{note}</p>'
+        '<label>Show only names, roles or statuses that hold <input id="filter" type="search"></label>'
+        f"{overview}\n{''.join(sections)}"
+    )
+
+
+def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
+    block = block_of(row)
+    return [
+        f'<a href="#{anchor}">{esc(shorten(row["name"], 120))}</a>',
+        esc(shorten(row["role"], 40)),
+        "" if block is None else str(block),
+        f"{row['m']} × {row['n']}",
+        *(number(scalar(row, column)) for column in TABLE),
+        "ok" if row["status"] == "ok" else f'<span class="bad">{esc(row["status"])}</span>',
+    ]
+
+
+def _section(row: Mapping[str, Any], anchor: str, spectrum: Spectrum | None) -> str:
+    block = block_of(row)
+    place = str(row["role"]) + ("" if block is None else f", block {block}")
+    status = "" if row["status"] == "ok" else f' <span class="bad">{esc(row["status"])}</span>'
+    drawn = f'<div class="pictures">{pictures(spectrum, row)}</div>' if spectrum else ""
+    name = "" if len(str(row["name"])) <= 200 else f"<p><code>{esc(row['name'])}</code></p>"
+    shape = f"{row['m']} × {row['n']}, {esc(row['dtype'])}"
+    head = f"{esc(shorten(row['name'], 200))}<small>{esc(shorten(place, 60))}, {shape}</small>{status}"
+    return f'<details id="{anchor}"><summary>{head}</summary>{name}{drawn}{_numbers(row)}</details>\n'
+
+
+def _numbers(row: Mapping[str, Any]) -> str:
+    """All scalars of a matrix, its controls' beside them."""
+    prefixes = ["", *(p for kind in CONTROLS if f"{(p := control_prefix(kind))}stable_rank" in row)]
+    known = [c for c in SCALARS if any(math.isfinite(scalar(row, p + c)) for p in prefixes)]
+    if not known:
+        return ""
+    cells = [[c, *(_exact(scalar(row, p + c)) for p in prefixes)] for c in known]
+    return table(["", *(control_name(p) or "matrix" for p in prefixes)], cells)
+
+
+def _exact(x: float) -> str:
+    return "–" if math.isnan(x) else f"{x:.0f}" if x == round(x, 0) and abs(x) < 1e9 else f"{x:.6g}"
