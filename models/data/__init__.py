@@ -1,32 +1,59 @@
-"""Text for models: tokenizers, readers, rows of fixed shape, windows, masks, batches. Knows no model."""
+"""Text for models: tokenizers, readers, rows of fixed shape, windows, masks, batches, splits. Knows no model."""
 
-from eigensweep.models.data.batches import IGNORE, Rows, batches, classification_rows, text_rows
-from eigensweep.models.data.errors import DataError
-from eigensweep.models.data.masking import mask_tokens
-from eigensweep.models.data.tasks import Example, read_boolq, read_labelled, read_wic
-from eigensweep.models.data.text import read_hub, read_jsonl, read_jsonl_text, read_text, read_wikitext
-from eigensweep.models.data.tokenizer import check_vocabulary, encode_text, load_tokenizer
-from eigensweep.models.data.windows import windows
+from eigensweep.models.data.batches import (
+    IGNORE,
+    Rows,
+    batches,
+    classification_rows,
+    mask_tokens,
+    text_rows,
+    windows,
+)
+from eigensweep.models.data.rows import FORMATS, DataOptions, read_examples, read_rows
+from eigensweep.models.data.split import duplicates, groups_of, split
+from eigensweep.models.data.text import (
+    DataError,
+    Example,
+    matched,
+    read_boolq,
+    read_hub,
+    read_jsonl,
+    read_jsonl_text,
+    read_labelled,
+    read_text,
+    read_wic,
+    read_wikitext,
+)
+from eigensweep.models.data.tokenizer import added_bos, check_vocabulary, encode_text, load_tokenizer
 
 __all__ = [
+    "FORMATS",
     "IGNORE",
     "DataError",
+    "DataOptions",
     "Example",
     "Rows",
+    "added_bos",
     "batches",
     "check_vocabulary",
     "classification_rows",
+    "duplicates",
     "encode_text",
+    "groups_of",
     "load_tokenizer",
     "mask_tokens",
+    "matched",
     "read_boolq",
+    "read_examples",
     "read_hub",
     "read_jsonl",
     "read_jsonl_text",
     "read_labelled",
+    "read_rows",
     "read_text",
     "read_wic",
     "read_wikitext",
+    "split",
     "text_rows",
     "windows",
 ]

@@ -1,12 +1,15 @@
-"""Rows of tokens of one fixed length, and batches of one fixed size: compiled code sees a single shape."""
+"""Rows of tokens of one fixed length, and batches of one fixed size: compiled code sees a single shape.
+
+Rows come from labelled examples, from a long text cut into pieces, or from one read in windows; masks hide tokens.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import chex
 import numpy as np
 
-from eigensweep.models.data.errors import DataError
-from eigensweep.models.data.tasks import Example
+from eigensweep.models.data.text import DataError, Example
 from eigensweep.models.data.tokenizer import encode_pairs, encode_pieces
 
 IGNORE = -100
@@ -104,3 +107,92 @@ def text_rows(tokenizer: Any, text: str, length: int) -> Rows:
     """
     coded = encode_pieces(tokenizer, text, length)
     return pack(coded, np.full((len(coded), length), IGNORE, np.int32), length)
+
+
+def mask_tokens(rows: Rows, tokenizer: Any, seed: int, probability: float = 0.15) -> Rows:
+    """BERT's corruption (Devlin et al. 2019): of the tokens, `probability` become targets.
+
+    Of these 80 % are replaced by the mask token, 10 % by a random one, 10 % stay. Special tokens are never chosen. Each
+    row draws from (seed, its number): its masks do not depend on the other rows, their order or the batch. A row
+    with tokens has at least one target.
+
+    Raises:
+      DataError: the tokenizer has no mask token.
+      ValueError: probability not in (0, 1].
+    """
+    if tokenizer.mask_token_id is None:
+        raise DataError(
+            f"the tokenizer {tokenizer.name_or_path} has no mask token, which the masked-token loss needs"
+        )
+    if not 0.0 < probability <= 1.0:
+        raise ValueError(f"probability: expected a value in (0, 1], got {probability}")
+    special = np.asarray(sorted(set(tokenizer.all_special_ids)), np.int32)
+    words = np.setdiff1d(np.fromiter(tokenizer.get_vocab().values(), np.int32), special)
+    ids, targets = rows.input_ids.copy(), np.full(rows.input_ids.shape, IGNORE, np.int32)
+    for i, index in enumerate(rows.row):
+        if index < 0:
+            continue
+        generator = np.random.default_rng((seed, int(index)))
+        draw, fate = generator.random((2, ids.shape[1]))
+        word = generator.choice(words, ids.shape[1])
+        free = rows.attention_mask[i] & ~np.isin(ids[i], special)
+        if not free.any():
+            continue
+        chosen = free & (draw < probability)
+        if not chosen.any():
+            chosen[np.argmin(np.where(free, draw, 2.0))] = True
+        targets[i, chosen] = ids[i, chosen]
+        ids[i] = np.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids[i])
+        ids[i] = np.where(chosen & (fate >= 0.9), word, ids[i])
+    return rows._replace(input_ids=ids, targets=targets)
+
+
+def windows(tokens: np.ndarray, length: int, stride: int, bos: int | None = None) -> Rows:
+    """Windows of `length` tokens, each `stride` further on, that score only tokens no earlier window has scored.
+
+    As in transformers' guide "Perplexity of fixed-length models": a window from `begin` to `end` scores the tokens
+    after the previous window's end, but not its own first token where nothing in it predicts that. The last window may
+    be shorter and is padded on the right. A stride beyond the length leaves text out: whole windows that far apart.
+
+    Args:
+      tokens: (N,) ids of the whole text; with `bos`, without a start token of its own.
+      length: tokens a window, at most the model's number of positions.
+      stride: at least 1. The smaller, the more context each token has, and the more windows there are.
+      bos: begin every window with this token, so that it holds one token of the text less; a stride of `length` then
+        means windows that abut. The text's very first token is scored; any other window's first is not, because the
+        start token says that a text begins there.
+
+    Returns:
+      Rows whose `targets[i, t]` is the token after `input_ids[i, t]` where it is scored.
+
+    Raises:
+      DataError: the text is shorter than one window.
+      ValueError: length < 2, stride < 1.
+    """
+    chex.assert_rank(tokens, 1)
+    ahead = 0 if bos is None else 1
+    num, room = len(tokens), length - ahead
+    if length < 2:
+        raise ValueError(f"length: expected at least 2, got {length}")
+    if stride < 1:
+        raise ValueError(f"stride: expected at least 1, got {stride}")
+    if num < room:
+        raise DataError(
+            f"the text has {num} tokens, fewer than one window of {length}: give more text or a window of at most "
+            f"{num + ahead}"
+        )
+    stride = room if stride == length else stride
+    begins = range(0, num - room + (1 if stride > room else stride), stride)
+    ids = np.zeros((len(begins), length), np.int32)
+    mask, targets = np.zeros(ids.shape, bool), np.full(ids.shape, IGNORE, np.int32)
+    if bos is not None:
+        ids[:, 0], mask[:, 0] = bos, True
+    scored = 1 - ahead  # tokens before this one are scored already
+    for i, begin in enumerate(begins):
+        end = min(begin + room, num)
+        held = slice(ahead, ahead + end - begin)
+        ids[i, held], mask[i, held] = tokens[begin:end], True
+        first = max(scored, begin + 1) if begin else scored
+        targets[i, first - 1 - begin + ahead : end - 1 - begin + ahead] = tokens[first:end]
+        scored = end
+    return Rows(ids, mask, np.zeros_like(ids), targets, np.arange(len(begins), dtype=np.int32))

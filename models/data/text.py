@@ -1,11 +1,25 @@
-"""Texts: plain files, JSON lines, WikiText in its tokenised form, and data sets of the hub."""
+"""Texts and labelled examples from files: plain text, WikiText, JSON lines, BoolQ, WiC; and data sets of the hub."""
 
 import json
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eigensweep.models.data.errors import DataError, one_line
+from eigensweep.models.errors import InputError
+
+TRUTH = ("false", "true")
+"""The labels of BoolQ and WiC."""
+
+
+class DataError(InputError, ValueError):
+    """Bad input from outside; the message names the file, and the line where there is one."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message on one line, cut where it is long, or its type where it has none."""
+    return textwrap.shorten(str(error), 400, placeholder=" …") or type(error).__name__
 
 
 def read_text(path: str | Path) -> str:
@@ -100,3 +114,89 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
     if not all(isinstance(value, str) for value in values):
         raise DataError(f"{dataset}: the column {column!r} holds something else than text")
     return "\n\n".join(values)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text, or a pair of them, and its class: `label` indexes the task's labels."""
+
+    text: str
+    pair: str | None
+    label: int
+
+
+def read_boolq(path: str | Path) -> list[Example]:
+    """SuperGLUE BoolQ, JSON lines: (question, passage), labels "false" and "true".
+
+    Raises:
+      DataError: naming file and line, see `read_labelled`.
+    """
+    return read_labelled(path, text="question", pair="passage", labels=TRUTH)
+
+
+def read_wic(path: str | Path) -> list[Example]:
+    """SuperGLUE WiC, JSON lines: does the word mean the same in both sentences?
+
+    The pair is ("word: sentence1", "sentence2"), so that the model is told which word is asked about.
+
+    Raises:
+      DataError: naming file and line, see `read_labelled`.
+    """
+
+    def texts(row: dict[str, Any], where: str) -> tuple[str, str]:
+        word, *sentences = (field(row, name, where) for name in ("word", "sentence1", "sentence2"))
+        return f"{word}: {sentences[0]}", sentences[1]
+
+    return _examples(path, texts, "label", TRUTH)
+
+
+def read_labelled(
+    path: str | Path, text: str, pair: str | None, labels: Sequence[str], label: str = "label"
+) -> list[Example]:
+    """JSON lines with one or two texts and a label a row.
+
+    Args:
+      path: the file.
+      text, pair: the fields with the texts; pair may be None.
+      labels: the classes, in the order of the classifier's outputs. JSON's true and 1 are "true" and "1".
+      label: the field with the label.
+
+    Raises:
+      DataError: naming file and line: a malformed row, a missing field, a label that is none of `labels`; or naming
+        the file, where a label of `labels` never occurs.
+    """
+
+    def texts(row: dict[str, Any], where: str) -> tuple[str, str | None]:
+        return field(row, text, where), None if pair is None else field(row, pair, where)
+
+    return _examples(path, texts, label, labels)
+
+
+def _examples(
+    path: str | Path,
+    texts: Callable[[dict[str, Any], str], tuple[str, str | None]],
+    label: str,
+    labels: Sequence[str],
+) -> list[Example]:
+    examples = []
+    for number, row in read_jsonl(path):
+        where = f"{path}:{number}"
+        if row.get(label) is None:
+            raise DataError(f"{where}: no label in field {label!r}; the fields are {', '.join(row)}")
+        value = str(row[label]).lower() if isinstance(row[label], bool) else str(row[label])
+        if value not in labels:
+            raise DataError(f"{where}: label {value!r} is none of {', '.join(labels)}")
+        examples.append(Example(*texts(row, where), labels.index(value)))
+    absent = sorted(set(range(len(labels))) - {example.label for example in examples})
+    if absent:
+        raise DataError(f"{path}: no row has the label {', '.join(labels[i] for i in absent)}")
+    return examples
+
+
+def matched(examples: Sequence[Example]) -> list[Example]:
+    """Does the pair belong together? Every other text keeps its pair (1), the rest gets its neighbour's (0)."""
+    shifted = [*examples[-1:], *examples[:-1]]
+    return [
+        replace(example, label=1) if i % 2 else replace(example, pair=other.pair, label=0)
+        for i, (example, other) in enumerate(zip(examples, shifted, strict=True))
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.models.data.errors import DataError, one_line
+from eigensweep.models.data.text import DataError, one_line
 
 # tokens that a model's own tokenizer has at least, as a share of the embedding's rows, some of which are unused
 FEWEST_TOKENS = 0.75
@@ -17,7 +17,7 @@ def load_tokenizer(source: str | Path) -> Any:
     """transformers' AutoTokenizer.
 
     Args:
-      source: a folder with tokenizer files, or a hub id.
+      source: a folder with tokenizer files, or a hub id, "owner/name" or "owner/name@revision".
 
     Returns:
       The transformers tokenizer.
@@ -28,8 +28,11 @@ def load_tokenizer(source: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
+    name, _, revision = str(source).partition("@")
+    if not revision or Path(source).is_dir():
+        name, revision = str(source), "main"
     try:  # broken files make the library raise whatever its code trips over
-        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     except Exception as error:
         raise DataError(f"no tokenizer could be read from {source}: {one_line(error)}") from error
@@ -123,6 +126,12 @@ def encode_pieces(tokenizer: Any, text: str, length: int) -> list[dict]:
     if len(coded["input_ids"][0]) == length - room:
         raise DataError("the text gives no token")
     return [{"input_ids": ids} for ids in coded["input_ids"]]
+
+
+def added_bos(tokenizer: Any) -> int | None:
+    """The start token that the tokenizer puts before every text by itself; None where it puts none."""
+    bos = tokenizer.bos_token_id
+    return bos if bos is not None and tokenizer("", verbose=False)["input_ids"][:1] == [bos] else None
 
 
 @contextmanager

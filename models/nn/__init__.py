@@ -7,16 +7,19 @@ from eigensweep.models.nn.evaluate import (
     row_losses,
     score,
     score_logits,
+    stream,
+    stream_score,
     with_guide_weights,
 )
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
 from eigensweep.models.nn.parameters import check, get, place, replace, walk
+from eigensweep.models.nn.replaced import streamed_scores, with_matrices
+from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.sharding import make_mesh, shard_batch, shardings
 from eigensweep.models.nn.stages import Output
-from eigensweep.models.nn.stream import stream, stream_score
 from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions, train, with_classifier
 
 __all__ = [
@@ -44,17 +47,20 @@ __all__ = [
     "reader_of",
     "replace",
     "row_losses",
+    "sample_rows",
     "score",
     "score_logits",
     "shard_batch",
     "shardings",
     "stream",
     "stream_score",
+    "streamed_scores",
     "tap_of",
     "train",
     "walk",
     "with_classifier",
     "with_guide_weights",
+    "with_matrices",
     "with_memory_advice",
     "write_trained",
 ]

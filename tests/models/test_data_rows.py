@@ -56,11 +56,41 @@ def test_windows_score_every_predictable_token_once(num, length, stride):
     assert rows.attention_mask[:, 0].all()
 
 
+def test_a_stride_beyond_the_length_leaves_text_out():
+    rows = data.windows(np.arange(100, 130), 8, 10)
+    np.testing.assert_array_equal(rows.input_ids, np.add.outer([100, 110, 120], np.arange(8)))
+    np.testing.assert_array_equal(rows.targets[:, :-1], rows.input_ids[:, 1:])
+    assert (rows.targets[:, -1] == IGNORE).all()
+
+
+@pytest.mark.parametrize(("num", "stride"), [(21, 8), (23, 8), (21, 3), (22, 1), (40, 20)])
+def test_every_window_begins_with_the_start_token(num, stride):
+    tokens = np.arange(100, 100 + num, dtype=np.int32)
+    rows = data.windows(tokens, 8, stride, bos=1)
+    assert (rows.input_ids[:, 0] == 1).all()
+    assert rows.attention_mask[:, 0].all()
+    scored = []
+    for ids, targets in zip(rows.input_ids, rows.targets, strict=True):
+        at = np.flatnonzero(targets != IGNORE)
+        np.testing.assert_array_equal(targets[at], ids[at + 1])
+        scored += targets[at].tolist()
+    begins = rows.input_ids[1:, 1]
+    abut = {8: 7, 20: 20}.get(stride, 0)  # 8 tokens hold 7 of the text
+    assert scored[0] == 100  # a text's first token is predicted from its start, later windows' are not
+    assert sorted(scored) == sorted(
+        set(rows.input_ids[rows.attention_mask].tolist()) - {1} - set(begins.tolist() if abut else ())
+    )
+    if abut:
+        np.testing.assert_array_equal(np.diff(rows.input_ids[:, 1]), abut)
+
+
 def test_windows_refuse_what_they_cannot_do():
     with pytest.raises(DataError, match=r"the text has 5 tokens, fewer than one window of 8: .* at most 5"):
         data.windows(np.arange(5), 8, 4)
-    with pytest.raises(ValueError, match="stride: expected 1 to the window's 8 tokens, got 9"):
-        data.windows(np.arange(50), 8, 9)
+    with pytest.raises(ValueError, match="stride: expected at least 1, got 0"):
+        data.windows(np.arange(50), 8, 0)
+    with pytest.raises(DataError, match=r"has 5 tokens, .* a window of at most 6"):
+        data.windows(np.arange(5), 8, 4, bos=99)
     with pytest.raises(ValueError, match="length: expected at least 2"):
         data.windows(np.arange(50), 1, 1)
 
