@@ -68,7 +68,7 @@ def _section(anchor: str, section: Section) -> str:
     return f'<section id="{anchor}"><h2>{esc(shorten(section.heading, 80))}</h2>\n{section.html}</section>'
 
 
-def figures(shown: Sequence[Picture]) -> str:
+def gallery(shown: Sequence[Picture]) -> str:
     """Pictures as a section's HTML."""
     return "\n".join(picture(p) for p in shown)
 

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eigensweep.engine.report import covariances, style
-from eigensweep.engine.report.spectrum import group_labels, law, order, scalar
-from eigensweep.engine.run.overlap import OverlapRun
+from eigensweep.engine.report import style
+from eigensweep.engine.report.spectrum import NULL, block_of, group_labels, law, order, scalar
+from eigensweep.engine.studies.overlap.study import Overlap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +20,6 @@ BINS = 36
 LEAST = 3  # vectors in a bin whose mean is drawn
 HEAD, ROW = 0.74, 2.3  # inches: headline and legend, a row of panels
 MAX_DOTS = 3000  # single vectors drawn in a panel
-NULL = 1e-9  # of the largest singular value: what lies below is rounding
 SMALLEST = 0.1  # the share of singular values that counts as the smallest
 
 
@@ -68,7 +66,7 @@ class Vectors:
         return (index < known) & (index >= known - max(1, round(SMALLEST * known)))
 
 
-def by_role(found: OverlapRun) -> dict[str, list[Vectors]]:
+def by_role(found: Overlap) -> dict[str, list[Vectors]]:
     """The matrices of a study whose noise level is known, by role (and shape), in the order of roles."""
     swept = found.run.matrices[["name", "sigma", "nu_minus", "nu_plus"]]
     spectra = found.run.spectra[["name", "singular_values"]]
@@ -78,11 +76,10 @@ def by_role(found: OverlapRun) -> dict[str, list[Vectors]]:
         unit = scalar(row, "sigma") * math.sqrt(max(row["m"], row["n"]))
         if not unit > 0:  # NaN too: a matrix of low rank has no bulk
             continue
-        block = scalar(row, "block")
         vectors = Vectors(
             name=row["name"],
             role=row["role"],
-            block=None if math.isnan(block) else int(block),
+            block=block_of(row),
             m=row["m"],
             n=row["n"],
             values=np.asarray(row["singular_values"]) / unit,
@@ -97,27 +94,6 @@ def by_role(found: OverlapRun) -> dict[str, list[Vectors]]:
     return dict(sorted(groups.items(), key=lambda item: order(item[1][0].role)))
 
 
-def write_overlap(found: OverlapRun, directory: str | Path) -> list[Path]:
-    """Draw both figures into `directory`/figures, PNG and PDF; returns the PNGs' paths.
-
-    Raises:
-      RunError: `directory` cannot be written.
-    """
-    folder = Path(directory) / "figures"
-    written = []
-    with style.context():
-        groups = by_role(found)
-        figures = {
-            "overlap": draw_overlap(groups) if groups else None,
-            "covariances": covariances.draw(found),
-        }
-        for name, figure in figures.items():
-            if figure is not None:
-                style.save(figure, folder / name)
-                written.append(folder / f"{name}.png")
-    return written
-
-
 def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
     """A panel a role: its spectra averaged over blocks (top), the mean overlap by singular value (below)."""
     columns = min(4, len(groups)) if len(groups) not in (5, 6, 9) else 3
@@ -125,7 +101,7 @@ def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
     height = HEAD + ROW * rows
     figure = style.new_figure(height=height)
     members = [v for group in groups.values() for v in group]
-    style.headline(figure, *_title(members, len(groups)))
+    style.headline(figure, *title(groups))
     left, right, gap = 0.075, 0.99, 0.03
     width = (right - left - gap * (columns - 1)) / columns
     top_limit = min(1.05, 1.08 * max(float(np.nanmax(v.overlap)) for v in members))
@@ -146,7 +122,9 @@ def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
     return figure
 
 
-def _title(members: list[Vectors], num_roles: int) -> tuple[str, str]:
+def title(groups: dict[str, list[Vectors]]) -> tuple[str, str]:
+    """What the figure shows, in a sentence of numbers; and what the numbers are."""
+    members = [v for group in groups.values() for v in group]
     said = [f"{_mean([v.overlap[~v.right & ~v.left] for v in members]):.2f} in the bulk"]
     for words, side in (("above ν+", "right"), ("below ν−", "left")):
         values = [v.overlap[getattr(v, side)] for v in members]
@@ -156,7 +134,7 @@ def _title(members: list[Vectors], num_roles: int) -> tuple[str, str]:
     seen = f"Overlap with the activations' axes: {', '.join(said)}; at random {null:.2f}"
     return seen, (
         f"O = max |v · f|: v a right singular vector, f the eigenvectors of F; {len(members)} matrices in "
-        f"{num_roles} roles, averaged over blocks"
+        f"{len(groups)} roles, averaged over blocks"
     )
 
 

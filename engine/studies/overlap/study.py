@@ -1,98 +1,185 @@
-"""The overlap study: covariances of the activations, and how the singular vectors of a swept run lie in them."""
+"""The overlap study: covariances of the activations, and how the singular vectors of a swept run lie in them.
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+Passes data through the model one block at a time, accumulates F = mean x x^T of the input of every linear layer, and
+compares O_k = max_j |v_k . f_j| with a random rotation. It joins the sweep in its run directory.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from jax import Array
 
-from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.lock import locked
-from eigensweep.engine.run.schema import IDENTITY
-from eigensweep.engine.run.store import Run, open_run
-from eigensweep.engine.run.study import Study
+from eigensweep.engine.run.options import LARGEST, option
+from eigensweep.engine.run.progress import OnProgress, Progress, silent
+from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
-from eigensweep.engine.spectral.svd import decompose
+from eigensweep.engine.studies.data import DataFields, describe_rows, rows_for
+from eigensweep.engine.studies.sweep.options import SweepOptions
+from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
+from eigensweep.engine.tables.claim import claimed
+from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, Column
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.layout import Layout
+from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, identity_row
+from eigensweep.engine.tables.parts import Work
+from eigensweep.engine.tables.result import Result
+from eigensweep.models import Checkpoint, data, nn
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "overlap"
-_LIST = pa.list_(pa.float64())
-SCHEMAS = {
-    "matrices": pa.schema(
-        {key: kind for key, kind in IDENTITY.items() if key != "dtype"}
-        | {
-            "tap": pa.string(),
-            "num_tokens": pa.int64(),
-            "num_axes": pa.int64(),
-            "num_overlap_right": pa.int64(),
-            "num_overlap_left": pa.int64(),
-            "overlap_right": pa.float64(),
-            "overlap_inside": pa.float64(),
-            "overlap_left": pa.float64(),
-            "overlap_null": pa.float64(),
-            "overlap_null_99": pa.float64(),
-            "overlap": _LIST,
-            "overlap_partner": pa.list_(pa.int64()),
-            "p_overlap": _LIST,
-        }
+_SOURCE = "Staats, Thamm & Rosenow 2024"
+_TAP = Column(TEXT, "", "the linear layer whose input x is; layers that read the same x share one")
+_TOKENS = Column(COUNT, "", "vectors x in the mean: tokens; rows where a head reads one vector a row")
+_AXES = Column(COUNT, "", "r: eigenvectors that the data determine, evals_j > d eps evals_1")
+_OF_MATRIX = tuple(key for key in IDENTITY if key != "dtype")
+
+OVERLAP = {
+    **{key: MATRICES[key] for key in _OF_MATRIX},
+    "tap": _TAP,
+    "num_tokens": _TOKENS,
+    "num_axes": _AXES,
+    "num_overlap_right": Column(COUNT, "", "#{s_k > nu_plus}, nu_plus of the sweep"),
+    "num_overlap_left": Column(COUNT, "", "#{s_k < nu_minus}, nu_minus of the sweep"),
+    "overlap_right": Column(FLOAT, "", "mean of O_k over s_k > nu_plus; NaN where there are none", _SOURCE),
+    "overlap_inside": Column(FLOAT, "", "mean of O_k over nu_minus <= s_k <= nu_plus", _SOURCE),
+    "overlap_left": Column(FLOAT, "", "mean of O_k over s_k < nu_minus", _SOURCE),
+    "overlap_null": Column(FLOAT, "", "mean of O for a random rotation of the input space"),
+    "overlap_null_99": Column(FLOAT, "", "99 % quantile of O for a random rotation"),
+    "overlap": Column(
+        LIST, "", "O_k = max_j |v_k . f_j|, j <= r; NaN beyond hard_rank, left out of the means", _SOURCE
     ),
-    "covariances": pa.schema(
-        {
-            "tap": pa.string(),
-            "block": pa.int64(),
-            "d": pa.int64(),
-            "num_tokens": pa.int64(),
-            "num_axes": pa.int64(),
-            "evals": _LIST,
-        }
+    "overlap_partner": Column(INDICES, "", "the j that attains O_k, 0 for the largest eigenvalue"),
+    "p_overlap": Column(LIST, "", "P(O >= O_k) for a random rotation"),
+}
+COVARIANCES = {
+    "tap": _TAP,
+    "block": MATRICES["block"],
+    "d": Column(COUNT, "", "entries of x"),
+    "num_tokens": _TOKENS,
+    "num_axes": _AXES,
+    "evals": Column(
+        LIST,
+        "[x]^2",
+        "all eigenvalues of F = mean x x^T over the tokens (centred: their covariance), descending",
     ),
 }
+LAYOUT = Layout(NAME, {"overlap": OVERLAP, "overlap_covariances": COVARIANCES}, "overlap.json", ("sweep",))
 
 
 @dataclass(frozen=True)
-class OverlapRun:
-    """A finished overlap study.
+class OverlapOptions(DataFields):
+    """Options of an overlap study."""
 
-    Attributes:
-      run: the sweep that it belongs to.
-      tables: "matrices" (one row a matrix, joins `run.matrices` by name) and "covariances" (one row a linear layer's
-        input) as Arrow tables.
-      manifest: what the numbers depend on, and what the study recorded.
-    """
+    length: int = option(128, "tokens a row", least=2, counts=False)
+    max_rows: int = option(1024, "of the data's rows, chosen by the seed; 0 for all", least=0, counts=False)
+    batch_size: int = option(16, "rows that go through the model at a time", least=1, counts=False)
+    seed: int = option(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False)
+    centred: bool = option(False, "covariances about the mean activation")
+    level: float = option(
+        0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5), counts=False
+    )
 
-    run: Run
-    tables: dict[str, pa.Table]
-    manifest: dict[str, Any]
 
-    @cached_property
+class Overlap(Result):
+    """A finished overlap study."""
+
+    default_study: ClassVar[str] = NAME
+
+    @property
+    def run(self) -> Run:
+        """The sweep that it belongs to."""
+        assert self.directory is not None
+        return open_run(self.directory)
+
+    @property
     def matrices(self) -> "pd.DataFrame":
-        """One row a matrix. Columns: engine.report.columns."""
-        return self.tables["matrices"].to_pandas()
+        """One row a matrix; joins `run.matrices` by name."""
+        return self.frame("overlap")
 
-    @cached_property
+    @property
     def covariances(self) -> "pd.DataFrame":
-        """One row a linear layer's input. Columns: engine.report.columns."""
-        return self.tables["covariances"].to_pandas()
+        """One row a linear layer's input."""
+        return self.frame("overlap_covariances")
+
+    @property
+    def centred(self) -> bool:
+        """Whether the covariances are about the mean activation."""
+        return bool(self.manifest.get("options", self.manifest.get("identity", {})).get("centred"))
 
 
-def open_overlap(directory: str | Path) -> OverlapRun:
+def open_overlap(directory: str | Path) -> Overlap:
     """Read the overlap study of a run directory.
 
     Raises:
       RunError: there is none, or it is not finished.
     """
-    study = Study(directory, NAME, SCHEMAS)
-    tables = {table: study.read(table) for table in SCHEMAS}
-    return OverlapRun(open_run(directory), tables, study.manifest() or {})
+    return Overlap.read(directory, LAYOUT)
+
+
+def run_overlap(
+    checkpoint: Checkpoint, options: OverlapOptions, workdir: str | Path, on_progress: OnProgress = silent
+) -> Overlap:
+    """The overlap study of a checkpoint, on top of the sweep in `workdir`, which is done first where there is none.
+
+    Raises:
+      RunError: `workdir` holds another checkpoint's sweep or another study, is in use, or cannot be written; the options
+        or the data do not serve.
+    """
+    model = nn.model_of(checkpoint, options.dtype)
+    params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
+    rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
+    swept = _swept(checkpoint, options, Path(workdir), on_progress)
+    identity = {
+        "checkpoint": checkpoint.identity,
+        "options": options.to_json(),
+        "data": describe_rows(rows, options),
+    }
+
+    def run_all(batch_size: int, most: int | None = None) -> None:
+        batches = list(data.batches(rows, batch_size))[:most]
+        if most is not None:  # how many rows fit? nothing is written
+            nn.stream(model, nn.reader(checkpoint, model), batches, _loss)
+            return
+        with claimed(workdir, LAYOUT, identity) as work:
+            if not work.done:
+                collector = Collector(work, swept, checkpoint.matrices, batches, options.centred, on_progress)
+                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit)
+                total, count = np.sum(parts, axis=0)
+                collector.finish(loss=total / count if count else None)
+
+    nn.with_memory_advice(run_all, options.batch_size, lambda size: run_all(size, 1))
+    return open_overlap(workdir)
+
+
+def _swept(checkpoint: Checkpoint, options: OverlapOptions, workdir: Path, on_progress: OnProgress) -> Run:
+    """The finished sweep of this checkpoint in `workdir`, whatever its options; else a new or a continued one.
+
+    Raises:
+      RunError: it is another checkpoint's.
+    """
+    if not is_finished(workdir):
+        return sweep(checkpoint, SweepOptions(level=options.level), workdir, on_progress=on_progress)
+    run = open_run(workdir)
+    there = run.manifest["checkpoint"]
+    if there.get("sha256") != checkpoint.identity["sha256"]:
+        raise RunError(f"{workdir}: is the sweep of {there.get('source')}, not of this checkpoint")
+    return run
+
+
+def _loss(batch: data.Rows, output: nn.Output) -> tuple[float, int]:
+    """Sum of the language model's loss over a batch's targets, and their number."""
+    if output.logits is None or not (batch.targets != data.IGNORE).any():
+        return 0.0, 0
+    total, count, _ = nn.score_logits(output.logits, batch.targets)
+    return float(total.sum()), int(count.sum())
 
 
 @dataclass
@@ -100,43 +187,45 @@ class Collector:
     """Takes the activations of one block after another, and writes each block's rows when it has seen all batches.
 
     Attributes:
-      run: the sweep.
-      study: where the rows go.
-      groups: tap -> the matrices whose input it is.
-      masks: (B, T) true for tokens, of every batch.
+      work: where the rows go.
+      swept: the sweep of the same checkpoint.
+      matrices: the checkpoint's; those without statistics in the sweep, and tables of embeddings, have no overlap.
+      batches: of rows.
       centred: take the mean activation away.
     """
 
-    run: Run
-    study: Study
-    groups: Mapping[str, Sequence[MatrixSource]]
-    masks: Sequence[np.ndarray]
+    work: Work
+    swept: Run
+    matrices: Sequence[Any]
+    batches: Sequence[data.Rows]
     centred: bool = False
+    on_progress: OnProgress = silent
     _moments: dict[str, Moments] = field(default_factory=dict)
+    _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self._done = self.study.finished()
-        table = self.run.matrices.merge(self.run.spectra[["name", "singular_values"]], on="name")
-        self._swept = {row["name"]: row for row in table.to_dict("records")}
-
-    @property
-    def units(self) -> list[str]:
-        """Blocks and what else is written in one piece, in model order."""
-        return list(dict.fromkeys(unit_of(tap) for tap in self.groups))
+        table = self.swept.matrices.merge(self.swept.spectra[["name", "singular_values"]], on="name")
+        self._rows = {row["name"]: row for row in table.to_dict("records") if row["status"] == "ok"}
+        self.groups: dict[str, list[Any]] = {}
+        for matrix in self.matrices:
+            if matrix.path.endswith("/kernel") and matrix.name in self._rows:
+                self.groups.setdefault(nn.tap_of(matrix.path), []).append(matrix)
+        self.units = list(dict.fromkeys(unit_of(tap) for tap in self.groups))  # in model order
+        self._todo = self.work.todo(self.units)
 
     def visit(self, number: int, taps: Mapping[str, Array]) -> None:
         """Batch `number`'s activations, (B, T, d) or (B, d), by tap: of one block, every batch after the other."""
-        wanted = {tap: x for tap, x in taps.items() if tap in self.groups and unit_of(tap) not in self._done}
-        mask = self.masks[number]
+        wanted = {tap: x for tap, x in taps.items() if tap in self.groups and unit_of(tap) in self._todo}
+        mask = self.batches[number].attention_mask
         for tap, x in wanted.items():
             moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
             tokens = mask if x.ndim == 3 else mask.any(axis=1)
             self._moments[tap] = covariance.accumulate(moments, x, tokens)
-        if wanted and number == len(self.masks) - 1:
+        if wanted and number == len(self.batches) - 1:
             self._write(unit_of(next(iter(wanted))))
 
     def _write(self, unit: str) -> None:
-        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in SCHEMAS}
+        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in LAYOUT.tables}
         for tap in [tap for tap in self.groups if unit_of(tap) == unit and tap in self._moments]:
             moments = self._moments.pop(tap)
             count = int(moments.tokens)
@@ -147,25 +236,30 @@ class Collector:
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            for matrix in self.groups[tap]:
-                rows["matrices"].append(about | matrix_row(matrix, self._swept[matrix.name], axes))
+            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
+            rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
-            rows["covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
-        self.study.write(unit, rows)
-        self._done.add(unit)
+            rows["overlap_covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
+        now = time.perf_counter()
+        self.work.write({unit: rows}, {"total": now - self._began})
+        self._began = now
+        self._todo.remove(unit)
+        done = len(self.units) - len(self._todo)
+        self.on_progress(Progress(done, len(self.units), done, len(self.units), unit))
 
-    def finish(self, record: Mapping[str, Any]) -> OverlapRun:
-        """Join what was written; matrices whose input never came are named in the manifest.
+    def finish(self, **record: Any) -> None:
+        """Merge what was written; matrices whose input never came, and taps that never did, are named in the manifest.
 
         Raises:
           RunError: no activations came at all.
         """
-        done = [unit for unit in self.units if unit in self._done]
+        done = [unit for unit in self.units if unit not in self._todo]
         if not done:
             raise RunError("no matrix of the run has activations entering it in this forward pass")
-        absent = [m.name for tap, ms in self.groups.items() if unit_of(tap) not in done for m in ms]
-        self.study.finish(done, {**record, "without_activations": absent})
-        return open_overlap(self.study.directory)
+        seen = {row["tap"] for unit in done for row in self.work.read(unit)["overlap_covariances"]}
+        absent = [matrix.name for tap, of in self.groups.items() if tap not in seen for matrix in of]
+        tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        self.work.finish(done, **record, num_tokens=tokens, without_activations=absent)
 
 
 def unit_of(tap: str) -> str:
@@ -174,24 +268,24 @@ def unit_of(tap: str) -> str:
     return "/".join(parts[:2]) if parts[0] == "blocks" else "head"
 
 
-def matrix_row(matrix: MatrixSource, swept: Mapping[str, Any], axes: Axes) -> dict[str, Any]:
+def matrix_row(matrix: MatrixSource, vt: np.ndarray, swept: Mapping[str, Any], axes: Axes) -> dict[str, Any]:
     """A matrix's row: its overlaps with these axes, by the sweep's edges and numerical rank.
 
     Args:
       matrix: (m, n), n the axes' dimension.
+      vt: (b, n) its right singular vectors.
       swept: its row of the sweep: singular_values, nu_minus, nu_plus, hard_rank.
       axes: of the activations that enter it.
     """
-    m, n = matrix.shape
-    vt = np.asarray(decompose(matrix.read()[None]).vt[0])
+    n = matrix.shape[1]
     values, partner = (np.array(x) for x in overlap.overlaps(vt, axes.vectors))
     values[int(swept["hard_rank"]) :] = np.nan
     s = np.asarray(swept["singular_values"])
     right, left = s > swept["nu_plus"], s < swept["nu_minus"]
     r = len(axes.vectors)
     return {
-        **{key: getattr(matrix, key) for key in ("name", "role", "block", "expert")},
-        **{"m": m, "n": n, "num_overlap_right": int(right.sum()), "num_overlap_left": int(left.sum())},
+        **{key: value for key, value in identity_row(matrix).items() if key in _OF_MATRIX},
+        **{"num_overlap_right": int(right.sum()), "num_overlap_left": int(left.sum())},
         "overlap_right": _mean(values[right]),
         "overlap_inside": _mean(values[~right & ~left]),
         "overlap_left": _mean(values[left]),
@@ -206,38 +300,3 @@ def matrix_row(matrix: MatrixSource, swept: Mapping[str, Any], axes: Axes) -> di
 def _mean(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
-
-
-@contextmanager
-def overlap_study(
-    run: Run,
-    groups: Mapping[str, Sequence[MatrixSource]],
-    masks: Sequence[np.ndarray],
-    identity: Mapping[str, Any],
-    centred: bool = False,
-) -> Iterator[Collector | None]:
-    """The study of a run directory, held for this process: `with overlap_study(…) as collector:`.
-
-    Args:
-      run: a finished sweep with a directory.
-      groups: tap -> the matrices whose input it is; those without statistics in the sweep are left out here.
-      masks: of every batch.
-      identity: what the numbers depend on besides: the data, the precision.
-      centred: see Collector.
-
-    Yields:
-      The collector to show the activations to; None if the study is done already.
-
-    Raises:
-      RunError: see `Study.begin`; the run has no directory, or it is in use.
-    """
-    if run.directory is None:
-        raise RunError("the sweep left no run directory for the overlaps to join")
-    ok = set(run.matrices.loc[run.matrices["status"] == "ok", "name"])
-    chosen = {tap: [m for m in matrices if m.name in ok] for tap, matrices in groups.items()}
-    study = Study(run.directory, NAME, SCHEMAS)
-    with locked(run.directory):
-        if study.begin({**identity, "centred": centred}):
-            yield None
-        else:
-            yield Collector(run, study, {tap: ms for tap, ms in chosen.items() if ms}, masks, centred)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eigensweep.engine.report.overlap import Vectors, by_role
+from eigensweep.engine.studies.overlap.figures import Vectors, by_role
 from eigensweep.engine.report.spectrum import order
 from eigensweep.engine.report.style import aligned
-from eigensweep.engine.run.overlap import OverlapRun
+from eigensweep.engine.studies.overlap.study import Overlap
 from eigensweep.engine.spectral.permutation import permutation_p
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ HEADINGS = {
 _COUNTS = ("matrices", "num_right", "num_inside", "num_left")
 
 
-def overlap_table(found: OverlapRun, seed: int = 0) -> "pd.DataFrame":
+def overlap_table(found: Overlap, seed: int = 0) -> "pd.DataFrame":
     """A row a role, in the order in which activations meet them: the columns of HEADINGS, NaN where undefined.
 
     Args:
@@ -87,8 +87,13 @@ def _mean(values: np.ndarray) -> float:
 def render_overlap(table: "pd.DataFrame") -> str:
     """The table as aligned plain text for a terminal."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
-    lines += [[_cell(column, row) for column in HEADINGS] for row in table.to_dict("records")]
+    lines += [cells(row) for row in table.to_dict("records")]
     return aligned(lines)
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """One row of the table as text, a cell a heading."""
+    return [_cell(column, row) for column in HEADINGS]
 
 
 def _cell(column: str, row: Mapping[str, Any]) -> str:

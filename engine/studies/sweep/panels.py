@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, esc, figures, table
+from eigensweep.engine.report.page import Picture, esc, gallery, table
 from eigensweep.engine.report.registry import Panels, Section
 from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
 from eigensweep.engine.report.style import number, shorten, slug
@@ -44,11 +44,11 @@ def panels(run: Run, directory: Path) -> Panels:
     sections = [Section("Summary", _summary(run))]
     overview = _overview(run, groups, directory / "figures")
     if overview:
-        sections.append(Section("All roles", figures(overview)))
+        sections.append(Section("All roles", gallery(overview)))
     names = style.slugs(groups)
     for role, members in groups.items():
         shown = _of_role(role, members, level_of(run), directory / "figures", names[role])
-        sections.append(Section(role, figures(shown)))
+        sections.append(Section(role, gallery(shown)))
     sections.append(Section("Matrices", _matrices(rows, groups)))
     failed = [f"{shorten(row['name'], 200)}: {row['status']}" for row in rows if row["status"] != "ok"]
     swept = f"{len(rows)} swept, {len(run.manifest.get('skipped', []))} tensors left out"

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import default_budget
 from eigensweep.engine.run.nulls import purpose_key
+from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
 from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_batch, read_ahead
 from eigensweep.engine.spectral import controls
@@ -46,23 +46,6 @@ class Run(Result):
         return self.frame("spectra")
 
 
-@dataclass
-class Progress:
-    """What `on_progress` is told after every batch.
-
-    Attributes:
-      done, total: matrices finished (earlier starts included) and to sweep.
-      work_done, work_total: the same, weighted by cost max(m, n) min(m, n)^2: time left follows from it.
-      shape: shape of the batch just done; None at the start.
-    """
-
-    done: int
-    total: int
-    work_done: float
-    work_total: float
-    shape: tuple[int, int] | None = None
-
-
 def layout(controls: Sequence[str]) -> Layout:
     """The files of a sweep with these controls."""
     return Layout(NAME, with_controls(controls))
@@ -94,7 +77,7 @@ def sweep(
     workdir: str | Path | None = None,
     *,
     memory_bytes: int | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Run:
     """Decompose every chosen matrix of `checkpoint` and hold it against random matrix theory.
 
@@ -151,14 +134,13 @@ def _work(
     options: SweepOptions,
     budget: int,
     write: Callable[[dict[str, dict[str, Any]], dict[str, float]], None],
-    on_progress: Callable[[Progress], None] | None,
+    on_progress: OnProgress,
     done: int = 0,
 ) -> dict[str, float]:
     """Sweep `sources`, handing every batch's rows by name and its seconds to `write`; returns the seconds' sums."""
     total = sum(cost(m.shape) for m in plan.matrices)
     state = Progress(done, len(plan.matrices), total - sum(cost(m.shape) for m in sources), total)
-    report = on_progress or (lambda progress: None)
-    report(state)
+    on_progress(state)
     sums: dict[str, float] = {}
     start = time.perf_counter()
     for batch, ws, read in read_ahead(batches(sources, budget)):
@@ -171,8 +153,8 @@ def _work(
         sums = {what: spent + sums.get(what, 0.0) for what, spent in seconds.items()}
         state.done += len(ws)
         state.work_done += cost(batch.shape) * len(ws)
-        state.shape = batch.shape
-        report(state)
+        state.what = f"{batch.shape[0]} x {batch.shape[1]}"
+        on_progress(state)
     return sums
 
 

@@ -1,0 +1,84 @@
+"""The loss of a model with some of its matrices replaced: what removal studies measure by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eigensweep.engine.run.options import option
+from eigensweep.engine.studies.data import DataFields, describe_rows, rows_for
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.models import Checkpoint, nn
+
+MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
+
+
+@dataclass(frozen=True)
+class MeasureFields(DataFields):
+    """How a model is measured."""
+
+    measure: str = option(
+        "auto", "by the model's head, or perplexity, masked, accuracy", choices=("auto", *MEASURES.values()),
+        counts=False,
+    )  # fmt: skip
+    param_dtype: str = option(
+        "", "of the parameters; as stored by default", choices=("", "float32", "bfloat16", "float16"), counts=False
+    )
+    stream: bool = option(
+        False, "one block on the device at a time, read anew for every removal: for models beyond it", counts=False
+    )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A model, the rows that it is measured on, and the head that is.
+
+    Attributes:
+      description: JSON-able; tells one measurement from another.
+      evaluate: the scores (`eigensweep.models.nn.Scores`) with matrices W (m, n), by name, in place of the model's own.
+    """
+
+    description: dict[str, Any]
+    evaluate: Callable[[Mapping[str, np.ndarray]], nn.Scores]
+
+
+def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
+    """Load the model and the data that options name.
+
+    Raises:
+      RunError: the options ask for what is not there; CheckpointError and DataError say what is wrong with the input.
+    """
+    model = nn.model_of(checkpoint, options.dtype)
+    head = _head(model, options.measure, checkpoint.identity["source"])
+    if options.stream and (options.devices > 1 or options.param_dtype or options.format == "sampled"):
+        raise RunError("stream goes with neither devices, nor param_dtype, nor format = sampled")
+    try:
+        mesh = nn.make_mesh(options.devices) if options.devices > 1 else None
+    except ValueError as error:
+        raise RunError(f"devices: {error}") from error
+    params = None
+    if not options.stream:
+        params = nn.load(checkpoint, options.dtype, mesh, options.param_dtype or None)[1]
+    rows = rows_for(checkpoint, model, params, options, seed, head, "evenly")
+
+    def evaluate(replaced: Mapping[str, np.ndarray]) -> nn.Scores:
+        if params is None:
+            return nn.streamed_scores(checkpoint, model, replaced, rows, options.batch_size, head)
+        edited = nn.with_matrices(params, checkpoint, replaced)
+        return nn.score(model, edited, rows, options.batch_size, head, mesh)
+
+    description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": options.param_dtype}
+    return Measure(description, evaluate)
+
+
+def _head(model: nn.Model, measure: str, source: str) -> str:
+    """The head behind a measure; for "auto" the model's default one."""
+    heads = {name: head for head, name in MEASURES.items()}
+    head = model.head("default" if measure == "auto" else heads[measure])
+    if head not in MEASURES:
+        raise RunError(
+            f"{source}: the model has no head that predicts anything (no language model, no masked language model, no "
+            "classifier), so there is no loss to measure; take a checkpoint that has one"
+        )
+    return head
