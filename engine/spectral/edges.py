@@ -61,9 +61,9 @@ def left_threshold(m: int, n: int, level: float) -> float:
 
 
 def num_outliers(
-    s: Array, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: float = _EPS
+    s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = _EPS
 ) -> tuple[Array, Array]:
-    """How many singular values lie above and below what noise of standard deviation sigma reaches.
+    """How many singular values lie above and below what noise of standard deviation sigma reaches: the outliers.
 
     The first false outlier on a side has probability `level` a matrix. After k true ones noise fills only
     (m - k) x (n - k) dimensions and both thresholds err to the safe side.
@@ -71,21 +71,24 @@ def num_outliers(
     Values that rounding alone explains, s <= 4 eps |W|_F (1/sqrt(m) + 1/sqrt(n)) (four times the spectral norm of
     independent relative errors of size eps), are never right outliers: sigma can be as small as rounding where the
     rest of the matrix is zero, as in a product of low rank. Left outliers include the zeros of a rank-deficient matrix:
-    noise of full rank has none. With sigma = 0 there are no left outliers, with sigma = NaN none on either side.
+    noise of full rank has none. But a bulk that is all rounding, sigma (sqrt(m) + sqrt(n)) < s_max max(m, n) eps, has
+    no left edge and none of them. With sigma = NaN there are none on either side.
 
     Args:
       s: (b,) singular values, any order.
       m, n, level: static; see `right_threshold`.
       sigma: standard deviation of the noise, may be traced.
-      eps: machine epsilon of the dtype that W was rounded to.
+      eps: machine epsilon of the dtype that W was rounded to, may be traced. bfloat16 and float16 weights are exact
+        numbers in float32, and come out of products rounded far finer than their own eps says: float32's serves.
 
     Returns:
       (num_right, num_left), int32 scalars.
     """
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
     rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
+    only_rounding = sigma * (m**0.5 + n**0.5) < jnp.max(s, initial=0.0) * max(m, n) * eps
     above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)
-    below = s < left_threshold(m, n, level) * sigma
+    below = (s < left_threshold(m, n, level) * sigma) & ~only_rounding
     return jnp.sum(above, dtype=jnp.int32), jnp.sum(below, dtype=jnp.int32)
 
 

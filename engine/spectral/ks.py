@@ -2,21 +2,22 @@
 
 An eigenvector of a random matrix is a uniform point on the sphere, whose sorted entries x_1 <= ... <= x_n follow
 F(x) = Phi(sqrt(n) x), nearly: D = max_i max(i/n - F(x_i), F(x_i) - (i-1)/n). The unit norm ties the entries, so the
-null distribution of D is not Kolmogorov's (see null.py).
+null distribution of D is not Kolmogorov's (see the package `null`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
+from scipy.ndimage import convolve1d
 
 from eigensweep.engine.spectral.cores import num_cores
 
@@ -27,11 +28,11 @@ def ks_statistic(x: ArrayLike) -> Array | np.ndarray:
     """D of every vector on the last axis.
 
     NumPy in, NumPy out, JAX in, JAX out; jittable and vmappable. Arrays on CPU are worked on by NumPy in threads, as
-    XLA's sort is 50 times slower there. Inside jit XLA sorts, on CPU too: a callback to NumPy
-    from there hangs now and then when XLA has a single thread.
+    XLA's sort is 50 times slower there. Inside jit XLA sorts, on CPU too: a callback to NumPy from there hangs now and
+    then when XLA has a single thread.
 
     Args:
-      x: (..., n) unit vectors, entries in any order, float32 or float64.
+      x: (..., n) unit vectors, entries in any order, float32 or float64; any strides.
 
     Returns:
       (...,) of 1/(2n) <= D <= 1; NaN for vectors with NaN.
@@ -67,44 +68,36 @@ def _on_host(x: np.ndarray) -> np.ndarray:
 
 def _blocks(x: np.ndarray, rows: int) -> Iterator[np.ndarray]:
     """Views of at most `rows` vectors each; x (..., n) need not be contiguous (columns of u are not)."""
-    if x.ndim == 2:
+    if x.ndim > 2:
+        for part in x:
+            yield from _blocks(part, rows)
+    else:
+        x = np.atleast_2d(x)
         for i in range(0, len(x), rows):
             yield x[i : i + rows]
-    else:
-        for part in x:
-            yield from _blocks(part[None] if part.ndim == 1 else part, rows)
 
 
 def _block_statistic(x: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtr as host_ndtr
-
     n = x.shape[-1]
     gap = np.array(x, order="C")
     gap.sort(axis=-1)
     gap *= np.sqrt(n).astype(gap.dtype)
-    host_ndtr(gap, out=gap)
+    scipy.special.ndtr(gap, out=gap)
     gap -= ((np.arange(n) + 0.5) / n).astype(gap.dtype)
     np.abs(gap, out=gap)
     return np.max(gap, axis=-1) + np.asarray(0.5 / n, gap.dtype)
 
 
-def local_average(p: ArrayLike, half_width: int = 7) -> Array | np.ndarray:
+def local_average(p: np.ndarray, half_width: int = 7) -> np.ndarray:
     """Mean over the 2 half_width + 1 neighbouring indices of the last axis, over fewer at the ends.
 
     NaN entries (vectors that the matrix does not determine) are left out of the means they would fall into; where p
     itself is NaN, so is the average. Under the null its standard deviation is 1 / sqrt(12 (2 half_width + 1)) = 0.075.
 
     Args:
-      p: (..., n); NumPy gives NumPy, anything else JAX.
+      p: (..., n) p-values.
     """
-    xp: Any = np if isinstance(p, np.ndarray) else jnp
-    values = xp.asarray(p)
-    known = ~xp.isnan(values)
-    total = _window_sum(xp.where(known, values, 0), half_width, xp)
-    count = _window_sum(known.astype(values.dtype), half_width, xp)
-    return xp.where(known, total / xp.maximum(count, 1), xp.nan)
-
-
-def _window_sum(x: Any, half_width: int, xp: Any) -> Any:
-    padded = xp.pad(x, ((0, 0),) * (x.ndim - 1) + ((half_width, half_width),))
-    return sum(padded[..., k : k + x.shape[-1]] for k in range(2 * half_width + 1))
+    known, window = ~np.isnan(p), np.ones(2 * half_width + 1)
+    total = convolve1d(np.where(known, p, 0.0), window, mode="constant")
+    count = convolve1d(known.astype(float), window, mode="constant")
+    return np.where(known, total / np.maximum(count, 1), np.nan)

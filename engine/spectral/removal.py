@@ -6,7 +6,7 @@
 Q uniform among the (b, k) matrices with orthonormal columns, b = min(m, n). Taking away random directions costs k/b of
 |W|_F^2 on average, whatever the spectrum. A removal is written as text, so that configs, tables and file names agree:
 
-    decile:3            the third tenth of the values by rank; decile:1 holds the largest, decile:10 the smallest
+    decile:3            the third tenth of the values by rank (ranks.py); decile:1 the largest, decile:10 the smallest
     band:1-16           the values with these ranks, 1 the largest; band:0%-5% the same by shares of their number
     outliers:right      the values that noise does not reach above the bulk; also left, both (see edges.num_outliers)
     bulk:right:2        as many values as outliers:right takes, drawn from the bulk; 2 numbers the draw, 0 if absent
@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import edges
+from eigensweep.engine.spectral import edges, ranks
 
 SIDES = ("right", "left", "both")
 DRAWN = ("bulk", "random")  # kinds that need a key
@@ -51,13 +50,17 @@ class Removal:
 
 
 class Factors(NamedTuple):
-    """A decomposed matrix W = U diag(s) V^T: w (m, n), u (m, b), s (b,) descending, vt (b, n); sigma of its noise."""
+    """A decomposed matrix W = U diag(s) V^T: w (m, n), u (m, b), s (b,) descending, vt (b, n).
+
+    sigma: standard deviation of its noise. eps: of the dtype it was rounded to, as `edges.num_outliers` takes it.
+    """
 
     w: NDArray
     u: NDArray
     s: NDArray
     vt: NDArray
     sigma: float
+    eps: float
 
 
 class LowRank(NamedTuple):
@@ -113,7 +116,13 @@ def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
 
 
 def indices(
-    removal: Removal, s: NDArray, shape: tuple[int, int], sigma: float, level: float, key: jax.Array
+    removal: Removal,
+    s: NDArray,
+    shape: tuple[int, int],
+    sigma: float,
+    eps: float,
+    level: float,
+    key: jax.Array,
 ) -> NDArray:
     """Which singular values go, ascending, 0 the largest. Removals of kind "random" take none.
 
@@ -121,8 +130,7 @@ def indices(
       removal: of `parse`.
       s: (b,) singular values, descending.
       shape: (m, n).
-      sigma: standard deviation of the noise, which sets the edges.
-      level: of the outlier tests a side, see `edges.num_outliers`.
+      sigma, eps, level: noise and rounding, which set the edges; see `edges.num_outliers`.
       key: a JAX random key; only "bulk" uses it.
 
     Raises:
@@ -130,10 +138,10 @@ def indices(
     """
     b = s.size
     if removal.kind == "decile":
-        return _decile(int(removal.which), b)
+        return ranks.decile(int(removal.which), b)
     if removal.kind == "band":
         return _band(removal, b)
-    right, left = _outliers(s, shape, sigma, level)
+    right, left = _outliers(s, shape, sigma, eps, level)
     if removal.kind == "outliers":
         return _side(removal.which, right, left)
     if removal.kind == "bulk":
@@ -154,16 +162,21 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> 
 
     Returns:
       LowRank; k = 0 where there is nothing to take, such as outliers that a matrix has not.
+
+    Raises:
+      ValueError: see `indices`; or factors that are not finite, which would make the edited weights NaN.
     """
-    shape = factors.w.shape
+    w, u, s, vt, sigma, eps = factors
+    if not all(np.isfinite(x).all() for x in (w, u, s, vt)):
+        raise ValueError(
+            f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity"
+        )
     if removal.kind == "random":
-        right, left = _outliers(factors.s, shape, factors.sigma, level)
-        count = min(_number(removal.which, factors.s.size, right, left), factors.s.size)
-        return _random_directions(factors.w, count, key)
-    k = indices(removal, factors.s, shape, factors.sigma, level, key)
-    squares = factors.s**2
-    energy = float(squares[k].sum() / squares.sum()) if k.size else 0.0
-    return LowRank(factors.u[:, k] * factors.s[k], factors.vt[k], energy)
+        right, left = _outliers(s, w.shape, sigma, eps, level)
+        return _random_directions(w, min(_number(removal.which, s.size, right, left), s.size), key)
+    k = indices(removal, s, w.shape, sigma, eps, level, key)
+    energy = float(np.sum(s[k] ** 2) / np.sum(s**2)) if k.size else 0.0
+    return LowRank(u[:, k] * s[k], vt[k], energy)
 
 
 def remove(w: NDArray, low_rank: LowRank) -> NDArray:
@@ -194,12 +207,10 @@ def _band(removal: Removal, b: int) -> NDArray:
     return np.arange(low, high)
 
 
-def _decile(number: int, b: int) -> NDArray:
-    return np.arange(round(b * (number - 1) / 10), round(b * number / 10))
-
-
-def _outliers(s: NDArray, shape: tuple[int, int], sigma: float, level: float) -> tuple[NDArray, NDArray]:
-    right, left = (int(count) for count in edges.num_outliers(jnp.asarray(s), *shape, sigma, level))
+def _outliers(
+    s: NDArray, shape: tuple[int, int], sigma: float, eps: float, level: float
+) -> tuple[NDArray, NDArray]:
+    right, left = (int(count) for count in edges.num_outliers(s, *shape, sigma, level, eps))
     return np.arange(right), np.arange(s.size - left, s.size)
 
 

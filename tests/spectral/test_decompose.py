@@ -1,6 +1,5 @@
 """Every strategy on every kind of matrix: reconstruction, orthogonality, order, singular values, one by one."""
 
-import importlib
 import subprocess
 import sys
 import warnings
@@ -11,13 +10,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral.svd import Decomposition, choose, decompose, device, lapack
+from eigensweep.engine.spectral.svd import Decomposition, auto, choose, decompose, device, is_streamed, lapack
 from eigensweep.engine.spectral.svd.accuracy import measure_errors
 
 EPS = np.finfo(np.float64).eps
-decompose_module = importlib.import_module(
-    "eigensweep.engine.spectral.svd.auto"
-)  # not the function of that name
 STRATEGIES = ("lapack", "gram", "polar", "direct")
 
 
@@ -189,7 +185,7 @@ def test_a_matrix_does_not_depend_on_its_neighbours(strategy):
 
 
 def test_escalation_follows_the_measured_errors(monkeypatch):
-    monkeypatch.setattr(decompose_module, "MAX_RESIDUAL", 0.0)
+    monkeypatch.setattr(auto, "MAX_RESIDUAL", 0.0)
     for strategy in ("lapack", "gram"):
         assert decompose(gaussian(2, 12, 7), strategy).strategy == ("direct", "direct")
 
@@ -242,21 +238,73 @@ def test_jax_arrays_and_threads_give_the_same():
 
 
 def test_few_large_matrices_go_one_after_another(monkeypatch):
-    monkeypatch.setattr(decompose_module, "LARGE", 10)
+    monkeypatch.setattr(auto, "LARGE", 10)
     w = gaussian(2, 20, 15)
     np.testing.assert_allclose(
         decompose(w, "lapack", workers=3).s, np.linalg.svd(w, compute_uv=False), rtol=1e-12
     )
 
 
-def test_lapack_failure_is_nan(monkeypatch):
-    def fail(*args, **kwargs):
-        raise np.linalg.LinAlgError("did not converge")
+def no_convergence(*args, **kwargs):
+    raise np.linalg.LinAlgError("did not converge")
 
-    monkeypatch.setattr(np.linalg, "eigh", fail)
-    found = decompose(gaussian(1, 5, 4), "lapack")
-    assert np.isnan(found.s).all()
-    assert np.isnan(found.u).all()
+
+@pytest.mark.parametrize("strategy", ["lapack", "streamed"])
+@pytest.mark.parametrize("vectors", [True, False])
+def test_where_the_gram_route_does_not_converge_gesdd_does(monkeypatch, strategy, vectors):
+    monkeypatch.setattr(np.linalg, "eigh", no_convergence)
+    monkeypatch.setattr(np.linalg, "eigvalsh", no_convergence)
+    w = gaussian(2, 9, 6)
+    w[1, 0, 0] = np.nan
+    found = decompose(w, strategy, vectors)
+    np.testing.assert_allclose(found.s[0], np.linalg.svd(w[0], compute_uv=False), rtol=1e-12)
+    if vectors:
+        check(w[0], found.u[0], found.s[0], found.vt[0])
+    assert np.isnan(found.s[1]).all()
+    if strategy == "lapack":
+        assert found.strategy == ("direct", "lapack")  # what is not finite is not tried again
+
+
+@pytest.mark.parametrize("strategy", ["lapack", "streamed"])
+def test_where_nothing_converges_the_result_is_nan(monkeypatch, strategy):
+    monkeypatch.setattr(np.linalg, "eigh", no_convergence)
+    monkeypatch.setattr(np.linalg, "svd", no_convergence)
+    found = decompose(gaussian(1, 5, 4), strategy)
+    assert found.strategy == ("direct",)
+    assert all(np.isnan(x).all() for x in found[:5])
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+@pytest.mark.parametrize("strategy", ["gram", "polar", "direct"])
+def test_nan_from_a_device_is_decomposed_again_on_the_host(monkeypatch, strategy, vectors):
+    def spoilt(f):
+        return lambda *args, **kwargs: jax.tree.map(lambda x: x * jnp.nan, f(*args, **kwargs))
+
+    for name in ("eigh", "eigvalsh", "svd"):
+        monkeypatch.setattr(jnp.linalg, name, spoilt(getattr(jnp.linalg, name)))
+    device._jitted.cache_clear()
+    try:
+        w = gaussian(3, 9, 6)
+        w[1, 0, 0] = np.inf
+        found = decompose(w, strategy, vectors)
+    finally:
+        device._jitted.cache_clear()
+    assert found.strategy == ("lapack", strategy, "lapack")
+    for i in (0, 2):
+        np.testing.assert_allclose(found.s[i], np.linalg.svd(w[i], compute_uv=False), rtol=1e-12)
+        if vectors:
+            check(w[i], *(np.asarray(x[i]) for x in found[:3]))
+            assert found.residual[i] < 1e-12
+    assert np.isnan(found.s[1]).all()
+
+
+@pytest.mark.parametrize("shape", [(128256, 4096), (4096, 128256)])
+def test_what_is_streamed_depends_on_the_shape(shape):
+    assert is_streamed(shape)
+    assert not is_streamed(shape, "lapack")
+    assert not is_streamed((4096, 14336))
+    assert is_streamed((4, 4), "streamed")
+    assert auto.working_bytes(shape) < 3 * 2**30 < auto.working_bytes((4096, 14336)) * 2
 
 
 def test_choice_and_misuse():

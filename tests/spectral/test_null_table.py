@@ -16,8 +16,8 @@ def test_fresh_draws_at_sizes_between(n, num_draws):
     p = null_table.p_value_table(d, n)
     for level, tolerance in ((0.9, 0.02), (0.5, 0.02), (0.1, 0.02), (0.01, 0.02), (1e-3, 0.05)):
         rate = np.mean(p <= level)
-        sampling = 4 * np.sqrt((1 - level) / (level * num_draws))
-        assert abs(rate / level - 1) < tolerance + sampling, (level, rate)
+        counting = 4 * np.sqrt((1 - level) / (level * num_draws))
+        assert abs(rate / level - 1) < tolerance + counting, (level, rate)
 
 
 def test_known_quantiles():

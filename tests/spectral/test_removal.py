@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from eigensweep.engine.spectral import removal
+from eigensweep.engine.spectral import edges, noise, removal
 from eigensweep.engine.spectral.removal import Factors, parse
 
 LEVEL = 0.01
+EPS = float(np.finfo(np.float64).eps)
 SHAPES = [(60, 60), (120, 40), (40, 120), (47, 33)]
 
 
@@ -18,7 +19,7 @@ def factors(shape, spikes=0, seed=0):
     s[:spikes] *= 4
     if spikes:
         s[-(spikes // 2) :] *= 1e-4
-    return Factors((u * s) @ vt, u, s, vt, 1.0)
+    return Factors((u * s) @ vt, u, s, vt, 1.0, EPS)
 
 
 def without(found, gone):
@@ -32,7 +33,7 @@ def without(found, gone):
 def test_deciles_divide_the_values_and_their_updates_add_up_to_the_matrix(shape):
     found, key = factors(shape), jax.random.key(0)
     taken = removal.expand(["deciles"])
-    groups = [removal.indices(r, found.s, shape, 1.0, LEVEL, key) for r in taken]
+    groups = [removal.indices(r, found.s, shape, 1.0, EPS, LEVEL, key) for r in taken]
     np.testing.assert_array_equal(np.concatenate(groups), np.arange(min(shape)))
     sizes = [len(g) for g in groups]
     assert max(sizes) - min(sizes) <= 1
@@ -69,7 +70,7 @@ def test_outliers_are_the_planted_ones_and_the_controls_take_as_many():
     found = factors(shape, spikes=6)
 
     def gone(text):
-        return set(removal.indices(parse(text), found.s, shape, 1.0, LEVEL, key).tolist())
+        return set(removal.indices(parse(text), found.s, shape, 1.0, EPS, LEVEL, key).tolist())
 
     assert gone("outliers:right") == set(range(6))
     assert gone("outliers:left") == {37, 38, 39}
@@ -111,7 +112,7 @@ def test_draws_follow_the_key_and_bulk_draws_are_uniform():
     found = factors((60, 60), seed=4)
 
     def drawn(text, seed):
-        return removal.indices(parse(text), found.s, (60, 60), 1.0, LEVEL, jax.random.key(seed))
+        return removal.indices(parse(text), found.s, (60, 60), 1.0, EPS, LEVEL, jax.random.key(seed))
 
     np.testing.assert_array_equal(drawn("bulk:decile", 1), drawn("bulk:decile", 1))
     assert set(drawn("bulk:decile", 1)) != set(drawn("bulk:decile", 2))
@@ -151,4 +152,30 @@ def test_bands_beyond_the_matrix_and_indices_of_random_directions_are_refused():
     with pytest.raises(ValueError, match="20 singular values"):
         removal.update(parse("band:15-21"), found, LEVEL, jax.random.key(0))
     with pytest.raises(ValueError, match="no singular values"):
-        removal.indices(parse("random:decile"), found.s, (20, 20), 1.0, LEVEL, jax.random.key(0))
+        removal.indices(parse("random:decile"), found.s, (20, 20), 1.0, EPS, LEVEL, jax.random.key(0))
+
+
+@pytest.mark.parametrize("shape", [(100, 60), (64, 64), (48, 200)])
+@pytest.mark.parametrize("rank", [1, 4, 12])
+def test_rounding_of_a_low_rank_product_is_no_outlier(shape, rank):
+    """A float32 product as LoRA makes it: its values beyond the rank are rounding, which has edges of its own."""
+    rng = np.random.default_rng(rank)
+    a, b = (rng.standard_normal(sides).astype(np.float32) for sides in ((shape[0], rank), (rank, shape[1])))
+    w = a @ b
+    u, s, vt = np.linalg.svd(w.astype(np.float64), full_matrices=False)
+    sigma, eps = float(noise.sigma_bulk(s, *shape)), float(np.finfo(w.dtype).eps)
+    found = Factors(w, u, s, vt, sigma, eps)
+    for side, count in (("right", rank), ("left", 0), ("both", rank)):
+        assert removal.update(parse(f"outliers:{side}"), found, LEVEL, jax.random.key(0)).rank == count
+    assert [int(x) for x in edges.num_outliers(s, *shape, sigma, LEVEL, eps)] == [rank, 0]
+
+
+@pytest.mark.parametrize("field", ["u", "s", "vt", "w"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_factors_that_are_not_finite_are_refused(field, value):
+    found, key = factors((20, 12)), jax.random.key(0)
+    spoilt = getattr(found, field).copy()
+    spoilt.flat[-1] = value  # far from what decile:1 takes out
+    for text in ("decile:1", "outliers:left", "bulk:decile", "random:right"):
+        with pytest.raises(ValueError, match=f"{text}: the decomposition of a 20 x 12 matrix has NaN"):
+            removal.update(parse(text), found._replace(**{field: spoilt}), LEVEL, key)

@@ -1,5 +1,8 @@
-"""Singular value decomposition: one interface (auto.py holds the whole choice), the strategies beside it."""
+"""Singular value decomposition: `auto` is the interface and holds the whole choice; the strategies are beside it.
 
-from eigensweep.engine.spectral.svd.auto import STRATEGIES, Decomposition, choose, decompose
+lapack, device and streamed are the strategies, accuracy how good a decomposition is.
+"""
 
-__all__ = ["STRATEGIES", "Decomposition", "choose", "decompose"]
+from eigensweep.engine.spectral.svd.auto import STRATEGIES, Decomposition, choose, decompose, is_streamed
+
+__all__ = ["STRATEGIES", "Decomposition", "choose", "decompose", "is_streamed"]

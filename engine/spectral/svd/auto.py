@@ -1,15 +1,26 @@
-"""Singular value decomposition of a batch of matrices, by one of a few named strategies, in float64.
+"""Singular value decomposition of a batch of matrices in float64: one interface, and the whole choice of a strategy.
 
-lapack  The host: Gram matrix, `syevd` and one product, small columns apart (lapack.py). One matrix a thread where
-        there are several, threaded BLAS for a single one. The fastest on CPU, and good for every condition number.
-gram    JAX: the same idea for accelerators, batched, with static shapes (device.py).
-polar   JAX: QDWH polar factor, then `eigh`. No squared condition number; TPU's own route.
-direct  JAX: `jnp.linalg.svd`.
-streamed  The host: for a matrix whose long vectors should not be held all at once (streamed.py); here they are.
+lapack    The host: Gram matrix, `syevd` and one product, small columns apart (lapack.py). One matrix a thread where
+          there are several, threaded BLAS for a single one. The fastest on CPU, and good for every condition number.
+gram      JAX: the same idea for accelerators, batched, with static shapes (device.py).
+polar     JAX: QDWH polar factor, then `eigh`. No squared condition number; TPU's own route.
+direct    JAX: `jnp.linalg.svd`.
+streamed  The host: for a matrix whose long vectors should not be held all at once (streamed.py). `decompose` returns
+          them all, so it streams only if told to; who can use them a group at a time asks `is_streamed`.
 
-`auto` takes lapack on CPU, gram on GPU, polar on TPU. Whatever was chosen (streamed excepted), a matrix whose measured
-errors or whose condition number leave the tolerances is decomposed again, alone, and says so: what a device gave by the
-host's lapack route, which holds at every condition number and is faster than a device's direct one; that by gesdd.
+How `auto` and the rest is decided, in this order:
+
+backend     CPU lapack, GPU gram, TPU polar.
+shape       An empty matrix is the host's. A matrix that would take more than 4 GiB (CPU) or half of the device's memory
+            is streamed where its vectors are wanted in groups. That depends on the shape and the device alone, so the
+            same matrix always goes the same way.
+vectors     Without them a streamed matrix goes by lapack, and the Gram routes leave out the eigenvectors.
+escalation  A finite matrix whose measured errors leave the tolerances, whose condition number does (values only, Gram
+            routes), or whose result is NaN because an iteration did not converge, is decomposed again, alone, and its
+            strategy says so: what a device gave by the host's lapack route, which holds at every condition number and
+            is faster than a device's direct one; what lapack or streamed gave by LAPACK's `gesdd` ("direct"). Of
+            streamed only NaN counts: its loss of orthogonality is known and measured. A matrix with entries that are
+            not finite has NaN everywhere and is not tried again.
 """
 
 from __future__ import annotations
@@ -32,13 +43,18 @@ MAX_CONDITION = 1e6
 MAX_RESIDUAL = 1e-10
 MAX_ORTHOGONALITY = 1e-8
 LARGE = 1024  # from this size on BLAS's own threads pay
+# Llama's blocks are not streamed on CPU (4096 x 14336: 2.3 GiB), its embedding is (17 GiB).
+CPU_RESIDENT = 4 << 30
+
+_BLAS_LOCK = threading.Lock()  # the number of BLAS's threads is the process's: one call at a time sets it
 
 
 class Decomposition(NamedTuple):
     """W = U diag(s) V^T for a batch of B matrices (m, n); b = min(m, n).
 
-    NumPy arrays under `lapack` (u is then a view whose columns are contiguous), JAX arrays otherwise. A matrix with
-    non-finite entries has NaN everywhere.
+    NumPy arrays where the host worked (u is then a view whose columns are contiguous), JAX arrays otherwise. A matrix
+    with non-finite entries, or one on which LAPACK's `gesdd` did not converge either, has NaN everywhere; `streamed`
+    leaves NaN in the long side's vectors of s = 0, which the matrix does not determine.
 
     Attributes:
       u: (B, m, b) float64, left singular vectors as columns (output space); None without vectors.
@@ -76,11 +92,11 @@ def decompose(
     if w.ndim != 3:
         raise ValueError(f"w has shape {tuple(w.shape)}: expected (batch, m, n)")
     chosen = choose(strategy)
-    if chosen == "lapack" or (chosen == "streamed" and not vectors):
-        return _on_host(np.asarray(w), vectors, workers)
-    if chosen == "streamed":
-        return _streamed(np.asarray(w))
-    return _escalate(w, _on_device(w, chosen, vectors), vectors)
+    if 0 in w.shape or (chosen == "streamed" and not vectors):
+        chosen = "lapack"
+    if chosen in ("lapack", "streamed"):
+        return _on_host(np.asarray(w), chosen, vectors, workers)
+    return _escalate(w, Decomposition(*device.svd(w, chosen, vectors), (chosen,) * len(w)), vectors)
 
 
 def choose(strategy: str, backend: str | None = None) -> str:
@@ -90,7 +106,42 @@ def choose(strategy: str, backend: str | None = None) -> str:
     return {"cpu": "lapack", "tpu": "polar"}.get(backend or jax.default_backend(), "gram")
 
 
-_BLAS_LOCK = threading.Lock()  # the number of BLAS's threads is the process's: one call at a time sets it
+def is_streamed(shape: tuple[int, int], strategy: str = "auto") -> bool:
+    """Should who can use vectors a group at a time send an (m, n) matrix through `streamed.streamed_svd`?"""
+    if strategy != "auto":
+        return strategy == "streamed"
+    memory = device_memory()
+    return resident_bytes(shape) > (memory["bytes_limit"] // 2 if memory else CPU_RESIDENT)
+
+
+def resident_bytes(shape: tuple[int, int]) -> int:
+    """Float64 w, u, vt, their products and the Gram matrix; on accelerators XLA's own count of its buffers, at most."""
+    a, b = max(shape), min(shape)
+    return 8 * (7 * a * b + 9 * b * b) if device_memory() else 8 * (4 * a * b + 4 * b * b)
+
+
+def working_bytes(shape: tuple[int, int]) -> int:
+    """Peak bytes that one (m, n) matrix takes, streamed or not."""
+    return streamed.working_bytes(shape) if is_streamed(shape) else resident_bytes(shape)
+
+
+def device_memory() -> dict[str, int] | None:
+    """The first local device's account of its memory; None on CPU."""
+    stats = jax.local_devices()[0].memory_stats()
+    return stats if stats and "bytes_limit" in stats else None
+
+
+def _acceptable(s: Any, residual: Any, orthogonality: Any, vectors: bool, strategy: str) -> np.ndarray:
+    """Are the errors within the tolerances? s (..., b), the rest (...); False for NaN, whatever it came from."""
+    s, residual, orthogonality = (np.asarray(x) for x in (s, residual, orthogonality))
+    good = ~np.isnan(s).any(axis=-1)
+    if s.shape[-1] == 0 or (strategy == "streamed" and vectors):
+        return good
+    if vectors:
+        # 1 for float64; for TPU's float32 the tolerances become 4e-4 and 4e-2
+        slack = float(np.finfo(s.dtype).eps / np.finfo(np.float64).eps) ** 0.75
+        return good & (residual <= slack * MAX_RESIDUAL) & (orthogonality <= slack * MAX_ORTHOGONALITY)
+    return good & (s[..., 0] <= MAX_CONDITION * s[..., -1]) if strategy in ("lapack", "gram") else good
 
 
 @lru_cache(maxsize=1)
@@ -98,14 +149,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def acceptable(residual: np.ndarray, orthogonality: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Are the errors within the tolerances? True for NaN: a non-finite matrix does not get better by another route."""
-    # 1 for float64; for TPU's float32 the tolerances become 4e-4 and 4e-2.
-    slack = float(np.finfo(dtype).eps / np.finfo(np.float64).eps) ** 0.75
-    return ~((residual > slack * MAX_RESIDUAL) | (orthogonality > slack * MAX_ORTHOGONALITY))
-
-
-def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition:
+def _on_host(w: np.ndarray, strategy: str, vectors: bool, workers: int | None) -> Decomposition:
     """One matrix a thread; all of BLAS's threads on one matrix after another where they are few and large."""
     workers = workers or num_cores()
     batch, m, n = w.shape
@@ -114,79 +158,39 @@ def _on_host(w: np.ndarray, vectors: bool, workers: int | None) -> Decomposition
     s, errors = np.empty((batch, b)), np.empty((2, batch))
 
     def run(i: int) -> str:
-        result, name = _host_matrix(w[i], vectors)
-        s[i], errors[:, i] = result.s, (result.residual, result.orthogonality)
+        found, name = _host_matrix(w[i], strategy, vectors)
+        s[i], errors[:, i] = found.s, (found.residual, found.orthogonality)
         if u_t is not None and vt is not None:
-            u_t[i], vt[i] = result.u_t, result.vt
+            u_t[i], vt[i] = found.u_t, found.vt
         return name
 
-    one_each = workers > 1 and batch > 1 and (batch >= workers or b < LARGE)
-    matrices, blas = (workers, 1) if one_each else (1, workers)
+    few = workers == 1 or batch == 1 or (batch < workers and b >= LARGE) or strategy == "streamed"
+    matrices, blas = (1, workers) if few else (workers, 1)
     with _BLAS_LOCK, _blas().limit(limits=blas, user_api="blas"), ThreadPoolExecutor(matrices) as pool:
         names = tuple(pool.map(run, range(batch)))
     u = None if u_t is None else u_t.swapaxes(1, 2)
     return Decomposition(u, s, vt, errors[0], errors[1], names)
 
 
-def _host_matrix(x: np.ndarray, vectors: bool) -> tuple[lapack.HostSVD, str]:
-    if vectors:
-        result = lapack.gram_svd(x)
-        good = bool(acceptable(np.asarray(result.residual), np.asarray(result.orthogonality), result.s.dtype))
-    else:
-        result = lapack.gram_values(x)
-        good = result.s.size == 0 or not result.s[0] > MAX_CONDITION * result.s[-1]
-    return (result, "lapack") if good else (lapack.direct_svd(x, vectors), "direct")
+def _host_matrix(x: np.ndarray, strategy: str, vectors: bool) -> tuple[lapack.MatrixSVD, str]:
+    found = streamed.whole_svd(x) if strategy == "streamed" else lapack.gram_svd(x, vectors)
+    good = _acceptable(found.s, found.residual, found.orthogonality, vectors, strategy)
+    if good or not np.isfinite(x).all():
+        return found, strategy
+    return lapack.direct_svd(x, vectors), "direct"
 
 
-def _streamed(w: np.ndarray) -> Decomposition:
-    batch, m, n = w.shape
-    b = min(m, n)
-    long, short = np.full((batch, b, max(m, n)), np.nan), np.full((batch, b, b), np.nan)
-    s, errors = np.full((batch, b), np.nan), np.full((2, batch), np.nan)
-    for i in np.flatnonzero(np.isfinite(w).all(axis=(1, 2)) & (b > 0)):
-        result = streamed.streamed_svd(w[i], long[i].__setitem__)
-        s[i], short[i], errors[:, i] = result.s, result.short, (result.residual, result.orthogonality)
-    u_t, vt = (short, long) if m < n else (long, short)
-    return Decomposition(u_t.swapaxes(1, 2), s, vt, errors[0], errors[1], ("streamed",) * batch)
-
-
-def _on_device(w: Any, strategy: str, vectors: bool) -> Decomposition:
-    svd = device.empty if min(w.shape) == 0 else device.svd
-    u, s, vt, errors = svd(w, strategy, vectors)
-    return Decomposition(u, s, vt, errors[0], errors[1], (strategy,) * len(w))
-
-
-def _escalate(w: Any, result: Decomposition, vectors: bool) -> Decomposition:
-    """Decompose on the host what the chosen strategy did not bring within the tolerances."""
-    s = np.asarray(result.s)
-    if s.size == 0 or result.strategy[0] == "direct":
-        return result
-    if vectors:
-        residual, orthogonality = np.asarray(result.residual), np.asarray(result.orthogonality)
-        bad = ~acceptable(residual, orthogonality, s.dtype) | np.isnan(residual)
-    elif result.strategy[0] == "gram":
-        bad = s[:, 0] > MAX_CONDITION * s[:, -1]
-    else:
-        bad = np.zeros(len(s), bool)
-    indices = np.flatnonzero(bad)
-    if not indices.size:
-        return result
-    again = [_on_host(np.asarray(w[i : i + 1]), vectors, None) for i in indices]
-
-    def merge(field: str) -> Any:
-        old = getattr(result, field)
-        if old is None:
-            return None
-        return old.at[indices].set(np.concatenate([getattr(r, field) for r in again]).astype(old.dtype))
-
-    names = list(result.strategy)
-    for i, repaired in zip(indices, again, strict=True):
-        names[i] = repaired.strategy[0]
-    return Decomposition(
-        u=merge("u"),
-        s=merge("s"),
-        vt=merge("vt"),
-        residual=merge("residual"),
-        orthogonality=merge("orthogonality"),
-        strategy=tuple(names),
+def _escalate(w: Any, found: Decomposition, vectors: bool) -> Decomposition:
+    """Decompose on the host what the device did not bring within the tolerances."""
+    good = _acceptable(found.s, found.residual, found.orthogonality, vectors, found.strategy[0])
+    bad = np.array([i for i in np.flatnonzero(~good) if np.isfinite(np.asarray(w[i])).all()], int)
+    if not bad.size:
+        return found
+    again = _on_host(np.stack([np.asarray(w[i]) for i in bad]), "lapack", vectors, None)
+    u, s, vt, residual, orthogonality = (
+        old if old is None else old.at[bad].set(new.astype(old.dtype))
+        for old, new in zip(found[:5], again[:5], strict=True)
     )
+    names = np.array(found.strategy, object)
+    names[bad] = again.strategy
+    return Decomposition(u, s, vt, residual, orthogonality, tuple(names.tolist()))

@@ -20,26 +20,17 @@ from eigensweep.engine.spectral.svd.accuracy import NUM_PROBES, gaussian_probes
 
 HIGHEST = lax.Precision.HIGHEST  # TF32 is the default for float32 products on Hopper, bfloat16 on TPU
 
-
-Result = tuple[Array | None, Array, Array | None, Array]  # u, s, vt, errors
-
-
-def empty(w: Any, strategy: str, vectors: bool) -> Result:
-    """What `svd` gives for a batch with a zero in its shape."""
-    batch, m, n = w.shape
-    b = min(m, n)
-    u, vt = (jnp.zeros((batch, m, b)), jnp.zeros((batch, b, n))) if vectors else (None, None)
-    return u, jnp.zeros((batch, b)), vt, jnp.full((2, batch), 0.0 if vectors else jnp.nan)
+Arrays = tuple[Array | None, Array, Array | None, Array, Array]  # u, s, vt, residual, orthogonality
 
 
-def svd(w: Any, strategy: str, vectors: bool) -> Result:
+def svd(w: Any, strategy: str, vectors: bool) -> Arrays:
     """Thin SVD of w (B, m, n), no dimension zero, by `strategy` ("gram", "polar" or "direct").
 
     The batch is dealt out over all local devices (the last matrix is repeated where it does not divide).
 
     Returns:
-      u (B, m, b), s (B, b) descending, vt (B, b, n), errors (2, B): relative residual, orthogonality. Without
-      vectors u and vt are None and the errors NaN. Non-finite matrices: NaN throughout.
+      u (B, m, b), s (B, b) descending, vt (B, b, n), residual (B,), orthogonality (B,). Without vectors u and vt are
+      None and the errors NaN. NaN throughout where a matrix is not finite or an iteration did not converge.
     """
     batch = w.shape[0]
     num_devices = min(jax.local_device_count(), batch)
@@ -49,8 +40,7 @@ def svd(w: Any, strategy: str, vectors: bool) -> Result:
     mesh = jax.make_mesh((num_devices,), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
     index = np.minimum(np.arange(-(-batch // num_devices) * num_devices), batch - 1)
     shards = jax.device_put(w[index], NamedSharding(mesh, PartitionSpec("batch")))
-    u, s, vt, errors = _jitted(strategy, vectors, mesh)(shards)
-    return u if u is None else u[:batch], s[:batch], vt if vt is None else vt[:batch], errors[:, :batch]
+    return jax.tree.map(lambda x: x[:batch], _jitted(strategy, vectors, mesh)(shards))
 
 
 @lru_cache(maxsize=16)
@@ -59,38 +49,35 @@ def _jitted(strategy: str, vectors: bool, mesh: Mesh | None) -> Callable[..., An
     if mesh is None:
         return jax.jit(run)
     split = PartitionSpec("batch")
-    parts = (split if vectors else None, split, split if vectors else None, PartitionSpec(None, "batch"))
-    return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=split, out_specs=parts, check_vma=False))
+    return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=split, out_specs=split, check_vma=False))
 
 
-def _svd(w: Array, strategy: str, vectors: bool) -> Result:
+def _svd(w: Array, strategy: str, vectors: bool) -> Arrays:
     if jax.default_backend() == "cpu" and len(w) > 1:
         # One matrix a step: the fastest there, and a batched eigh on two CPU devices at once hangs for ever.
-        u, s, vt, errors = lax.map(partial(_svd_batch, strategy=strategy, vectors=vectors), w[:, None])
-        return u if u is None else u[:, 0], s[:, 0], vt if vt is None else vt[:, 0], errors[:, :, 0].T
+        found = lax.map(partial(_svd_batch, strategy=strategy, vectors=vectors), w[:, None])
+        return jax.tree.map(lambda x: x[:, 0], found)
     return _svd_batch(w, strategy, vectors)
 
 
-def _svd_batch(w: Array, strategy: str, vectors: bool) -> Result:
+def _svd_batch(w: Array, strategy: str, vectors: bool) -> Arrays:
     dtype = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
     x = w.astype(dtype)
     finite = jnp.all(jnp.isfinite(x), axis=(1, 2))
     x = jnp.where(finite[:, None, None], x, 0.0)
-    _, exponent = jnp.frexp(
-        jnp.max(jnp.abs(x), axis=(1, 2))
-    )  # so that squares neither overflow nor underflow
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(x), axis=(1, 2)))  # squares then neither overflow nor underflow
     x = _times_two_to(x, -exponent[:, None, None])
     wide = w.shape[1] < w.shape[2]
     tall = x.mT if wide else x
     unit = jnp.where(finite, 1.0, jnp.nan)  # puts NaN where the input was not finite
     if not vectors:
         s = _times_two_to(_values(tall, strategy), exponent[:, None])
-        return None, s * unit[:, None], None, jnp.full((2, len(w)), jnp.nan)
+        return None, s * unit[:, None], None, *jnp.full((2, len(w)), jnp.nan)
     left, s, right = {"gram": _gram, "polar": _polar, "direct": _direct}[strategy](tall)
-    errors = _errors(tall, left, s, right) * unit
+    residual, orthogonality = _errors(tall, left, s, right) * unit
     left, right = left * unit[:, None, None], right * unit[:, None, None]
     u, vt = (right, left.mT) if wide else (left, right.mT)
-    return u, _times_two_to(s, exponent[:, None]) * unit[:, None], vt, errors
+    return u, _times_two_to(s, exponent[:, None]) * unit[:, None], vt, residual, orthogonality
 
 
 def _times_two_to(x: Array, exponent: Array) -> Array:

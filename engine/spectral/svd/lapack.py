@@ -15,6 +15,7 @@ References: Golub & Van Loan, Matrix Computations, 8.6; Stathopoulos & Wu, SIAM 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +26,14 @@ from eigensweep.engine.spectral.svd.accuracy import measure_errors
 SMALL = 1e-2
 EPS = float(np.finfo(np.float64).eps)
 
+_Rows = tuple[np.ndarray | None, np.ndarray, np.ndarray | None]  # u_t, s, vt
 
-class HostSVD(NamedTuple):
+
+class MatrixSVD(NamedTuple):
     """One matrix (m, n), b = min(m, n): u_t (b, m) and vt (b, n) with the singular vectors as contiguous rows, s (b,).
 
-    residual and orthogonality as accuracy.measure_errors has them. Without vectors: None and NaN.
+    residual and orthogonality as accuracy.measure_errors has them. Without vectors they are NaN, u_t and vt None; a
+    streamed matrix has only the shorter side's vectors.
     """
 
     u_t: np.ndarray | None
@@ -37,6 +41,34 @@ class HostSVD(NamedTuple):
     vt: np.ndarray | None
     residual: float
     orthogonality: float
+
+    @property
+    def short(self) -> np.ndarray:
+        """The vectors that a streamed matrix has, (b, b)."""
+        vectors = self.vt if self.u_t is None else self.u_t
+        assert vectors is not None, "a matrix without vectors"
+        return vectors
+
+
+def gram_svd(w: np.ndarray, vectors: bool = True) -> MatrixSVD:
+    """Thin SVD of W (m, n) of any float dtype, by the route above; NaN if W is not finite or `syevd` does not converge.
+
+    Without vectors s = sqrt(eigenvalues of the Gram matrix): the relative error of s_i is then about
+    eps (s_1 / s_i)^2 / 2, so ill-conditioned matrices want `direct_svd`.
+    """
+    return _svd(w, _gram if vectors else _gram_values, vectors)
+
+
+def direct_svd(w: np.ndarray, vectors: bool = True) -> MatrixSVD:
+    """Thin SVD of W (m, n) of any float dtype by LAPACK's `gesdd`; NaN if W is not finite or it does not converge."""
+    return _svd(w, _gesdd if vectors else _gesdd_values, vectors)
+
+
+def failed(shape: tuple[int, int], vectors: bool = True) -> MatrixSVD:
+    """The answer for a matrix with non-finite entries, or one LAPACK did not converge on: NaN of the right shapes."""
+    b = min(shape)
+    u_t, vt = (np.full((b, side), np.nan) if vectors else None for side in shape)
+    return MatrixSVD(u_t, np.full(b, np.nan), vt, np.nan, np.nan)
 
 
 def scaled_float64(w: np.ndarray) -> tuple[np.ndarray, int | None]:
@@ -54,61 +86,37 @@ def scaled_float64(w: np.ndarray) -> tuple[np.ndarray, int | None]:
     return np.ldexp(x, -exponent), exponent
 
 
-def gram_svd(w: np.ndarray) -> HostSVD:
-    """Full (thin) SVD of a finite or non-finite matrix W (m, n) of any float dtype; NaN everywhere if non-finite."""
-    m, n = w.shape
+def _svd(w: np.ndarray, route: Callable[[np.ndarray], _Rows], vectors: bool) -> MatrixSVD:
     x, exponent = scaled_float64(w)
     if exponent is None:
-        return failed(m, n)
+        return failed(w.shape, vectors)
     try:
-        long, s, short = _rows_svd(x if m <= n else x.T)
+        u_t, s, vt = route(x)
     except np.linalg.LinAlgError:
-        return failed(m, n)
-    u_t, vt = (short, long) if m <= n else (long, short)
-    return HostSVD(u_t, np.ldexp(s, exponent), vt, *measure_errors(x, u_t.T, s, vt))
+        return failed(w.shape, vectors)
+    errors = (np.nan, np.nan) if u_t is None or vt is None else measure_errors(x, u_t.T, s, vt)
+    return MatrixSVD(u_t, np.ldexp(s, exponent), vt, *errors)
 
 
-def gram_values(w: np.ndarray) -> HostSVD:
-    """Singular values only, s = sqrt(eigenvalues of the Gram matrix); no eigenvectors are computed.
-
-    The relative error of s_i is about eps (s_1 / s_i)^2 / 2, so the caller recomputes ill-conditioned matrices.
-    """
-    m, n = w.shape
-    x, exponent = scaled_float64(w)
-    if exponent is None:
-        return failed(m, n, vectors=False)
-    gram = x.T @ x if m >= n else x @ x.T
-    try:
-        evals = np.linalg.eigvalsh(gram)[::-1]
-    except np.linalg.LinAlgError:
-        return failed(m, n, vectors=False)
-    s = np.sqrt(np.maximum(evals, 0.0))
-    return HostSVD(None, np.ldexp(s, exponent), None, np.nan, np.nan)
+def _gram(x: np.ndarray) -> _Rows:
+    if x.shape[0] <= x.shape[1]:
+        long, s, short = _rows_svd(x)
+        return short, s, long
+    return _rows_svd(x.T)
 
 
-def direct_svd(w: np.ndarray, vectors: bool = True) -> HostSVD:
-    """LAPACK `gesdd` in float64."""
-    m, n = w.shape
-    x, exponent = scaled_float64(w)
-    if exponent is None:
-        return failed(m, n, vectors)
-    try:
-        if not vectors:
-            s = np.linalg.svd(x, compute_uv=False)
-            return HostSVD(None, np.ldexp(s, exponent), None, np.nan, np.nan)
-        u, s, vt = np.linalg.svd(x, full_matrices=False)
-    except np.linalg.LinAlgError:
-        return failed(m, n, vectors)
-    return HostSVD(np.ascontiguousarray(u.T), np.ldexp(s, exponent), vt, *measure_errors(x, u, s, vt))
+def _gram_values(x: np.ndarray) -> _Rows:
+    gram = x.T @ x if x.shape[0] >= x.shape[1] else x @ x.T
+    return None, np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)), None
 
 
-def failed(m: int, n: int, vectors: bool = True) -> HostSVD:
-    """The answer for a matrix with non-finite entries, or one LAPACK did not converge on: NaN of the right shapes."""
-    b = min(m, n)
-    s = np.full(b, np.nan)
-    if not vectors:
-        return HostSVD(None, s, None, np.nan, np.nan)
-    return HostSVD(np.full((b, m), np.nan), s, np.full((b, n), np.nan), np.nan, np.nan)
+def _gesdd(x: np.ndarray) -> _Rows:
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    return np.ascontiguousarray(u.T), s, vt
+
+
+def _gesdd_values(x: np.ndarray) -> _Rows:
+    return None, np.linalg.svd(x, compute_uv=False), None
 
 
 def _rows_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,34 +13,17 @@ working memory is a few times `SLAB_BYTES` and `GROUP_BYTES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from eigensweep.engine.spectral.svd.accuracy import NUM_PROBES, gaussian_probes
-from eigensweep.engine.spectral.svd.lapack import EPS, SMALL
+from eigensweep.engine.spectral.svd.lapack import EPS, SMALL, MatrixSVD, failed
 
 SLAB_BYTES = 1 << 27
 GROUP_BYTES = 1 << 29
 
 
-class StreamedSVD(NamedTuple):
-    """What is small of the decomposition of W (m, n), b = min(m, n).
-
-    Attributes:
-      s: (b,) float64, descending.
-      short: (b, b) singular vectors of the short side as contiguous rows: V^T of a tall W, U^T of a wide one.
-      residual: |W - U S V^T|_F / |W|_F by probes, see accuracy.py.
-      orthogonality: largest entry of |U^T U - I| and |V^T V - I| by probes, over the vectors that W determines.
-    """
-
-    s: np.ndarray
-    short: np.ndarray
-    residual: float
-    orthogonality: float
-
-
-def streamed_svd(w: np.ndarray, take: Callable[[slice, np.ndarray], None]) -> StreamedSVD:
+def streamed_svd(w: np.ndarray, take: Callable[[slice, np.ndarray], None]) -> MatrixSVD:
     """Thin SVD of a finite matrix W; the long side's vectors go to `take`, a group at a time.
 
     Args:
@@ -48,8 +31,12 @@ def streamed_svd(w: np.ndarray, take: Callable[[slice, np.ndarray], None]) -> St
       take: called in order with the indices of a group and its vectors (len, max(m, n)) as contiguous rows, float64,
         which it may overwrite. Vectors of s = 0 are NaN: W does not determine them.
 
+    Returns:
+      s (b,), the shorter side's vectors (V^T of a tall or square W, U^T of a wide one; the other side is None), the
+      residual by probes, and the largest entry of |U^T U - I| and |V^T V - I| over the vectors that W determines.
+
     Raises:
-      numpy.linalg.LinAlgError: an eigendecomposition did not converge.
+      numpy.linalg.LinAlgError: neither of LAPACK's iterations, `syevd` and `gesdd`, converged on a Gram matrix.
     """
     x = w if w.shape[0] >= w.shape[1] else w.T
     a, b = x.shape
@@ -74,12 +61,31 @@ def streamed_svd(w: np.ndarray, take: Callable[[slice, np.ndarray], None]) -> St
         left = q.T @ _transposed_times(x, spanned, scale) / s[:, None] - z
     left = np.where(determined == 0, 0.0, left)
     right = q @ (q.T @ z) - z
-    return StreamedSVD(
+    short = np.ascontiguousarray(q.T)
+    return MatrixSVD(
+        u_t=None if x is w else short,
         s=np.sort(s)[::-1] / scale,  # ties may come out a rounding error out of order
-        short=np.ascontiguousarray(q.T),
+        vt=short if x is w else None,
         residual=float(difference / norm if norm > 0 else difference),
         orthogonality=float(max(np.max(np.abs(left)), np.max(np.abs(right)))),
     )
+
+
+def whole_svd(w: np.ndarray) -> MatrixSVD:
+    """`streamed_svd` with all the long vectors kept; NaN if W is not finite or an iteration did not converge."""
+    if not np.isfinite(w).all():
+        return failed(w.shape)
+    long = np.empty((min(w.shape), max(w.shape)))
+    try:
+        found = streamed_svd(w, long.__setitem__)
+    except np.linalg.LinAlgError:
+        return failed(w.shape)
+    return found._replace(vt=long) if found.vt is None else found._replace(u_t=long)
+
+
+def working_bytes(shape: tuple[int, int]) -> int:
+    """Peak bytes that an (m, n) matrix takes beside W as stored."""
+    return 3 * GROUP_BYTES + 2 * SLAB_BYTES + 8 * 6 * min(shape) ** 2
 
 
 def _slabs(x: np.ndarray, scale: float) -> Iterator[tuple[slice, np.ndarray]]:
@@ -99,14 +105,23 @@ def _short_vectors(x: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]
     start = 0
     while start < b:
         inner = q[:, start:]
-        evals, rotation = np.linalg.eigh(_gram(x, inner if start else None, scale))
-        evals, rotation = np.maximum(evals[::-1], 0.0), rotation[:, ::-1]
+        evals, rotation = _eigh_descending(_gram(x, inner if start else None, scale))
         q[:, start:] = inner @ rotation
         s[start:] = np.sqrt(evals)
         if s[start] <= EPS * a * s[0]:  # nothing is left but rounding
             break
         start += int(np.count_nonzero(evals > SMALL**2 * evals[0]))
     return q, s
+
+
+def _eigh_descending(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, at least 0, and eigenvectors; by `gesdd` where `syevd` does not converge."""
+    try:
+        evals, vectors = np.linalg.eigh(gram)
+    except np.linalg.LinAlgError:
+        vectors, evals, _ = np.linalg.svd(gram)
+        return evals, vectors
+    return np.maximum(evals[::-1], 0.0), vectors[:, ::-1]
 
 
 def _gram(x: np.ndarray, basis: np.ndarray | None, scale: float) -> np.ndarray:
