@@ -91,9 +91,9 @@ def _of_vectors(
     return {
         f"ks_{side}": d_stat,
         f"p_{side}": p,
-        f"p_{side}_avg": np.asarray(ks.local_average(p)),
+        f"p_{side}_avg": ks.local_average(p),
         f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
-        f"rejected_{side}": np.asarray(benjamini_hochberg(p, options.level)).sum(axis=-1),
+        f"rejected_{side}": benjamini_hochberg(p, options.level).sum(axis=-1),
     }
 
 
@@ -161,7 +161,6 @@ def _of_shape(
         sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
         nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
         right, left = edges.num_outliers(s, a, b, sigma, level, eps)
-        left = jnp.where(nu_plus < s[0] * a * eps, 0, left)  # a bulk that is all rounding has no left edge
         index = jnp.arange(b)
         in_bulk = (index >= right) & (index < b - left)
         quasi_null = jnp.sum(s < nu_minus)

@@ -18,9 +18,10 @@ import numpy as np
 
 from eigensweep.engine.run import entries
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.memory import GIB, default_budget, is_streamed, working_bytes
+from eigensweep.engine.run.memory import GIB, default_budget
 from eigensweep.engine.spectral.ks import ks_statistic
-from eigensweep.engine.spectral.svd import decompose
+from eigensweep.engine.spectral.svd import decompose, is_streamed
+from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.spectral.svd.streamed import streamed_svd
 from eigensweep.engine.tables.errors import RunError
 
@@ -207,7 +208,7 @@ def _decompose(
 
 def _fields(batch: Any, strategy: str, vectors: bool, ks: bool) -> dict[str, Any]:
     """The fields of `Decomposed` that a decomposition of usable matrices (B, m, n) gives."""
-    if not vectors and (strategy == "streamed" or (strategy == "auto" and is_streamed(batch.shape[1:]))):
+    if not vectors and is_streamed(batch.shape[1:], strategy):
         parts = [_streamed(w) for w in np.asarray(batch)]
         names = ("s", "ks_right", "ks_left", "residual", "orthogonality")
         found = {name: np.stack(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}

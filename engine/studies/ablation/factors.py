@@ -1,95 +1,66 @@
-"""The decomposed matrices of a removal study, what is taken out of them, and what its figure shows of them."""
+"""The decomposed matrices of a removal study, and the matrices that a removal leaves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from eigensweep.engine.run.ablation_plan import AblationOptions
-from eigensweep.engine.run.analyze import rank_eps
-from eigensweep.engine.run.entries import describe, statuses
-from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixSource
-from eigensweep.engine.run.memory import default_budget, resident_bytes
-from eigensweep.engine.run.nulls import p_values, purpose_key
-from eigensweep.engine.run.options import SweepOptions
-from eigensweep.engine.spectral import edges, ks, marchenko_pastur, noise, removal
+from eigensweep.engine.run.nulls import purpose_key
+from eigensweep.engine.run.options import MatrixOptions
+from eigensweep.engine.run.statistics import statistics
+from eigensweep.engine.run.stream import decomposed
+from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.removal import Factors, LowRank, Removal
-from eigensweep.engine.spectral.svd import decompose
+from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
+from eigensweep.engine.tables.matrices import identity_row
 
 
 def factored(
-    sources: Sequence[MatrixSource], options: AblationOptions
-) -> Iterator[tuple[MatrixSource, Factors]]:
-    """Every matrix with its factors; those of one shape are decomposed together, as far as memory allows.
+    sources: Sequence[MatrixSource], options: MatrixOptions
+) -> Iterator[tuple[MatrixSource, Factors, dict[str, Any]]]:
+    """Every matrix with its factors and its row of the tables of a sweep; one noise level serves both.
 
     Raises:
-      RunError: a matrix with non-finite entries, or nothing but zeros.
+      RunError: a matrix without singular vectors (non-finite entries, nothing but zeros, an inaccurate decomposition).
     """
-    for shape, group in groupby(sorted(sources, key=lambda s: s.shape), key=lambda s: s.shape):
-        members = list(group)
-        size = max(1, default_budget() // resident_bytes(shape))
-        for start in range(0, len(members), size):
-            batch = members[start : start + size]
-            ws = [np.asarray(source.read()) for source in batch]
-            stack = np.stack([w.astype(np.float64) for w in ws])
-            seen = describe(stack)
-            for source, status in zip(batch, statuses(seen), strict=True):
-                if status != "ok":
-                    raise RunError(f"{source.name}: nothing can be taken out of it ({status})")
-            found = decompose(stack, options.strategy)
-            for i, (source, w) in enumerate(zip(batch, ws, strict=True)):
-                u, s, vt = (np.asarray(part[i], np.float64) for part in (found.u, found.s, found.vt))
-                yield source, Factors(w, u, s, vt, _sigma(s, shape, float(seen.sigma[i]), options))
+    for source, found in decomposed(sources, options.strategy, ks=True):
+        (row,) = statistics(found, options)
+        assert found.u is not None and found.vt is not None
+        u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
+        yield source, Factors(found.w[0], u, s, vt, row["sigma"], found.eps), identity_row(source) | row
 
 
-def low_rank(
-    taken: Removal, source: MatrixSource, factors: Mapping[str, Factors], options: AblationOptions
-) -> LowRank:
+def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions) -> LowRank:
     """What a removal subtracts from a matrix; draws depend on the seed, the removal and the matrix's name alone."""
-    key = purpose_key(options.seed, "removal", str(taken), source.name)
-    return removal.update(taken, factors[source.name], options.level, key)
+    return removal.update(taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name))
 
 
-def matrix_row(source: MatrixSource, found: Factors, options: AblationOptions) -> dict[str, Any]:
-    """Spectrum, edges and averaged p-values of a matrix: the columns of the tables "matrices" and "spectra"."""
-    m, n = source.shape
-    nu_minus, nu_plus = marchenko_pastur.edges(m, n, found.sigma)
-    right, left = edges.num_outliers(jnp.asarray(found.s), m, n, found.sigma, options.level)
-    known = found.s > found.s[0] * max(m, n) * rank_eps(found.w.dtype)
-    null = SweepOptions(seed=options.seed)
+def edit(
+    matrices: Sequence[MatrixSource],
+    scope: str,
+    taken: Removal,
+    options: MatrixOptions | None = None,
+    factors: Mapping[str, Factors] | None = None,
+) -> dict[str, np.ndarray]:
+    """The matrices that one removal replaces, float64 (m, n) by name: what `ablate` evaluates with these options.
 
-    def averaged(vectors: np.ndarray, length: int) -> np.ndarray:
-        p = p_values(np.asarray(ks.ks_statistic(np.ascontiguousarray(vectors))), length, null)
-        return np.asarray(ks.local_average(np.where(known, p, np.nan)))
+    Args:
+      matrices: a checkpoint's.
+      factors: of matrices that are decomposed already.
 
-    return {
-        "name": source.name,
-        "role": source.role,
-        "block": source.block,
-        "expert": source.expert,
-        "m": m,
-        "n": n,
-        "dtype": source.dtype,
-        "sigma": found.sigma,
-        "nu_minus": float(nu_minus),
-        "nu_plus": float(nu_plus),
-        "num_right_outliers": int(right),
-        "num_left_outliers": int(left),
-        "status": "ok",
-        "singular_values": found.s,
-        "p_right_avg": averaged(found.vt, n),
-        "p_left_avg": averaged(found.u.T, m),
-    }
-
-
-def _sigma(s: np.ndarray, shape: tuple[int, int], of_entries: float, options: AblationOptions) -> float:
-    if options.sigma == "entries":
-        return of_entries
-    return (
-        noise.sigma_init(shape[0])
-        if options.sigma == "init"
-        else float(noise.sigma_bulk(jnp.asarray(s), *shape))
-    )
+    Raises:
+      RunError: see `ablate`.
+    """
+    options = options or MatrixOptions()
+    scopes = resolve_scopes(matrices, (scope,))
+    check_bands(scopes, (taken,))
+    known = dict(factors or {})
+    edited = {}
+    for sources in scopes.values():
+        fresh = ((s.name, f) for s, f, _ in factored([s for s in sources if s.name not in known], options))
+        for name, found in (*((s.name, known[s.name]) for s in sources if s.name in known), *fresh):
+            low = low_rank(taken, name, found, options)
+            if low.rank:
+                edited[name] = removal.remove(found.w, low)
+    return edited

@@ -2,21 +2,29 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.ablation_table import contrasts
-from eigensweep.engine.report.spectrum import Spectrum, by_role, mean_law, shape_text
-from eigensweep.engine.run.ablation_store import Ablation
+from eigensweep.engine.report.spectrum import (
+    Spectrum,
+    bins_of,
+    by_role,
+    mean_by_index,
+    mean_density,
+    mean_law,
+    shape_text,
+)
+from eigensweep.engine.studies.ablation.scopes import resolve_scopes
+from eigensweep.engine.studies.ablation.study import Ablation
+from eigensweep.engine.studies.ablation.summary import contrasts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PER_FIGURE = 12  # panels; a study of single matrices makes several figures
 PANEL = 2.45  # inches a row, of which BELOW under the axis
 BELOW = 0.5
 SIDES = {"right": 12.0, "left": 13.6}  # where outliers and their controls stand, beside the ten deciles
@@ -25,18 +33,6 @@ KINDS = {
     "bulk": ("as many from the bulk", style.TRAINED, "s", 0.0),
     "random": ("as many random directions", style.CONTROL, "v", 0.4),
 }
-
-
-def write_figures(study: Ablation, directory: Path) -> list[Path]:
-    """Draw the study into directory/figures, PNG and PDF; returns the PNGs."""
-    scopes = [scope for scope in dict.fromkeys(study.results["scope"]) if scope]
-    paths = []
-    with style.context():
-        for start in range(0, len(scopes), PER_FIGURE):
-            stem = directory / "figures" / (f"ablation_{start // PER_FIGURE + 1}" if start else "ablation")
-            style.save(draw(study, scopes[start : start + PER_FIGURE]), stem)
-            paths.append(stem.with_suffix(".png"))
-    return paths
 
 
 def title(study: Ablation) -> tuple[str, str]:
@@ -105,19 +101,10 @@ def _legend(figure: "Figure") -> tuple[list[Any], list[str]]:
 
 def _members(study: Ablation, scopes: Sequence[str]) -> dict[str, list[Spectrum]]:
     """The spectra behind each scope."""
-    from eigensweep.engine.run.ablation_plan import resolve_scopes
-
     spectra = {s.name: s for group in by_role(study).values() for s in group}
-    matrices = [_Named(s.name, s.role, s.block, (s.m, s.n)) for s in spectra.values()]
-    found = resolve_scopes(matrices, study.manifest["options"]["scopes"])  # type: ignore[arg-type]
+    matrices = [SimpleNamespace(name=s.name, role=s.role, block=s.block, shape=(s.m, s.n)) for s in spectra.values()]
+    found = resolve_scopes(matrices, study.manifest["options"]["scopes"])
     return {scope: [spectra[matrix.name] for matrix in found[scope]] for scope in scopes}
-
-
-class _Named:
-    """What `resolve_scopes` asks of a matrix."""
-
-    def __init__(self, name: str, role: str, block: int | None, shape: tuple[int, int]):
-        self.name, self.role, self.block, self.shape = name, role, block, shape
 
 
 def _shapes(members: list[Spectrum]) -> str:
@@ -128,8 +115,9 @@ def _shapes(members: list[Spectrum]) -> str:
 def _limits(study: Ablation, scopes: Sequence[str]) -> tuple[tuple[float, float], float]:
     """Limits of the common axis, with room for the insets above; and where it turns from linear to logarithmic."""
     table = study.results[study.results["scope"].isin(scopes)]
-    low, high = float(table["change_low"].min()), float(table["change_high"].max())
-    changes = np.abs(table["change"].to_numpy())
+    records = [r for r in table.to_dict("records") if _is_drawn(r)]
+    low, high = min(r["change_low"] for r in records), max(r["change_high"] for r in records)
+    changes = np.abs([r["change"] for r in records])
     small = float(np.quantile(changes[changes > 0], 0.25)) if (changes > 0).any() else 1e-3
     threshold = 10.0 ** math.floor(math.log10(small))
     # on a symlog axis, in decades from the threshold on; the linear part counts as one
@@ -146,6 +134,11 @@ def _changes(
 ) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+    lost = [r["removal"] for r in records if not _is_drawn(r)]
+    if lost:
+        note = f"loss not finite without {style.shorten(', '.join(lost), 40)}"
+        axes.text(0.99, 0.6, note, transform=axes.transAxes, ha="right", fontsize=6.5, color=style.LAW)
+    records = [r for r in records if _is_drawn(r)]
     axes.set_yscale("symlog", linthresh=threshold, linscale=1.0)
     axes.set_ylim(*limits)
     axes.axhline(0, color=style.INK, lw=0.5)
@@ -184,6 +177,10 @@ def _changes(
     for middle, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
         axes.annotate(text, (middle, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
                       va="top")  # fmt: skip
+
+
+def _is_drawn(record: Mapping[str, Any]) -> bool:
+    return all(math.isfinite(record[key]) for key in ("change", "change_low", "change_high"))
 
 
 def _count(records: Sequence[Mapping[str, Any]], side: str) -> str:

@@ -1,64 +1,176 @@
-"""A removal study: take chosen singular values out of chosen matrices, measure the model, hold it against the baseline.
-
-The engine knows no models: it hands replaced matrices to `evaluate`, which gives the losses of every row of the data.
-"""
+"""A removal study: take chosen singular values out of chosen matrices, measure the model, hold it against the baseline."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import jax
 import numpy as np
 
-from eigensweep.engine.run.ablation_factors import factored, low_rank, matrix_row
-from eigensweep.engine.run.ablation_plan import AblationOptions, Scopes, check_bands, resolve_scopes
-from eigensweep.engine.run.ablation_store import BASELINE, STUDY, Ablation, Parts, open_ablation
-from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.run.inputs import MatrixCollection
-from eigensweep.engine.run.lock import locked
-from eigensweep.engine.run.store import read_manifest, write_manifest
-from eigensweep.engine.run.sweep import VERSIONS
+from eigensweep.engine.run.options import MatrixOptions, option
+from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
+from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import Factors, Removal
+from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
+from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
+from eigensweep.engine.tables.claim import claimed
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.layout import Layout
+from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
+from eigensweep.engine.tables.parts import Work
+from eigensweep.engine.tables.result import Result
+from eigensweep.models import Checkpoint
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-class Measured(Protocol):
-    """What one evaluation gives: an entry a row of the data, (N,) each."""
+NAME = "ablation"
+BASELINE = ("", "baseline")
+BOOTSTRAP = "Efron & Tibshirani 1993"
 
-    @property
-    def loss(self) -> np.ndarray: ...  # mean loss over the row's targets, nats
-    @property
-    def weight(self) -> np.ndarray: ...  # the row's weight in the mean loss
-    @property
-    def correct(self) -> np.ndarray: ...  # targets that were predicted
-    @property
-    def count(self) -> np.ndarray: ...  # targets
-
-
-Evaluate = Callable[[Mapping[str, np.ndarray]], Measured]
-"""Measures the model with these matrices, (m, n) by name, in place of its own; {} is the model as it is."""
+_REMOVAL = {
+    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
+    "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
+}
+ABLATION = {
+    **_REMOVAL,
+    "kind": Column(TEXT, "", "decile, band, outliers, bulk or random; baseline"),
+    "draw": Column(COUNT, "", "number of the draw of a bulk or random removal, from 0"),
+    "matrices": Column(COUNT, "", "matrices of the scope"),
+    "values": Column(COUNT, "", "sum of b over them"),
+    "removed": Column(COUNT, "", "singular values, or random directions, that go"),
+    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
+    "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
+    "perplexity": Column(FLOAT, "", "exp(loss)"),
+    "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
+    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
+    "change": Column(FLOAT, "nats", "loss less the baseline's"),
+    "change_low": Column(
+        FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
+    ),
+    "change_high": Column(FLOAT, "nats", "upper end", BOOTSTRAP),
+    "accuracy_change": Column(FLOAT, "", "accuracy less the baseline's"),
+    "accuracy_low": Column(FLOAT, "", "lower end of its interval, as change_low", BOOTSTRAP),
+    "accuracy_high": Column(FLOAT, "", "upper end", BOOTSTRAP),
+}
+ROWS = {
+    **_REMOVAL,
+    "row_loss": Column(LIST, "nats", "mean loss of every row of the data over its targets"),
+    "row_weight": Column(LIST, "", "weight of the row in the mean loss: its targets"),
+    "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
+    "row_count": Column(LIST, "", "targets of the row"),
+}
+_OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
+LAYOUT = Layout(
+    NAME,
+    {
+        "ablation": ABLATION,
+        "ablation_rows": ROWS,
+        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *_OF_MATRIX)},
+        "spectra": {key: SPECTRA[key] for key in ("name", "singular_values", "p_right_avg", "p_left_avg")},
+    },
+)
 
 
 @dataclass(frozen=True)
-class AblationProgress:
-    """What `on_progress` is told after every removal: how many are done, and which one was the last."""
+class AblationOptions(MeasureFields, MatrixOptions):
+    """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
-    done: int
-    total: int
-    scope: str = ""
-    removal: str = ""
+    scopes: tuple[str, ...] = option(
+        ("roles",), "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names"
+    )
+    removals: tuple[str, ...] = option(
+        ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
+         "random:decile"),
+        "what is taken out (eigensweep.engine.spectral.removal)",
+    )  # fmt: skip
+    num_draws: int = option(3, "draws of every bulk and random control", least=1)
+    num_resamples: int = option(2000, "of the bootstrap", least=1)
+    confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scopes or not self.removals:
+            raise ValueError("a study needs at least one scope and one removal")
+        removal.expand(self.removals)
+
+
+class Ablation(Result):
+    """A finished removal study."""
+
+    default_study: ClassVar[str] = NAME
+
+    @property
+    def results(self) -> "pd.DataFrame":
+        """One row a scope and removal, the baseline first."""
+        return self.frame("ablation")
+
+    @property
+    def rows(self) -> "pd.DataFrame":
+        """The same removals with the losses, weights, hits and counts of every row of the data, as lists."""
+        return self.frame("ablation_rows")
+
+    @property
+    def matrices(self) -> "pd.DataFrame":
+        """One row a decomposed matrix: identity, sigma, edges, numbers of outliers."""
+        return self.frame("matrices")
+
+    @property
+    def spectra(self) -> "pd.DataFrame":
+        """One row a decomposed matrix: singular values and averaged p-values, by index."""
+        return self.frame("spectra")
+
+    def contrast(self, scope: str, these: Sequence[str], those: Sequence[str]) -> tuple[float, float, float]:
+        """Mean loss after the removals `these` less that after `those`, nats, with its paired bootstrap interval.
+
+        Raises:
+          KeyError: the study has no such removal.
+        """
+        table = {(r.scope, r.removal): r for r in self.rows.itertuples()}
+        for name in (*these, *those):
+            if (scope, name) not in table:
+                raise KeyError(f"no removal {name!r} of {scope!r} in {self.directory}")
+        after, before = (
+            np.mean([table[scope, name].row_loss for name in names], axis=0) for names in (these, those)
+        )
+        weight = np.asarray(table[scope, these[0]].row_weight)
+        return paired_interval(after - before, weight, **_bootstrap(self.manifest["options"]))
+
+
+def open_ablation(directory: str | Path) -> Ablation:
+    """Read what a removal study left.
+
+    Raises:
+      RunError: if `directory` holds no finished removal study.
+    """
+    return Ablation.read(directory, LAYOUT)
+
+
+def run_ablation(
+    checkpoint: Checkpoint, options: AblationOptions, workdir: str | Path, on_progress: OnProgress = silent
+) -> Ablation:
+    """Load the model and the data that the options name, and `ablate`.
+
+    Raises:
+      RunError, CheckpointError, DataError: see `ablate` and `open_measure`.
+    """
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
+    check_bands(scopes, removal.expand(options.removals, options.num_draws))
+    measure = open_measure(checkpoint, options, options.seed)
+    return ablate(checkpoint, measure, options, workdir, on_progress)
 
 
 def ablate(
     checkpoint: MatrixCollection,
-    evaluate: Evaluate,
-    evaluation: Mapping[str, Any],
+    measure: Measure,
     options: AblationOptions,
     workdir: str | Path,
-    on_progress: Callable[[AblationProgress], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Ablation:
     """Measure the model without the chosen singular values, removal by removal.
 
@@ -66,8 +178,7 @@ def ablate(
 
     Args:
       checkpoint: what `eigensweep.models.open_checkpoint` gives.
-      evaluate: see `Evaluate`; called once for the baseline and once a removal that takes something.
-      evaluation: what it measures on which data, JSON-able: tells this study from others.
+      measure: evaluated once for the baseline and once a removal that takes something.
       options: see `AblationOptions`.
       workdir: directory of the study; an unfinished one is continued after its last finished removal.
       on_progress: called at the start and after every removal.
@@ -79,142 +190,105 @@ def ablate(
     scopes = resolve_scopes(checkpoint.matrices, options.scopes)
     removals = removal.expand(options.removals, options.num_draws)
     check_bands(scopes, removals)
-    names = list(dict.fromkeys(source.name for sources in scopes.values() for source in sources))
-    tasks = [(scope, str(taken)) for scope in scopes for taken in removals]
-    report = on_progress or (lambda progress: None)
-    directory = Path(workdir)
-    with locked(directory):
-        manifest = _claim(directory, checkpoint, evaluation, options)
-        if manifest["status"] == "done":
-            return open_ablation(directory)
-        parts, start = Parts(directory), time.perf_counter()
-        parts.prepare()
-        todo = [task for task in tasks if not parts.has("removal", task)]
-        done = len(tasks) - len(todo)
-        report(AblationProgress(done, len(tasks)))
-        if not parts.has("removal", BASELINE):
-            baseline = _measure(evaluate, {})
-            if not np.isfinite(baseline["loss"]):
-                raise RunError(
-                    f"the model's loss is {baseline['loss']}: there is nothing to measure changes by"
-                )
-            parts.write("removal", BASELINE, baseline | dict.fromkeys(_COUNTS, 0) | _named(*BASELINE))
-        for row in _work(scopes, removals, set(todo), parts, evaluate, options):
-            parts.write("removal", (row["scope"], row["removal"]), row)
-            done += 1
-            report(AblationProgress(done, len(tasks), row["scope"], row["removal"]))
-        parts.merge(tasks, names, options.to_json())
-        seconds = round(time.perf_counter() - start, 3)
-        write_manifest(directory, manifest | {"status": "done", "timings": {"last_start": seconds}})
-        parts.remove()
-    return open_ablation(directory)
+    identity = {
+        "checkpoint": checkpoint.identity,
+        "options": options.to_json(),
+        "evaluation": measure.description,
+    }
+    with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
+        if not work.done:
+            _Worker(work, scopes, removals, measure, options, on_progress).run()
+    return open_ablation(workdir)
 
 
-def edit(
-    checkpoint: MatrixCollection, scope: str, taken: Removal, options: AblationOptions
-) -> dict[str, np.ndarray]:
-    """The matrices that one removal replaces, float64 (m, n) by name: what `ablate` evaluates with these options.
+@dataclass
+class _Worker:
+    work: Work
+    scopes: Scopes
+    removals: Sequence[Removal]
+    measure: Measure
+    options: AblationOptions
+    on_progress: OnProgress
 
-    Raises:
-      RunError: see `ablate`.
-    """
-    scopes = resolve_scopes(checkpoint.matrices, (scope,))
-    check_bands(scopes, (taken,))
-    edited = {}
-    for source, found in (item for sources in scopes.values() for item in factored(sources, options)):
-        low = low_rank(taken, source, {source.name: found}, options)
-        if low.rank:
-            edited[source.name] = removal.remove(found.w, low)
-    return edited
+    def run(self) -> None:
+        """Do what is still to do, and merge."""
+        names = dict.fromkeys(source.name for sources in self.scopes.values() for source in sources)
+        matrices = [_matrix_unit(name) for name in names]
+        tasks = [_unit(scope, str(taken)) for scope in self.scopes for taken in self.removals]
+        units = [_unit(*BASELINE), *matrices, *tasks]
+        todo = set(self.work.todo(units))
+        done = len(tasks) - len(todo.intersection(tasks))
+        self.on_progress(Progress(done, len(tasks), done, len(tasks)))
+        start = time.perf_counter()
+        if units[0] in todo:
+            row = _evaluated(self.measure, {})
+            if not np.isfinite(row["loss"]):
+                raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
+            row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
+            self._write(units[0], row, row)
+        self.baseline = {
+            key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
+        }
+        for scope, taken, row in self._rows(todo):
+            self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
+            start, done = time.perf_counter(), done + 1
+            self.on_progress(Progress(done, len(tasks), done, len(tasks), f"{scope} {taken}"))
+        self.work.finish(units)
+
+    def _write(
+        self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float | None = None
+    ) -> None:
+        full = [{**row, **changes(row, baseline, self.options.to_json())}]
+        spent = {"total": row["seconds"] if seconds is None else seconds}
+        self.work.write({unit: {"ablation": full, "ablation_rows": full}}, spent)
+
+    def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        """The row of every removal still to do, scope by scope."""
+        factors: dict[str, Factors] = {}
+        for position, (scope, sources) in enumerate(self.scopes.items()):
+            mine = [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
+            needed = [s for s in sources if mine or _matrix_unit(s.name) in todo]
+            for source, found, row in factored([s for s in needed if s.name not in factors], self.options):
+                factors[source.name] = found
+                if _matrix_unit(source.name) in todo:
+                    self.work.write({_matrix_unit(source.name): {"matrices": [row], "spectra": [row]}})
+            for taken in mine:
+                yield scope, taken, self._row(scope, taken, {s.name: factors[s.name] for s in sources})
+            later = {s.name for others in list(self.scopes.values())[position + 1 :] for s in others}
+            factors = {name: found for name, found in factors.items() if name in later}
+
+    def _row(self, scope: str, taken: Removal, factors: Mapping[str, Factors]) -> dict[str, Any]:
+        low = {name: low_rank(taken, name, found, self.options) for name, found in factors.items()}
+        replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
+        # nothing to take out (a matrix without outliers): the baseline, known already
+        row = _evaluated(self.measure, replaced) if replaced else self.baseline
+        squares = {name: float(np.sum(found.s**2)) for name, found in factors.items()}
+        return {
+            **row,
+            **_named(scope, str(taken)),
+            "draw": taken.draw,
+            "matrices": len(factors),
+            "values": sum(found.s.size for found in factors.values()),
+            "removed": sum(update.rank for update in low.values()),
+            "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+        }
 
 
-_COUNTS = ("matrices", "values", "removed", "energy")
+def _unit(scope: str, taken: str) -> str:
+    return f"{scope}/{taken}"
+
+
+def _matrix_unit(name: str) -> str:
+    return f"matrix {name}"
 
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
 
 
-def _claim(
-    directory: Path, checkpoint: MatrixCollection, evaluation: Mapping[str, Any], options: AblationOptions
-) -> dict[str, Any]:
-    """The manifest of the study in `directory`: the one there if it is this very study, else a new one."""
-    there = read_manifest(directory)
-    if there is None:
-        if (directory / "finetune.json").exists():
-            raise RunError(f"{directory}: holds a fine-tuning study; take a new workdir")
-        manifest = {
-            "eigensweep": version("eigensweep"),
-            "study": STUDY,
-            "status": "running",
-            "checkpoint": checkpoint.identity,
-            "evaluation": dict(evaluation),
-            "options": options.to_json(),
-            "versions": {name: version(name) for name in VERSIONS},
-            "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
-            "warnings": list(checkpoint.warnings),
-        }
-        write_manifest(directory, manifest)
-        return manifest
-    if there.get("study") != STUDY:
-        raise RunError(f"{directory}: holds a run of another kind; take a new workdir")
-    differences = options.differences(there["options"])
-    differences += [
-        f"{name}: {there['evaluation'].get(name)!r} there, {value!r} now"
-        for name, value in evaluation.items()
-        if there["evaluation"].get(name) != value
-    ]
-    if there["checkpoint"].get("sha256") != checkpoint.identity.get("sha256"):
-        differences.insert(0, f"checkpoint: {there['checkpoint'].get('source')} there, its contents differ")
-    if differences:
-        raise RunError(
-            f"{directory}: holds another study ({'; '.join(differences)}). Take a new workdir, or start it with what "
-            "is there."
-        )
-    return there
-
-
-def _work(
-    scopes: Scopes,
-    removals: Sequence[Removal],
-    todo: set[tuple[str, str]],
-    parts: Parts,
-    evaluate: Evaluate,
-    options: AblationOptions,
-) -> Iterator[dict[str, Any]]:
-    """The row of every removal still to do, scope by scope."""
-    factors: dict[str, Factors] = {}
-    for position, (scope, sources) in enumerate(scopes.items()):
-        mine = [taken for taken in removals if (scope, str(taken)) in todo]
-        needed = [s for s in sources if mine or not parts.has("matrix", (s.name,))]
-        for source, found in factored([s for s in needed if s.name not in factors], options):
-            factors[source.name] = found
-            if not parts.has("matrix", (source.name,)):
-                parts.write("matrix", (source.name,), matrix_row(source, found, options))
-        for taken in mine:
-            low = {s.name: low_rank(taken, s, factors, options) for s in sources}
-            replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
-            # nothing to take out (a matrix without outliers): the baseline, known already
-            row = _measure(evaluate, replaced) if replaced else parts.read("removal", BASELINE)
-            squares = {name: float(np.sum(factors[name].s ** 2)) for name in low}
-            yield (
-                row
-                | _named(scope, str(taken))
-                | {
-                    "draw": taken.draw,
-                    "matrices": len(sources),
-                    "values": sum(min(s.shape) for s in sources),
-                    "removed": sum(update.rank for update in low.values()),
-                    "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
-                }
-            )
-        later = {s.name for others in list(scopes.values())[position + 1 :] for s in others}
-        factors = {name: found for name, found in factors.items() if name in later}
-
-
-def _measure(evaluate: Evaluate, replaced: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _evaluated(measure: Measure, replaced: Mapping[str, np.ndarray]) -> dict[str, Any]:
     start = time.perf_counter()
-    scores = evaluate(replaced)
+    scores = measure.evaluate(replaced)
     loss = float(np.sum(scores.weight * scores.loss) / np.sum(scores.weight))
     with np.errstate(over="ignore"):
         perplexity = float(np.exp(loss))
@@ -228,3 +302,26 @@ def _measure(evaluate: Evaluate, replaced: Mapping[str, np.ndarray]) -> dict[str
         "row_correct": np.asarray(scores.correct, np.float64),
         "row_count": np.asarray(scores.count, np.float64),
     }
+
+
+def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `paired_interval` in a study's options."""
+    return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
+
+
+def changes(
+    row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, float]:
+    """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
+    loss, before, correct, had = (
+        np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)
+    )
+    weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
+    hits = (correct - had) / np.maximum(count, 1)
+    with np.errstate(invalid="ignore"):  # an infinite loss has an infinite change, and no interval
+        numbers = (
+            *paired_interval(loss - before, weight, **_bootstrap(options)),
+            *paired_interval(hits, count, **_bootstrap(options)),
+        )
+    names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
+    return dict(zip(names, numbers, strict=True))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eigensweep.engine.report.style import aligned
-from eigensweep.engine.run.ablation_store import BASELINE, Ablation
+from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
 HEADINGS = (

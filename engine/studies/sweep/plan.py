@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
-from eigensweep.engine.run.memory import GIB, default_budget, working_bytes
+from eigensweep.engine.run.memory import GIB, default_budget
 from eigensweep.engine.run.stream import batches
+from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.errors import RunError
 
