@@ -11,10 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from eigensweep.models.nn.activations import ACTIVATIONS
 from eigensweep.models.nn.architecture import Architecture
-from eigensweep.models.nn.layers import dropout, linear, norm
-from eigensweep.models.nn.rotary import rotate
+from eigensweep.models.nn.layers import ACTIVATIONS, Norm, dropout, linear, rotate
 
 Taps = dict[str, Array]
 
@@ -42,6 +40,11 @@ def layer(architecture: Architecture, index: int) -> Layer:
         jnp.int32(architecture.windows[index]),
         jnp.float32(architecture.attention_scales[index]),
     )
+
+
+def norm(architecture: Architecture, width: int | None = None) -> Norm:
+    """The architecture's norm over `width` entries (the residual stream's unless said)."""
+    return Norm(architecture.norm, width or architecture.width, architecture.norm_eps)
 
 
 def allowed(mask: Array, causal: bool, window: Array) -> Array:

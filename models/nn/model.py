@@ -20,10 +20,9 @@ from flax import nnx
 from jax import Array
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.nn.architecture import Architecture, architecture
+from eigensweep.models.nn.architecture import Architecture, Config, architecture
 from eigensweep.models.nn.block import Block, Context, Layer, Taps, layer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
-from eigensweep.models.nn.settings import Config
 from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from eigensweep.models.nn.activations import ACTIVATIONS
 from eigensweep.models.nn.architecture import Architecture
-from eigensweep.models.nn.block import Context, Taps
-from eigensweep.models.nn.layers import dropout, embedding, linear, norm
-from eigensweep.models.nn.rotary import angles
+from eigensweep.models.nn.block import Context, Taps, norm
+from eigensweep.models.nn.layers import ACTIVATIONS, angles, dropout, embedding, linear
 
 EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm")
 HEADS = ("unembedding", "pooler", "mlm", "classifier")  # what a checkpoint may or may not have

@@ -1,5 +1,9 @@
 """The model as pure functions of a tree: its shape, its errors, taps, replaced parameters, precision, streaming."""
 
+import json
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +36,13 @@ BERT = {
     "num_attention_heads": 3,
     "max_position_embeddings": 32,
     "type_vocab_size": 2,
+}
+LLAMA3 = {
+    "type": "llama3",
+    "factor": 2.0,
+    "low_freq_factor": 1,
+    "high_freq_factor": 4,
+    "original_max_position_embeddings": 8,
 }
 IDS = np.random.default_rng(0).integers(0, 50, (3, 10)).astype(np.int32)
 MASK = np.arange(10) < np.array([[10], [7], [2]])
@@ -97,44 +108,84 @@ def test_every_mismatch_is_named_in_one_error(llama):
     ("change", "words"),
     [
         ({"model_type": "mamba"}, "no forward pass for model_type 'mamba'"),
-        ({"hidden_size": None}, "'hidden_size' is missing"),
-        ({"num_key_value_heads": 4}, "6 query heads cannot share 4"),
+        ({"hidden_size": None}, "'hidden_size' expected int, got NoneType"),
+        ({"hidden_size": 0}, "hidden_size = 0: expected a whole number from 1"),
+        ({"num_attention_heads": 0}, "ZeroDivisionError|by zero"),
+        ({"vocab_size": 10**9}, "vocab_size = 1000000000: expected a whole number from 1"),
+        ({"vocab_size": True}, "vocab_size.*expected"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000: expected at most 10000 blocks"),
+        ({"num_key_value_heads": 4}, "num_key_value_heads = 4: expected a divisor of the 6 query heads"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads = 0: expected a whole number"),
         ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_type 'yarn' is not supported"),
-        ({"rope_scaling": {"type": "llama3", "factor": 2.0}}, "needs low_freq_factor, high_freq_factor"),
+        ({"rope_scaling": {"type": "llama3", "factor": 2.0}}, "rope_parameters.*low_freq_factor"),
+        ({"rope_scaling": {**LLAMA3, "high_freq_factor": 1}}, "high_freq_factor = 1: expected more than"),
         ({"is_causal": False}, "is_causal = False is not supported for llama"),
         ({"model_type": "gemma", "use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
-        ({"rope_theta": "abc"}, "rope_theta = 'abc': expected a number"),
-        ({"rope_theta": 0}, "rope_theta = 0.0: expected a positive number"),
-        ({"rope_scaling": "linear"}, "rope_scaling = 'linear': expected one dictionary"),
-        ({"rope_scaling": {"full_attention": {"rope_theta": 1.0}}}, "expected one dictionary"),
+        ({"model_type": "bert", "is_decoder": True}, "is_decoder = True is not supported for bert"),
+        (
+            {"model_type": "bert", "position_embedding_type": "relative_key"},
+            "'relative_key' is not supported",
+        ),
+        ({"model_type": "bert", "type_vocab_size": -1}, "type_vocab_size = -1: expected a whole number"),
+        ({"model_type": "bert", "hidden_dropout_prob": 1.5}, "hidden_dropout_prob = 1.5: expected a number"),
+        ({"model_type": "bert", "num_attention_heads": 5}, "num_attention_heads = 5: expected a divisor"),
+        ({"model_type": "roberta", "max_position_embeddings": 2}, "more than the 2 rows before"),
+        ({"model_type": "opt", "do_layer_norm_before": False}, "do_layer_norm_before = False is not"),
+        ({"model_type": "opt", "word_embed_proj_dim": 8}, "word_embed_proj_dim = 8 is not supported"),
+        ({"rope_theta": "abc"}, "rope_theta = 'abc': expected a positive number"),
+        ({"rope_theta": 0}, "rope_theta = 0: expected a positive number"),
+        ({"rope_scaling": "linear"}, "'rope_parameters' with value 'linear'"),
+        ({"rope_scaling": {"full_attention": {"rope_theta": 1.0}}}, "the same for all blocks"),
         ({"rope_scaling": {"rope_type": ["linear"]}}, r"rope_type \['linear'\] is not supported"),
-        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor = 0.0: expected a positive"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor = 0: expected a positive"),
         (
             {"rope_scaling": {"rope_type": "linear", "factor": 2, "partial_rotary_factor": 0.5}},
-            "partial_rotary_factor = 0.5: expected none",
+            "partial_rotary_factor = 0.5: expected 1",
         ),
-        ({"model_type": "mistral", "sliding_window": "x"}, "sliding_window = 'x': expected a whole number"),
-        ({"model_type": "mistral", "sliding_window": 0}, "sliding_window = 0: expected a whole number"),
-        ({"model_type": "qwen2", "layer_types": ["full_attention"]}, "for each of 3 blocks"),
-        ({"model_type": "qwen2", "layer_types": ["sliding_attention"] * 3}, "without use_sliding_window"),
-        ({"rms_norm_eps": "x"}, "rms_norm_eps = 'x': expected a number"),
-        ({"rms_norm_eps": float("nan")}, "rms_norm_eps = nan: expected a number"),
-        ({"hidden_act": None}, "hidden_act = None: expected one of gelu"),
-        ({"hidden_act": "quick_gelu"}, "hidden_act = 'quick_gelu': expected one of gelu"),
-        ({"max_position_embeddings": "512"}, "max_position_embeddings = '512': expected a whole number"),
-        ({"tie_word_embeddings": "no"}, "tie_word_embeddings = 'no': expected true or false"),
         (
-            {"num_attention_heads": 25, "num_key_value_heads": 1, "head_dim": None},
-            "25 heads do not divide 24",
+            {"model_type": "phi3", "partial_rotary_factor": 1.5},
+            "partial_rotary_factor = 1.5: expected at most 1",
         ),
-        ({"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 9}, "9 heads do not divide 8"),
+        ({"model_type": "mistral", "sliding_window": "x"}, "'sliding_window' with value 'x'"),
+        ({"model_type": "mistral", "sliding_window": 0}, "sliding_window = 0: expected a whole number"),
+        (
+            {"model_type": "qwen2", "layer_types": ["full_attention"]},
+            r"must be equal to .*`layer_types` \(1\)",
+        ),
+        ({"model_type": "qwen2", "layer_types": ["sliding_attention"] * 3}, "without use_sliding_window"),
+        ({"rms_norm_eps": "x"}, "'rms_norm_eps' expected float, got str"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps = nan: expected a number"),
+        ({"hidden_act": None}, "'hidden_act' expected str, got NoneType"),
+        ({"hidden_act": "quick_gelu"}, "hidden_act = 'quick_gelu': expected one of gelu"),
+        ({"max_position_embeddings": "512"}, "'max_position_embeddings' expected int, got str"),
+        ({"tie_word_embeddings": "no"}, "'tie_word_embeddings' expected bool, got str"),
+        ({"num_attention_heads": 25, "num_key_value_heads": 1}, r"24\) is not a multiple of .*heads \(25\)"),
+        ({"model_type": "gpt2", "num_attention_heads": 9}, "n_head = 9: expected a divisor of the 24"),
         ({"architectures": "LlamaModel"}, "architectures = 'LlamaModel': expected a list"),
         ({"model_type": ["llama"]}, "no forward pass for model_type"),
     ],
 )
 def test_unusable_configs_are_refused(change, words):
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(CheckpointError, match=words) as caught:
         nn.build({**LLAMA, **change})
+    assert str(caught.value).startswith("config.json: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_of_a_config_is_executed(monkeypatch):
+    given = {
+        **LLAMA,
+        "auto_map": {"AutoConfig": "code.Config"},
+        "rope_scaling": {"type": "linear", "factor": 2},
+    }
+    before = json.dumps(given)
+    assert nn.architecture(given) == nn.architecture({**given, "auto_map": None, "dtype": "save"})
+    assert json.dumps(given) == before  # transformers fills dictionaries in where they stand
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, eigensweep.models.nn; assert 'transformers' not in sys.modules"],
+        timeout=120,
+    )
+    assert done.returncode == 0
 
 
 def test_old_and_new_spellings_of_rotary_settings_agree():
