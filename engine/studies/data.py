@@ -1,7 +1,7 @@
 """The options of every study that passes data through a model, and how they become rows of tokens."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,16 @@ class DataFields(Options):
     """What is read and how it goes through the model. The numbers depend on the rows, whose digest a manifest holds."""
 
     data: str = option("", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub", counts=False)
-    format: str = option("text", "what the data are (eigensweep.models.data.rows)", choices=FORMATS, counts=False)
+    format: str = option("text", "what the data are (models/data/rows.py)", choices=FORMATS, counts=False)
     field: str = option("text", "of JSON lines and labelled rows: the field with the text", counts=False)
     pair_field: str = option("", "of labelled rows: the field with the second text", counts=False)
     label_field: str = option("label", "of labelled rows: the field with the label", counts=False)
     labels: tuple[str, ...] = option((), "of labelled rows: the labels, in the order of the outputs", counts=False)
-    data_from: float = option(0.0, "begin at this share of the text", least=0, most=1, counts=False)
-    data_to: float = option(1.0, "end at this share of the text", least=0, most=1, counts=False)
     tokenizer: str = option("", "folder or hub id; the checkpoint's own by default", counts=False)
     any_tokenizer: bool = option(
         False, "also one with far fewer tokens than the model embeds, another model's", counts=False
     )
     length: int = option(0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0, counts=False)
-    stride: int = option(
-        0, "between windows of text; 0: the length; beyond it the windows lie apart", least=0, counts=False
-    )
-    bos: str = option(
-        "auto",
-        "begin every window with the start token: auto, where the tokenizer adds one",
-        choices=("auto", "yes", "no"),
-        counts=False,
-    )
-    max_rows: int = option(0, "use so many of the rows; 0: all", least=0, counts=False)
-    mask_probability: float = option(0.15, "of a masked language model's targets", inside=(0, 1), counts=False)
     batch_size: int = option(32, "rows that go through the model at a time", least=1, counts=False)
     dtype: str = option("float32", "of the forward pass", choices=("float32", "bfloat16"), counts=False)
     devices: int = option(1, "devices that share each batch", least=1, counts=False)
@@ -57,16 +44,34 @@ class DataFields(Options):
         Raises:
           RunError: the options contradict one another.
         """
-        names = (
-            "data", "format", "field", "pair_field", "label_field", "labels", "data_from", "data_to", "length", "stride",
-            "max_rows", "mask_probability", "any_tokenizer",
-        )  # fmt: skip
-        values = {name: getattr(self, name) for name in names}
-        bos = {"auto": None, "yes": True, "no": False}[self.bos]
+        if not self.data and self.format != "sampled":
+            raise RunError("no data: give --data=FILE, the text or rows")
+        names = {f.name for f in fields(DataOptions)} - {"seed", "bos"}
+        values = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        bos = {"yes": True, "no": False}.get(getattr(self, "bos", "auto"))
         try:
             return DataOptions(**values, seed=seed, choose=choose, bos=bos)
         except ValueError as error:
             raise RunError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class TextFields(DataFields):
+    """Which part of a text is read, and how it is cut into rows."""
+
+    data_from: float = option(0.0, "begin at this share of the data", least=0, most=1, counts=False)
+    data_to: float = option(1.0, "end at this share of the data", least=0, most=1, counts=False)
+    stride: int = option(
+        0, "between windows of text; 0: the length; beyond it the windows lie apart", least=0, counts=False
+    )
+    bos: str = option(
+        "auto",
+        "begin every window with the start token: auto, where the tokenizer adds one",
+        choices=("auto", "yes", "no"),
+        counts=False,
+    )
+    max_rows: int = option(0, "use so many of the rows; 0: all", least=0, counts=False)
+    mask_probability: float = option(0.15, "of a masked language model's targets", inside=(0, 1), counts=False)
 
 
 def tokenizer_of(checkpoint: Checkpoint, tokenizer: str) -> Any:
@@ -76,7 +81,7 @@ def tokenizer_of(checkpoint: Checkpoint, tokenizer: str) -> Any:
 
 
 def rows_for(
-    checkpoint: Checkpoint, model: Model, params: Any, options: DataFields, seed: int, head: str | None, choose: str
+    checkpoint: Checkpoint, model: Model, params: Any, options: TextFields, seed: int, head: str | None, choose: str
 ) -> Rows:
     """The rows that a model is measured on, or that pass through it.
 
@@ -88,9 +93,6 @@ def rows_for(
     Raises:
       RunError, DataError: the options, the file or the tokenizer do not serve.
     """
-    if not options.data and options.format != "sampled":
-        raise RunError("no data: give --data=FILE, the text or rows")
-
     def sample(bos: int, num_rows: int, length: int, seed: int) -> Rows:
         return sample_rows(model, params, bos, num_rows, length, seed)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.run.options import option
-from eigensweep.engine.studies.data import DataFields, describe_rows, rows_for
+from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 
@@ -15,7 +15,7 @@ MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accurac
 
 
 @dataclass(frozen=True)
-class MeasureFields(DataFields):
+class MeasureFields(TextFields):
     """How a model is measured."""
 
     measure: str = option(

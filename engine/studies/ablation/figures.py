@@ -116,8 +116,9 @@ def _limits(study: Ablation, scopes: Sequence[str]) -> tuple[tuple[float, float]
     """Limits of the common axis, with room for the insets above; and where it turns from linear to logarithmic."""
     table = study.results[study.results["scope"].isin(scopes)]
     records = [r for r in table.to_dict("records") if _is_drawn(r)]
-    low, high = min(r["change_low"] for r in records), max(r["change_high"] for r in records)
-    changes = np.abs([r["change"] for r in records])
+    low = min((r["change_low"] for r in records), default=0.0)
+    high = max((r["change_high"] for r in records), default=0.0)
+    changes = np.abs(np.array([r["change"] for r in records]))
     small = float(np.quantile(changes[changes > 0], 0.25)) if (changes > 0).any() else 1e-3
     threshold = 10.0 ** math.floor(math.log10(small))
     # on a symlog axis, in decades from the threshold on; the linear part counts as one
@@ -169,7 +170,7 @@ def _changes(
     axes.set_xticks([*range(1, 11), *SIDES.values()],
                     ["1", *map(str, range(2, 11)), *(f"{_count(records, side)}" for side in SIDES)])  # fmt: skip
     axes.tick_params(axis="x", length=2, pad=2)
-    top = math.log10(max(threshold, *(r["change_high"] for r in records)))
+    top = math.log10(max([threshold, *(r["change_high"] for r in records)]))
     exponents = range(round(math.log10(threshold)), math.ceil(top) + 1)
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**e for e in exponents)]))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -199,7 +200,8 @@ def _point(
 ) -> None:
     """One removal with its interval; of several draws the mean, and the range of their intervals."""
     y = float(np.mean([r["change"] for r in records]))
-    low, high = min(r["change_low"] for r in records), max(r["change_high"] for r in records)
+    low = min((r["change_low"] for r in records), default=0.0)
+    high = max((r["change_high"] for r in records), default=0.0)
     axes.errorbar([x], [y], [[max(y - low, 0)], [max(high - y, 0)]], color=color, lw=0, marker=marker, ms=3.2,
                   elinewidth=0.9, capsize=1.8, label=label)  # fmt: skip
 

@@ -1,29 +1,32 @@
 """Spectra and p-values of one model before and after fine-tuning: what moved, by rank."""
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.spectrum import NULL, Run, order
-from eigensweep.engine.tables.files import write_atomically
+from eigensweep.engine.spectral import ranks
+from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
+from eigensweep.engine.tables.matrices import MATRICES
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCHEMA = pa.schema(
-    {"name": pa.string(), "role": pa.string(), "block": pa.int64(), "decile": pa.int64()}
-    | dict.fromkeys(
-        ("change", "distance", "p_right", "p_right_after", "p_left", "p_left_after"), pa.float64()
-    )
-    | {"outliers_before": pa.int64(), "outliers_after": pa.int64()}
-)
+SPECTRAL_CHANGE = {
+    **{key: MATRICES[key] for key in ("name", "role", "block")},
+    "decile": Column(COUNT, "", "tenth of the singular values by rank (spectral.ranks), 1 the largest"),
+    "change": Column(FLOAT, "", "mean of (s' - s) / s over the decile, s' after fine-tuning"),
+    "distance": Column(FLOAT, "", "mean of |s' - s| / s over the decile"),
+    "p_right": Column(FLOAT, "", "mean of p_right over the decile, before"),
+    "p_right_after": Column(FLOAT, "", "the same after"),
+    "p_left": Column(FLOAT, "", "mean of p_left over the decile, before"),
+    "p_left_after": Column(FLOAT, "", "the same after"),
+    "outliers_before": Column(COUNT, "", "num_right_outliers of the whole matrix, before"),
+    "outliers_after": Column(COUNT, "", "the same after"),
+}
 SIDES = ("right", "left")
 _POINTS = 200
 
@@ -31,7 +34,7 @@ _POINTS = 200
 def drift(before: Run, after: Run) -> "pd.DataFrame":
     """A row a matrix and decile of its singular values, for the matrices in both runs whose status is ok.
 
-    Columns: `spectral_change` in engine.report.columns.
+    Columns: `SPECTRAL_CHANGE`.
 
     Raises:
       ValueError: the runs share no matrix.
@@ -63,7 +66,7 @@ def _rows(before: dict, after: dict) -> list[dict]:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(s > 0, (t - s) / s, np.nan)
     rows = []
-    for decile, k in enumerate(np.array_split(np.arange(s.size), 10), 1):
+    for decile, k in enumerate(ranks.deciles(s.size), 1):
         if k.size:
             row = {key: before[key] for key in ("name", "role", "block")}
             row |= {"decile": decile, "change": _mean(relative[k]), "distance": _mean(np.abs(relative[k]))}
@@ -160,19 +163,3 @@ def _by_share(values: np.ndarray, size: int) -> np.ndarray:
     if not values.size:
         return np.full(_POINTS, np.nan)
     return np.interp(_grid(), (np.arange(values.size) + 0.5) / size, values)
-
-
-def write_drift(before: Run, after: Run, directory: str | Path) -> list[Path]:
-    """Write spectral_change.parquet (`drift`) and figures/spectral_change (PNG and PDF).
-
-    Raises:
-      ValueError: the runs share no matrix.
-      RunError: if `directory` cannot be written.
-    """
-    directory = Path(directory)
-    target = directory / "spectral_change.parquet"
-    table = pa.Table.from_pandas(drift(before, after), SCHEMA, preserve_index=False)
-    write_atomically(target, partial(pq.write_table, table))
-    with style.context():
-        style.save(draw(before, after), directory / "figures" / "spectral_change")
-    return [target, directory / "figures" / "spectral_change.png"]

@@ -1,107 +1,86 @@
-"""The table of a fine-tuning study: what each member scored, and what removing singular values did to it.
+"""What a fine-tuning study found: its tables, and the changes against the baseline of the same seed.
 
-A member is one fine-tuned model, measured on the same held-out rows:
-
-    order "none"     fine-tuned, nothing removed; the baseline of its seed
-    order "before"   a decile removed from the pretrained model, then fine-tuned
-    order "after"    fine-tuned (the baseline's weights), then the decile removed
-
-Effects are changes against the baseline of the same seed, whose head, order of rows and dropout are the same.
+Effects compare models of one seed, whose head, order of rows and dropout are the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
-from eigensweep.engine.run.bootstrap import paired_interval
-from eigensweep.engine.run.study import Study
+from eigensweep.engine.spectral.bootstrap import paired_interval
+from eigensweep.engine.studies.ablation.study import BOOTSTRAP
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
+from eigensweep.engine.tables.layout import Layout
+from eigensweep.engine.tables.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "finetune"
 ORDERS = ("none", "before", "after")
-MEMBERS = pa.schema(
-    [
-        ("seed", pa.int64()),
-        ("order", pa.string()),
-        ("scope", pa.string()),
-        ("decile", pa.int64()),
-        ("num_matrices", pa.int64()),
-        ("energy", pa.float64()),
-        ("loss", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("validation_loss", pa.float64()),
-        ("best_step", pa.int64()),
-        ("steps", pa.int64()),
-        ("seconds", pa.float64()),
-    ]
-)
-ROWS = pa.schema(
-    [
-        ("seed", pa.int64()),
-        ("order", pa.string()),
-        ("scope", pa.string()),
-        ("decile", pa.int64()),
-        ("row_loss", pa.list_(pa.float64())),
-        ("row_correct", pa.list_(pa.float64())),
-    ]
-)
-HISTORY = pa.schema(
-    [
-        ("seed", pa.int64()),
-        ("order", pa.string()),
-        ("scope", pa.string()),
-        ("decile", pa.int64()),
-        ("step", pa.int64()),
-        ("train_loss", pa.float64()),
-        ("validation_loss", pa.float64()),
-        ("validation_accuracy", pa.float64()),
-    ]
-)
-EFFECTS = pa.schema(
-    [("measure", pa.string()), ("scope", pa.string()), ("decile", pa.int64()), ("order", pa.string())]
-    + [(name, pa.float64()) for name in ("change", "low", "high", "seed_low", "seed_high")]
-    + [("seeds", pa.list_(pa.float64()))]
+_MEMBER = {
+    "seed": Column(COUNT, "", "of head, order of the rows and dropout"),
+    "order": Column(TEXT, "", "removed `before` or `after` fine-tuning; `none`: the baseline of the seed"),
+    "scope": Column(TEXT, "", "role, matrix or group that loses the decile; empty for the baseline"),
+    "decile": Column(COUNT, "", "1 holds the largest singular values, 10 the smallest; 0 nothing"),
+}
+FINETUNE = {
+    **_MEMBER,
+    "num_matrices": Column(COUNT, "", "matrices that lose values"),
+    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over them"),
+    "loss": Column(FLOAT, "nats", "mean cross-entropy of the held-out rows"),
+    "accuracy": Column(FLOAT, "", "share of the held-out rows with the right class"),
+    "validation_loss": Column(FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"),
+    "best_step": Column(COUNT, "", "steps done at that look, whose weights are measured"),
+    "steps": Column(COUNT, "", "steps of the training"),
+    "seconds": Column(FLOAT, "s", "of training, removal and measurement; since the last start"),
+}
+ROWS = {
+    **_MEMBER,
+    "row_loss": Column(LIST, "nats", "cross-entropy of every held-out row"),
+    "row_correct": Column(LIST, "", "1 where its class is right, else 0"),
+}
+HISTORY = {
+    **_MEMBER,
+    "step": Column(COUNT, "", "steps done at this look at the validation rows"),
+    "train_loss": Column(FLOAT, "nats", "mean cross-entropy of the batches since the last look"),
+    "validation_loss": Column(FLOAT, "nats", "mean cross-entropy of the validation rows"),
+    "validation_accuracy": Column(FLOAT, "", "share of the validation rows with the right class"),
+}
+EFFECTS = {
+    "measure": Column(TEXT, "", "what changes: loss (nats) or accuracy; [y] is its unit"),
+    "scope": _MEMBER["scope"],
+    "decile": _MEMBER["decile"],
+    "order": Column(TEXT, "", "before, after, or `after - before`: the change by one less that by the other"),
+    "change": Column(FLOAT, "[y]", "mean over seeds and rows of y less that of the same seed's baseline"),
+    "low": Column(FLOAT, "[y]", "lower end of its 95 % bootstrap interval over rows", BOOTSTRAP),
+    "high": Column(FLOAT, "[y]", "upper end", BOOTSTRAP),
+    "seed_low": Column(FLOAT, "[y]", "change - t_0.975 sd(seeds) / sqrt(#seeds); -infinite for one seed"),
+    "seed_high": Column(FLOAT, "[y]", "change + the same"),
+    "seeds": Column(LIST, "[y]", "each seed's change"),
+}
+LAYOUT = Layout(
+    NAME, {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}, "finetune.json"
 )
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 
 
-def study_in(directory: str | Path) -> Study:
-    """The study of a run directory: finetune.parquet, finetune_rows and finetune_history.parquet, finetune.json."""
-    return Study(directory, NAME, {"members": MEMBERS, "rows": ROWS, "history": HISTORY})
+class Finetuning(Result):
+    """A finished study; the manifest has the majority baseline, too."""
 
+    default_study: ClassVar[str] = NAME
 
-@dataclass(frozen=True)
-class Finetuning:
-    """A finished study.
-
-    Attributes:
-      tables: "members", "rows", "history" as Arrow tables.
-      manifest: identity (checkpoint, data, options), the majority baseline, versions.
-      directory: the run directory.
-    """
-
-    tables: dict[str, pa.Table]
-    manifest: dict[str, Any]
-    directory: Path
-
-    @cached_property
+    @property
     def members(self) -> "pd.DataFrame":
-        """One row a member. Columns: engine.report.columns."""
-        return self.tables["members"].to_pandas()
+        """One row a member."""
+        return self.frame("finetune")
 
-    @cached_property
-    def _per_row(self) -> dict[tuple[int, str, str, int], dict[str, Any]]:
-        return {
-            (row["seed"], row["order"], row["scope"], row["decile"]): row
-            for row in self.tables["rows"].to_pylist()
-        }
+    @property
+    def history(self) -> "pd.DataFrame":
+        """One row a look at the validation rows."""
+        return self.frame("finetune_history")
 
     def changes(self, order: str, scope: str, decile: int, measure: str = "loss") -> np.ndarray:
         """(seeds, rows): a member's measure less that of the same seed's baseline, row by row.
@@ -110,16 +89,12 @@ class Finetuning:
           KeyError: there is no such member.
         """
         column = MEASURES[measure]
-        seeds = [s for s, o, *_ in self._per_row if o == "none"]
-        return np.array(
-            [
-                np.subtract(
-                    self._per_row[seed, order, scope, decile][column],
-                    self._per_row[seed, "none", "", 0][column],
-                )
-                for seed in seeds
-            ]
-        )
+        rows = {
+            (r["seed"], r["order"], r["scope"], r["decile"]): r[column]
+            for r in self.tables["finetune_rows"].select([*_MEMBER, column]).to_pylist()
+        }
+        seeds = [s for s, o, *_ in rows if o == "none"]
+        return np.array([np.subtract(rows[s, order, scope, decile], rows[s, "none", "", 0]) for s in seeds])
 
     def scopes(self) -> list[str]:
         """Of the removals, in the order of the study."""
@@ -140,9 +115,7 @@ def open_finetune(directory: str | Path) -> Finetuning:
     Raises:
       RunError: if `directory` holds no finished one.
     """
-    study = study_in(directory)
-    tables = {table: study.read(table) for table in study.schemas}
-    return Finetuning(tables, study.manifest() or {}, Path(directory))
+    return Finetuning.read(directory, LAYOUT)
 
 
 def effects(run: Finetuning, measure: str = "loss", seed: int = 0) -> list[dict[str, Any]]:

@@ -1,16 +1,11 @@
 """What removing singular values did before and after fine-tuning: a panel an order, and the trainings' curves."""
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eigensweep.engine.report import style
-from eigensweep.engine.run.finetune import EFFECTS, MEASURES, Finetuning, effects
-from eigensweep.engine.tables.files import write_atomically
+from eigensweep.engine.studies.finetune.effects import Finetuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,34 +13,6 @@ if TYPE_CHECKING:
 
 PANELS = {"before": "remove, then fine-tune", "after": "fine-tune, then remove"}
 UNITS = {"loss": "change of loss, nats", "accuracy": "change of accuracy"}
-
-
-def write_finetune(run: Finetuning, directory: str | Path) -> list[Path]:
-    """Write figures/finetune_curves and, of a study, figures/finetune_order (PNG and PDF) and finetune_effects.parquet.
-
-    Args:
-      run: of `open_finetune`.
-      directory: where to write; created where it is missing.
-
-    Returns:
-      The files.
-
-    Raises:
-      RunError: if `directory` cannot be written.
-    """
-    directory = Path(directory)
-    figures = directory / "figures"
-    with style.context():
-        style.save(draw_curves(run), figures / "finetune_curves")
-        written = [figures / "finetune_curves.png"]
-        if run.deciles():
-            rows = {measure: effects(run, measure) for measure in MEASURES}
-            style.save(draw(run, rows), figures / "finetune_order")
-            flat = [{"measure": measure} | row for measure, found in rows.items() for row in found]
-            target = directory / "finetune_effects.parquet"
-            write_atomically(target, partial(pq.write_table, pa.Table.from_pylist(flat, EFFECTS)))
-            written += [figures / "finetune_order.png", target]
-    return written
 
 
 def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
@@ -111,17 +78,21 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], scopes: list[str], deciles:
             axes.plot([place + 0.13] * len(row["seeds"]), row["seeds"], ".", color=color, ms=4, alpha=0.5)
 
 
-def draw_curves(run: Finetuning) -> "Figure":
-    """Loss over steps of every training: thin on the rows it learns from, bold on the validation rows."""
-    history = run.tables["history"].to_pandas()
-    best = history["validation_loss"].min()
-    figure = style.new_figure(height=2.6)
-    majority = run.manifest["majority"]["loss"]
-    style.headline(
-        figure,
+def title_of_curves(run: Finetuning) -> tuple[str, str]:
+    """What the curves show, in a sentence of numbers; and what is drawn."""
+    best, majority = run.history["validation_loss"].min(), run.manifest["majority"]["loss"]
+    return (
         f"lowest validation loss {best:.3f} nats; knowing only the shares of the labels gives {majority:.3f}",
         "thin: mean over the steps since the last look; bold: validation rows; dashed: shares of the labels, held out",
     )
+
+
+def draw_curves(run: Finetuning) -> "Figure":
+    """Loss over steps of every training: thin on the rows it learns from, bold on the validation rows."""
+    history = run.history
+    figure = style.new_figure(height=2.6)
+    majority = run.manifest["majority"]["loss"]
+    style.headline(figure, *title_of_curves(run))
     axes = figure.add_axes((0.09, 0.15, 0.6, 0.64))
     axes.axhline(majority, color=style.LAW, lw=0.8, ls=(0, (4, 3)))
     groups = list(history.groupby(["order", "scope", "decile"], sort=False))

@@ -1,75 +1,101 @@
-"""The members of a fine-tuning study, one after the other: train, remove, measure."""
+"""A fine-tuning study: train classifiers, remove singular values before or after, measure all on the same held-out rows.
 
-import dataclasses
-import hashlib
+A member is one fine-tuned model:
+
+    order "none"     fine-tuned, nothing removed; the baseline of its seed
+    order "before"   a decile removed from the pretrained model, then fine-tuned
+    order "after"    fine-tuned (the baseline's weights), then the decile removed
+"""
+
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from eigensweep.bin.measured import with_matrices
-from eigensweep.engine.run import finetune as table
-from eigensweep.engine.run.ablation import edit
-from eigensweep.engine.run.ablation_plan import AblationOptions, resolve_scopes
-from eigensweep.engine.run.lock import locked
-from eigensweep.engine.spectral.removal import Removal
-from eigensweep.models import nn, open_checkpoint
-from eigensweep.models.checkpoint import Checkpoint
-from eigensweep.models.data import Rows
-from eigensweep.models.nn.parameters import Params
-from eigensweep.models.nn.save import write_trained
-from eigensweep.models.nn.training import Progress, TrainOptions, train, with_classifier
+from eigensweep.engine.run.options import LARGEST, MatrixOptions, option
+from eigensweep.engine.run.progress import OnProgress, Progress, silent
+from eigensweep.engine.spectral import removal
+from eigensweep.engine.spectral.removal import LowRank, Removal
+from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.studies.ablation.scopes import resolve_scopes
+from eigensweep.engine.studies.data import DataFields
+from eigensweep.engine.studies.finetune.effects import LAYOUT, ORDERS, Finetuning, open_finetune
+from eigensweep.engine.studies.finetune.task import Task, read_task
+from eigensweep.engine.studies.sweep.options import SweepOptions
+from eigensweep.engine.studies.sweep.study import sweep
+from eigensweep.engine.tables.claim import claimed
+from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.parts import Work
+from eigensweep.models import Checkpoint, nn, open_checkpoint
+from eigensweep.models.nn import TrainOptions
 
-VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "optax", "numpy")
-
-
-@dataclass(frozen=True)
-class Task:
-    """Rows to learn from, to stop by, and held out; `labels` are the classes."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
-    labels: tuple[str, ...]
-
-    def sha256(self) -> str:
-        """Over all rows."""
-        total = hashlib.sha256()
-        for rows in (self.train, self.validation, self.test):
-            for array in rows:
-                total.update(np.ascontiguousarray(array).tobytes())
-        return total.hexdigest()
-
-    def majority(self) -> dict[str, float]:
-        """What knowing only the shares of the labels gives on the held-out rows: accuracy, and loss in nats."""
-        counts = np.bincount(self.train.targets, minlength=len(self.labels)) + 1.0
-        loss = -np.log(counts / counts.sum())[self.test.targets].mean()
-        return {"accuracy": float(np.mean(self.test.targets == counts.argmax())), "loss": float(loss)}
+SWEPT = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down")
+_TRAIN = TrainOptions.__dataclass_fields__
 
 
 @dataclass(frozen=True)
-class StudyOptions:
-    """What determines a study besides checkpoint and data; no deciles: plain fine-tuning, a model a seed."""
+class FinetuneOptions(DataFields):
+    """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
 
-    train: TrainOptions
-    seeds: tuple[int, ...]
-    deciles: tuple[int, ...]
-    scopes: tuple[str, ...]
-    orders: tuple[str, ...] = ("before", "after")
-    dtype: str = "float32"
-    devices: int = 1
+    format: str = option(
+        "boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False
+    )
+    length: int = option(128, "tokens a row", least=4, counts=False)
+    batch_size: int = option(16, "rows a step", least=1)
+    dtype: str = option("float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16"))
+    devices: int = option(1, "deal batches out over that many", least=1)
+    num_train: int = option(2600, "rows to learn from, validation rows among them; the rest is held out", least=1)
+    validation: float = option(0.1, "share of num_train that early stopping looks at", inside=(0, 1))
+    num_test: int = option(0, "held-out rows to use, 0 for all", least=0)
+    split_seed: int = option(
+        0, "which passages are held out: the same for all members", least=0, most=LARGEST
+    )
+    trainable: str = option("all", "all parameters, or the head", choices=("all", "head"))
+    epochs: int = option(3, "passes over the rows, at most", least=1)
+    learning_rate: float = option(5e-5, "its peak")
+    warmup: float = option(0.1, "share of the steps over which the rate rises", least=0)
+    weight_decay: float = option(0.01, "AdamW's", least=0)
+    clip: float = option(1.0, "largest global norm of a gradient")
+    dropout: bool = option(True, "drop out as the model's config says")
+    evaluate_every: int = option(0, "steps between looks at the validation rows; 0: an epoch", least=0)
+    patience: int = option(2, "looks without a better loss after which training stops; 0: never", least=0)
+    seeds: tuple[int, ...] = option((), "of head, order and dropout; by default 0, of a study 0,1")
+    study: bool = option(False, "remove deciles before and after fine-tuning")
+    deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
+    scopes: tuple[str, ...] = option(
+        ("blocks",), "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices"
+    )
+    orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
+    spectra: bool = option(True, "sweep the model before and after fine-tuning, and compare", counts=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "seeds", self.seeds or ((0, 1) if self.study else (0,)))
+        if not self.study:
+            for name in ("deciles", "scopes"):
+                object.__setattr__(self, name, ())
+        if not set(self.deciles) <= set(range(1, 11)) or self.study > bool(self.deciles):
+            raise ValueError(f"deciles is {self.deciles}; expected numbers from 1 to 10")
+        if not self.orders or not set(self.orders) <= set(ORDERS[1:]):
+            raise ValueError(f"orders is {self.orders}; expected before, after, or both")
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of devices {self.devices}")
+        self.train_options()
+
+    def train_options(self) -> TrainOptions:
+        """What determines a training."""
+        return TrainOptions(**{name: getattr(self, name) for name in _TRAIN})
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fine-tuned model, see `eigensweep.engine.run.finetune`."""
+    """One fine-tuned model."""
 
     seed: int
     order: str = "none"
@@ -77,102 +103,107 @@ class Member:
     decile: int = 0
 
     def __str__(self) -> str:
-        removal = f" {self.scope} decile {self.decile}" if self.decile else ""
-        return f"seed {self.seed} {self.order}{removal}"
+        taken = f" {self.scope} decile {self.decile}" if self.decile else ""
+        return f"seed {self.seed} {self.order}{taken}"
 
     @property
-    def unit(self) -> str:
-        """Its part's name."""
-        return str(self).replace(" ", "-")
+    def folder(self) -> str:
+        """The name of its folder while it is trained."""
+        return str(self).replace(" ", "-").replace("/", "+")
 
 
-def members_of(options: StudyOptions) -> list[Member]:
+def members_of(options: FinetuneOptions, scopes: Mapping[str, Any]) -> list[Member]:
     """In the order of the work: a seed's baseline first, then the cheap ones that only measure it."""
-    removals = [(scope, decile) for scope in options.scopes for decile in options.deciles]
+    removals = [(scope, decile) for scope in scopes for decile in options.deciles]
     orders = sorted(options.orders)  # "after" comes first
     return [
         member
         for seed in options.seeds
         for member in (
             Member(seed),
-            *(Member(seed, order, *removal) for order in orders for removal in removals),
+            *(Member(seed, order, *taken) for order in orders for taken in removals),
         )
     ]
 
 
-def run_study(
-    checkpoint: Checkpoint, task: Task, options: StudyOptions, workdir: Path, tell: Callable[[str], None]
-) -> table.Finetuning:
+def run_finetune(
+    checkpoint: Checkpoint, options: FinetuneOptions, workdir: str | Path, on_progress: OnProgress = silent
+) -> Finetuning:
     """Do every member that is not done yet, and read the tables back.
 
-    The models fine-tuned with nothing removed stay in `workdir`/models/seed-<seed>.
+    The models fine-tuned with nothing removed stay in `workdir`/models/seed-<seed>; the sweeps before and after, with
+    `options.spectra`, in `workdir`/sweeps.
 
     Raises:
-      CheckpointError, InputError, RunError: with the message for the user.
+      RunError, CheckpointError, DataError: with the message for the user.
     """
-    options = dataclasses.replace(options, scopes=tuple(resolve_scopes(checkpoint.matrices, options.scopes)))
-    study = table.study_in(workdir)
-    members = members_of(options)
-    worker = _Worker(checkpoint, task, options, workdir, tell)
-    with locked(workdir):
-        if not study.begin(_identity(checkpoint, task, options)):
-            finished = study.finished()
-            for i, member in enumerate(members, 1):
-                if member.unit in finished:
-                    continue
-                start = time.perf_counter()
-                rows = worker.do(member)
-                seconds = time.perf_counter() - start
-                rows["members"][0]["seconds"] = seconds
-                study.write(member.unit, rows)
-                worker.forget(member)
-                scored = rows["members"][0]
-                tell(
-                    f"{i} of {len(members)}: {member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, "
-                    f"{seconds:.0f} s"
-                )
-            study.finish([member.unit for member in members], _record(task))
-    return table.open_finetune(workdir)
-
-
-def _identity(checkpoint: Checkpoint, task: Task, options: StudyOptions) -> dict[str, Any]:
-    return {
-        "checkpoint": checkpoint.identity["sha256"],
-        "source": checkpoint.identity["source"],
-        "data": task.sha256(),
-        "labels": list(task.labels),
-        **dataclasses.asdict(options),
+    if options.devices > jax.device_count():
+        raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
+    task, workdir = read_task(checkpoint, options), Path(workdir)
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
+    resolved = replace(options, scopes=tuple(scopes)) if scopes else options
+    identity = {
+        "checkpoint": checkpoint.identity,
+        "options": resolved.to_json(),
+        "data": {"sha256": task.sha256(), "labels": list(task.labels)},
     }
-
-
-def _record(task: Task) -> dict[str, Any]:
-    return {
-        "majority": task.majority(),
-        "rows": {name: len(getattr(task, name).row) for name in ("train", "validation", "test")},
-        "versions": {name: version(name) for name in VERSIONS},
-        "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
-    }
+    record: dict[str, Any] = {"majority": task.majority(), "rows": task.sizes(), "warnings": list(checkpoint.warnings)}
+    if task.num_duplicates:
+        record["warnings"].append(
+            f"{task.num_duplicates} rows share their passage with another row; every passage lies in one part of the split"
+        )
+    members = members_of(resolved, scopes)
+    with claimed(workdir, LAYOUT, identity, record) as work:
+        if not work.done:
+            _Worker(checkpoint, task, resolved, work, on_progress).run(members)
+    if options.spectra:
+        trained = open_checkpoint(workdir / "models" / f"seed-{options.seeds[0]}")
+        roles = tuple(role for role in SWEPT if role in {m.role for m in checkpoint.matrices})
+        for name, opened in (("before", checkpoint), ("after", trained)):
+            sweep(opened, SweepOptions(roles=roles, control="none"), workdir / "sweeps" / name)
+    return open_finetune(workdir)
 
 
 @dataclass
 class _Worker:
     checkpoint: Checkpoint
     task: Task
-    options: StudyOptions
-    workdir: Path
-    tell: Callable[[str], None]
+    options: FinetuneOptions
+    work: Work
+    on_progress: OnProgress
+    _removed: dict[str, dict[int, dict[str, LowRank]]] = field(default_factory=dict)
 
-    def do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
+    def run(self, members: list[Member]) -> None:
+        """Do what is still to do, and merge."""
+        names = [str(member) for member in members]
+        todo = set(self.work.todo(names))
+        for done, member in enumerate(members, 1):
+            if str(member) not in todo:
+                continue
+            start = time.perf_counter()
+            rows = self._do(member)
+            seconds = time.perf_counter() - start
+            scored = rows["finetune"][0] | {"seconds": seconds}
+            self.work.write({str(member): rows | {"finetune": [scored]}}, {"total": seconds})
+            shutil.rmtree(self._training(member), ignore_errors=True)
+            what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
+            self.on_progress(Progress(done, len(members), done, len(members), what))
+        self.work.finish(names)
+
+    def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
         """The member's rows of every table."""
         if member.order == "after":
-            return self._after(member)
+            trained = open_checkpoint(self._model(member.seed))
+            model, params = nn.load(trained, self.options.dtype, mesh=self._mesh)
+            params, taken = self._without(trained, params, member)
+            return self._measure(member, model, params, None, taken)
         model, params, taken = self._start(member)
-        params, progress = train(
+        params, progress = nn.train(
             model,
             params,
             self.task.train,
             self.task.validation,
-            self.options.train,
+            self.options.train_options(),
             member.seed,
             directory=self._training(member),
             mesh=self._mesh,
@@ -181,41 +212,53 @@ class _Worker:
         if member.order == "none":
             target = self._model(member.seed)
             shutil.rmtree(target, ignore_errors=True)  # of a start that was killed before it noted the member
-            write_trained(self.checkpoint, model, params, target)
+            nn.write_trained(self.checkpoint, model, params, target)
         return self._measure(member, model, params, progress, taken)
 
-    def forget(self, member: Member) -> None:
-        """Remove the states of a training that is noted."""
-        shutil.rmtree(self._training(member), ignore_errors=True)
-
-    def _start(self, member: Member) -> tuple[nn.Model, Params, dict[str, Any]]:
+    def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any]]:
         """The model to train: the checkpoint's, with a head, without the decile that the member says."""
         model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self._mesh, param_dtype="float32")
-        model, params = with_classifier(model, params, len(self.task.labels), member.seed)
+        model, params = nn.with_classifier(model, params, len(self.task.labels), member.seed)
         if self._mesh is not None:
             params = jax.device_put(params, nn.shardings(model.abstract(), self._mesh))
         if not member.decile:
             return model, params, {"num_matrices": 0, "energy": 0.0}
-        params, taken = _without(self.checkpoint, params, member)
+        params, taken = self._without(self.checkpoint, params, member)
         return model, params, taken
 
-    def _after(self, member: Member) -> dict[str, list[dict[str, Any]]]:
-        trained = open_checkpoint(self._model(member.seed))
-        model, params = nn.load(trained, self.options.dtype, mesh=self._mesh)
-        params, taken = _without(trained, params, member)
-        return self._measure(member, model, params, None, taken)
+    def _without(self, checkpoint: Checkpoint, params: Any, member: Member) -> tuple[Any, dict[str, Any]]:
+        """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
+        low = self._decile(checkpoint, member)
+        gone = total = 0.0
+        replaced = {}
+        for matrix in checkpoint.matrices:
+            if (taken := low.get(matrix.name)) is not None and taken.rank:
+                w = matrix.read().astype(np.float64)
+                replaced[matrix.name], square = removal.remove(w, taken), float(np.sum(w**2))
+                gone, total = gone + taken.energy * square, total + square
+        taken = {"num_matrices": len(replaced), "energy": gone / total}
+        return nn.with_matrices(params, checkpoint, replaced), taken
+
+    def _decile(self, checkpoint: Checkpoint, member: Member) -> dict[str, LowRank]:
+        """The member's decile of every matrix of its scope; a matrix is decomposed once for all deciles and seeds."""
+        of = f"{member.scope} of {checkpoint.identity['sha256']}"
+        if of not in self._removed:
+            kept = [key for key in self._removed if key.endswith(self.checkpoint.identity["sha256"])]
+            self._removed = {key: self._removed[key] for key in kept}  # other seeds' models are done with
+            options = MatrixOptions()
+            sources = resolve_scopes(checkpoint.matrices, (member.scope,))[member.scope]
+            found: dict[int, dict[str, LowRank]] = {decile: {} for decile in self.options.deciles}
+            for source, factors, _ in factored(sources, options):
+                for decile, low in found.items():
+                    low[source.name] = low_rank(Removal("decile", str(decile)), source.name, factors, options)
+            self._removed[of] = found
+        return self._removed[of][member.decile]
 
     def _measure(
-        self,
-        member: Member,
-        model: nn.Model,
-        params: Params,
-        progress: Progress | None,
-        taken: dict[str, Any],
+        self, member: Member, model: nn.Model, params: Any, progress: nn.Progress | None, taken: dict[str, Any]
     ) -> dict[str, list[dict[str, Any]]]:
-        size = self.options.train.batch_size
-        scores = nn.score(model, params, self.task.test, size, "classifier", self._mesh)
-        name = dataclasses.asdict(member)
+        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh)
+        name = asdict(member)
         row = name | taken | {"loss": scores.mean, "accuracy": scores.accuracy}
         if progress is not None:
             row |= {
@@ -224,62 +267,27 @@ class _Worker:
                 "steps": progress.step,
             }
         history = progress.history if progress is not None else []
+        of_rows = name | {"row_loss": scores.loss, "row_correct": scores.correct.astype(np.float64)}
         return {
-            "members": [row],
-            "rows": [name | {"row_loss": scores.loss, "row_correct": scores.correct.astype(np.float64)}],
-            "history": [name | look for look in history],
+            "finetune": [row],
+            "finetune_rows": [of_rows],
+            "finetune_history": [name | look for look in history],
         }
 
-    def _on_look(self, member: Member, progress: Progress, total: int) -> None:
+    def _on_look(self, member: Member, progress: nn.Progress, total: int) -> None:
         look = progress.history[-1]
-        self.tell(
+        what = (
             f"  {member}: step {progress.step} of {total}: train {look['train_loss']:.4f}, "
             f"validation {look['validation_loss']:.4f}, accuracy {look['validation_accuracy']:.3f}"
         )
+        self.on_progress(Progress(progress.step, total, progress.step, total, what))
 
     @property
     def _mesh(self) -> Any:
         return nn.make_mesh(data=self.options.devices) if self.options.devices > 1 else None
 
     def _training(self, member: Member) -> Path:
-        return self.workdir / "training" / member.unit
+        return self.work.directory / "training" / member.folder
 
     def _model(self, seed: int) -> Path:
-        return self.workdir / "models" / f"seed-{seed}"
-
-
-def _without(checkpoint: Checkpoint, params: Params, member: Member) -> tuple[Params, dict[str, Any]]:
-    """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
-    edited = edit(checkpoint, member.scope, Removal("decile", str(member.decile)), AblationOptions())
-    before = {matrix.name: matrix for matrix in checkpoint.matrices if matrix.name in edited}
-    gone = total = 0.0
-    for name, matrix in before.items():
-        w = matrix.read().astype(np.float64)
-        gone, total = gone + float(np.sum((w - edited[name]) ** 2)), total + float(np.sum(w**2))
-    return with_matrices(params, checkpoint, edited), {"num_matrices": len(edited), "energy": gone / total}
-
-
-def seeds_and_deciles(on_accelerator: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A study's defaults: on CPU two seeds, the largest, a middle and the smallest decile; else five and all ten."""
-    if on_accelerator:
-        return tuple(range(5)), tuple(range(1, 11))
-    return (0, 1), (1, 5, 10)
-
-
-def split(rows: Rows, num_train: int, validation: float, num_test: int, seed: int) -> Iterator[Rows]:
-    """Rows to learn from, to stop by, and held out, in a fixed random order.
-
-    Raises:
-      ValueError: one of them would be empty.
-    """
-    num = len(rows.row)
-    order = np.random.default_rng(seed).permutation(num)
-    looks = round(num_train * validation)
-    if not 0 < looks < num_train < num:
-        raise ValueError(
-            f"{num} rows cannot be split: num_train {num_train} (validation rows among them: {looks}) must leave rows "
-            "to learn from, to validate on and to hold out"
-        )
-    end = num if num_test < 1 else min(num, num_train + num_test)
-    for part in (order[looks:num_train], order[:looks], order[num_train:end]):
-        yield rows.take(part)._replace(row=np.arange(len(part), dtype=np.int32))
+        return self.work.directory / "models" / f"seed-{seed}"

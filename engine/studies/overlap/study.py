@@ -19,7 +19,7 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
-from eigensweep.engine.studies.data import DataFields, describe_rows, rows_for
+from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
 from eigensweep.engine.tables.claim import claimed
@@ -75,7 +75,7 @@ LAYOUT = Layout(NAME, {"overlap": OVERLAP, "overlap_covariances": COVARIANCES}, 
 
 
 @dataclass(frozen=True)
-class OverlapOptions(DataFields):
+class OverlapOptions(TextFields):
     """Options of an overlap study."""
 
     length: int = option(128, "tokens a row", least=2, counts=False)
