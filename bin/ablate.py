@@ -1,30 +1,29 @@
 """Take singular values out of a model's matrices and measure what that does to its loss.
 
-    eigensweep-ablate --checkpoint=PATH_OR_HUB_ID --config.data=TEXT --workdir=DIR [--config.KEY=VALUE ...]
+    eigensweep-ablate --checkpoint=PATH_OR_HUB_ID --data=TEXT --workdir=DIR [--config.KEY=VALUE ...]
     eigensweep-ablate --config=ablate_gpt2_shakespeare --workdir=runs/ablation
     ... --write_checkpoint=EDITED --removal=query/decile:10
 
 Writes DIR/ablation.parquet (a row a scope and removal: the loss, its change and the change's bootstrap interval),
-ablation_rows.parquet, matrices.parquet, spectra.parquet, manifest.json and figures/. Started again with the same
-workdir it continues after the last finished removal. What can be taken out: `--config.removals`, see --config=ablate.
+ablation_rows.parquet, matrices.parquet, spectra.parquet, manifest.json, figures/ and report.html. Started again with
+the same workdir it continues after the last finished removal. What can be taken out: `--config.removals`, see
+eigensweep.engine.spectral.removal.
 """
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
-from eigensweep.bin import config_flag
-from eigensweep.bin.ablation_config import check_removal, options_from, removal_to_write
-from eigensweep.bin.cli import UserError, run_main
+from eigensweep import models
+from eigensweep.bin import runner
+from eigensweep.bin.runner import UserError
+from eigensweep.engine.spectral import removal
+from eigensweep.engine.studies.ablation.factors import edit
+from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
+from eigensweep.engine.studies.ablation.study import Ablation, AblationOptions, run_ablation
+from eigensweep.engine.studies.ablation.summary import render
 
-if TYPE_CHECKING:
-    from eigensweep.engine.run.ablation import AblationOptions, AblationProgress
-
-_CONFIG = config_flag.define("ablate")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder or hub id; overrides the config's")
-_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the study; an unfinished one is continued")
 _WRITE = flags.DEFINE_string(
     "write_checkpoint",
     None,
@@ -38,68 +37,69 @@ _REMOVAL = flags.DEFINE_string(
 
 
 def main(argv: list[str]) -> None:
-    """Flags -> model and data -> study -> table, figure, edited checkpoint."""
+    """Settings -> study -> summary, report, edited checkpoint."""
     del argv
-    from eigensweep import models
-    from eigensweep.bin.measured import open_measure
-    from eigensweep.engine.report.ablation import write_figures
-    from eigensweep.engine.report.ablation_table import render
-    from eigensweep.engine.run.ablation import ablate
-    from eigensweep.engine.run.errors import RunError
-    from eigensweep.models.data import DataError
-    from eigensweep.models.nn import DeviceMemoryError
 
-    config = _CONFIG.value
-    source = config_flag.checkpoint_of(_CHECKPOINT.value, config)
-    workdir = _WORKDIR.value
-    if not workdir:
-        raise UserError("no --workdir given: where should the tables and the figures go?")
-    options = options_from(config)
-    to_write = removal_to_write(_WRITE.value, _REMOVAL.value, options)
+    def study(checkpoint: Any, options: AblationOptions, workdir: str, on_progress: Any) -> Ablation:
+        if to_write := _to_write(options):  # checked before hours of work
+            _check(checkpoint, *to_write)
+        return run_ablation(checkpoint, options, workdir, on_progress)
+
+    checkpoint, options = runner.run_study(AblationOptions, study, render)
+    if to_write := _to_write(options):
+        try:
+            edited = edit(checkpoint.matrices, *to_write, options)
+            print(f"checkpoint: {models.write_huggingface(checkpoint, _WRITE.value or '', edited)}")
+        except OSError as error:
+            raise UserError(f"--write_checkpoint={_WRITE.value}: {error.strerror or error}") from error
+
+
+def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:
+    """What --write_checkpoint writes: scope and removal; None where nothing is to be written.
+
+    Raises:
+      UserError: the removal is not clear.
+    """
+    text = _REMOVAL.value
+    if not _WRITE.value:
+        if text:
+            raise UserError("--removal says what --write_checkpoint writes, and that is not given")
+        return None
+    if text:
+        scope, _, name = text.rpartition("/")
+    elif len(options.scopes) == len(removal.expand(options.removals, options.num_draws)) == 1:
+        scope, name = options.scopes[0], options.removals[0]
+    else:
+        raise UserError("the study has several removals: say which to write, as --removal=query/decile:10")
+    if not scope:
+        raise UserError(f"--removal={text}: expected SCOPE/REMOVAL, such as query/decile:10")
     try:
-        checkpoint = models.open_checkpoint(source)
-        for warning in checkpoint.warnings:
-            print(f"warning: {warning}")
-        if to_write:
-            check_removal(checkpoint, *to_write)
-        measure = open_measure(checkpoint, config)
-        study = ablate(checkpoint, measure.evaluate, measure.description, options, workdir, _report)
-        print(render(study))
-        print(
-            f"\ntables: {workdir}/ablation.parquet, ablation_rows.parquet, matrices.parquet, spectra.parquet"
+        return scope, removal.parse(name)
+    except ValueError as error:
+        raise UserError(f"--removal: {error}") from error
+
+
+def _check(checkpoint: models.Checkpoint, scope: str, taken: removal.Removal) -> None:
+    """Can the checkpoint be written without these values?
+
+    Raises:
+      UserError: the folder is there, or the checkpoint is no folder with safetensors.
+      RunError: no such matrices or bands.
+    """
+    out = Path(_WRITE.value or "")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--write_checkpoint={out}: is there already, and not an empty folder")
+    if checkpoint.source.kind != "huggingface":
+        raise UserError(
+            f"--write_checkpoint: {checkpoint.source.name} is of kind {checkpoint.source.kind}; only folders with "
+            "safetensors are written back"
         )
-        for path in write_figures(study, Path(workdir)):
-            print(f"figure: {path}")
-        if to_write:
-            print(f"checkpoint: {_write_checkpoint(checkpoint, *to_write, options)}")
-    except (RunError, DataError, DeviceMemoryError) as error:
-        raise UserError(str(error)) from error
-
-
-def _write_checkpoint(checkpoint: Any, scope: str, taken: Any, options: "AblationOptions") -> Path:
-    from eigensweep import models
-    from eigensweep.engine.run.ablation import edit
-
-    assert _WRITE.value is not None
-    try:
-        return models.write_huggingface(checkpoint, _WRITE.value, edit(checkpoint, scope, taken, options))
-    except OSError as error:
-        raise UserError(f"--write_checkpoint={_WRITE.value}: {error.strerror or error}") from error
-
-
-def _report(progress: "AblationProgress") -> None:
-    if progress.removal:
-        print(
-            f"{progress.done} of {progress.total}: {progress.scope} {progress.removal}",
-            file=sys.stderr,
-            flush=True,
-        )
+    check_bands(resolve_scopes(checkpoint.matrices, (scope,)), (taken,))
 
 
 def run() -> None:
     """Console script."""
-    config_flag.expand_argv()
-    run_main(main)
+    runner.console(main, AblationOptions)
 
 
 if __name__ == "__main__":

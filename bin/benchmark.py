@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from eigensweep.bin.cli import UserError, run_main
+from eigensweep.bin.runner import UserError, console
 
 SUITES = ("svd", "null", "sweep", "memory", "scaling")
 PACKAGES = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "torch", "weightwatcher", "diffract-core")
@@ -87,7 +87,7 @@ def _processor() -> str:
 
 def run() -> None:
     """Console script."""
-    run_main(main)
+    console(main)
 
 
 if __name__ == "__main__":

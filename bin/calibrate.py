@@ -9,9 +9,7 @@ import math
 
 from absl import flags
 
-from eigensweep.bin.cli import UserError, run_main
-
-LEVELS = (0.05, 0.01)
+from eigensweep.bin.runner import UserError, console
 
 _SHAPES = flags.DEFINE_list(
     "shapes", ["64x64", "172x64", "384x384", "1536x384"], "shapes of the matrices, m x n"
@@ -23,6 +21,8 @@ _SEED = flags.DEFINE_integer("seed", 1, "of the matrices")
 def main(argv: list[str]) -> None:
     """Print one line a shape."""
     del argv
+    from eigensweep.engine.studies.calibration import firing_rates
+
     shapes = [_shape(text) for text in _SHAPES.value]
     print(
         "| shape | matrices | 0.05 known | 0.05 fitted | 0.01 known | 0.01 fitted | sd at 0.01 |\n"
@@ -41,32 +41,9 @@ def _shape(text: str) -> tuple[int, int]:
     return int(m), int(n)
 
 
-def firing_rates(m: int, n: int, num: int, seed: int) -> list[str]:
-    """ "right/left" rates for each level, sigma known then fitted."""
-    from eigensweep import engine  # turns float64 on
-
-    del engine
-    import jax
-    import jax.numpy as jnp
-
-    from eigensweep.engine.spectral import edges, noise
-    from eigensweep.engine.spectral.ensembles import gaussian_singular_values
-
-    a, b = max(m, n), min(m, n)
-    s = jnp.asarray(gaussian_singular_values([seed, a, b], a, b, num))
-    fitted = jax.jit(jax.vmap(lambda x: noise.sigma_bulk(x, a, b)))(s)
-    cells = []
-    for level in LEVELS:
-        count = jax.jit(jax.vmap(lambda x, sigma, level=level: edges.num_outliers(x, a, b, sigma, level)))
-        for sigma in (jnp.ones(num), fitted):
-            right, left = count(s, sigma)
-            cells.append(f"{float(jnp.mean(right > 0)):.4f}/{float(jnp.mean(left > 0)):.4f}")
-    return cells
-
-
 def run() -> None:
     """Console script."""
-    run_main(main)
+    console(main)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ DIR must not exist, or be empty; it appears when it is complete. Orbax restores 
 
 from absl import flags
 
-from eigensweep.bin.cli import run_main
+from eigensweep.bin.runner import console
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder, .safetensors file or hub id", required=True)
 _OUT = flags.DEFINE_string("out", None, "folder to write", required=True)
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Console script."""
-    run_main(main)
+    console(main)
 
 
 if __name__ == "__main__":

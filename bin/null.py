@@ -1,28 +1,26 @@
 """Draw the Monte Carlo null of the KS statistic: D of normalised Gaussian vectors of length n.
 
     eigensweep-null --n=4096 --num_draws=100000000 --out=null
-    eigensweep-null --n=16,24,32 --num_draws=1000000 --out=null --table=null_table.npz
+    eigensweep-null --n=16,24,32 --num_draws=1000000 --out=null --table=table.npz
 
 Writes OUT/null-<n>.npz for each n: a fine histogram of sqrt(n) D and the largest 4096 values, whatever num_draws is.
 Uses all local devices; the numbers depend on n, num_draws and the seed alone. Interrupted and started again, it
 continues; with a larger --num_draws it adds to what is there. --table fits the compact table that p-values for any n
-are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null_table.py).
+are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null/table.py).
 """
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from eigensweep.bin.cli import UserError, run_main
+from eigensweep.bin.runner import UserError, console
 
 if TYPE_CHECKING:
     from eigensweep.engine.spectral.null.histogram import NullHistogram
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
-SAVE_EVERY_S = 10.0
 
 _N = flags.DEFINE_list("n", None, "length of the vectors; several, separated by commas, one after the other")
 _NUM_DRAWS = flags.DEFINE_list("num_draws", ["1000000"], "draws; one number, or one for each n")
@@ -37,6 +35,8 @@ _TABLE = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
     """Draw, save, print."""
     del argv
+    from eigensweep.engine.studies.null import draw
+
     sizes, num_draws = _sizes()
     nulls = []
     print(
@@ -52,51 +52,6 @@ def main(argv: list[str]) -> None:
         from eigensweep.engine.spectral.null.fit import write_table
 
         print("\n" + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]])))
-
-
-def draw(
-    n: int, num_draws: int, seed: int, path: Path, batch_size: int | None = None
-) -> tuple["NullHistogram", float]:
-    """The histogram in `path`, begun, continued or as it is there, with `num_draws` draws; and vectors a second.
-
-    Raises:
-      UserError: `path` holds something else, or cannot be written.
-    """
-    import jax
-
-    from eigensweep.engine.spectral.null import histogram, sampling
-
-    current = histogram.empty(n, seed)
-    if path.exists():
-        current = _existing(path, n, seed, num_draws)
-    key = jax.random.fold_in(jax.random.key(seed), n)
-    begun = current.num_draws
-    start = saved = time.monotonic()
-    try:
-        if begun < num_draws:
-            for d in sampling.draws(key, n, num_draws, batch_size, first_draw=begun):
-                current = histogram.add(current, d)
-                if time.monotonic() - saved > SAVE_EVERY_S:
-                    histogram.save(current, path, _recipe())
-                    saved = time.monotonic()
-            histogram.save(current, path, _recipe())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
-    return current, (current.num_draws - begun) / (time.monotonic() - start)
-
-
-def _existing(path: Path, n: int, seed: int, num_draws: int) -> "NullHistogram":
-    from eigensweep.engine.spectral.null import histogram
-
-    try:
-        found = histogram.load(path)
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from error
-    if (found.n, found.seed) != (n, seed):
-        raise UserError(f"{path} holds n = {found.n}, seed {found.seed}; asked for n = {n}, seed {seed}")
-    if found.num_draws > num_draws:
-        raise UserError(f"{path} holds {found.num_draws} draws already, more than --num_draws={num_draws}")
-    return found
 
 
 def _sizes() -> tuple[list[int], list[int]]:
@@ -125,17 +80,9 @@ def _line(null: "NullHistogram", rate: float) -> str:
     return f"{null.n:7d} {null.num_draws:11d} " + " ".join(f"{x:9.4f}" for x in t) + f" {speed}"
 
 
-def _recipe() -> dict[str, str]:
-    from importlib.metadata import version
-
-    import jax
-
-    return {"eigensweep": version("eigensweep"), "jax": jax.__version__, "backend": jax.default_backend()}
-
-
 def run() -> None:
     """Console script."""
-    run_main(main)
+    console(main)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,17 @@
-"""Progress of a sweep: a bar with time left on a terminal, plain lines in a log."""
+"""How far a study is: a bar with time left on a terminal, plain lines in a log."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from eigensweep.engine.run.sweep import Progress
+from eigensweep.engine.run.progress import OnProgress, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@contextlib.contextmanager
-def progress_reporter() -> Iterator[Callable[[Progress], None]]:
-    """The `on_progress` callback for this process's standard error."""
-    if sys.stderr.isatty():
-        with _bar() as report:
-            yield report
-    else:
-        yield _lines()
-
-
-def _lines() -> Callable[[Progress], None]:
+def lines() -> OnProgress:
+    """A line now and then, with the time left."""
     start = time.monotonic()
     last = -SECONDS_BETWEEN_LINES
     work_before: float | None = None
@@ -34,41 +25,38 @@ def _lines() -> Callable[[Progress], None]:
             return
         last = now
         done_here = progress.work_done - work_before
-        left = (progress.work_total - progress.work_done) / done_here * now if done_here else None
-        shape = f", last {progress.shape[0]} x {progress.shape[1]}" if progress.shape else ""
+        left = (progress.work_total - progress.work_done) / done_here * now if done_here > 0 else None
+        what = f", last {progress.what.strip()}" if progress.what else ""
         eta = f", {left:.0f} s left" if left else ""
-        print(
-            f"{progress.done} of {progress.total} matrices in {now:.1f} s{eta}{shape}",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"{progress.done} of {progress.total} in {now:.1f} s{eta}{what}", file=sys.stderr, flush=True)
 
     return report
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def bar() -> Iterator[OnProgress]:
+    """A bar of the work done, with the unit that was the last one."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("decomposing"),
         BarColumn(),
-        TextColumn("{task.fields[done]} of {task.fields[matrices]} matrices"),
+        TextColumn("{task.fields[done]} of {task.fields[units]} {task.fields[what]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, done=0, matrices=0)
+    with Bar(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task("", total=None, done=0, units=0, what="")
 
         def report(progress: Progress) -> None:
-            bar.update(
+            shown.update(
                 task,
                 total=progress.work_total,
                 completed=progress.work_done,
                 done=progress.done,
-                matrices=progress.total,
+                units=progress.total,
+                what=progress.what,
             )
 
         yield report

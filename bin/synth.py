@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from eigensweep.bin.cli import UserError, run_main
+from eigensweep.bin.runner import UserError, console
 
 _OUT = flags.DEFINE_string("out", None, "folder to write; must not exist, or be empty")
 _CONFIG = flags.DEFINE_string(
@@ -54,7 +54,7 @@ def _read(path: Path) -> dict:
 
 def run() -> None:
     """Console script."""
-    run_main(main)
+    console(main)
 
 
 if __name__ == "__main__":

@@ -30,15 +30,16 @@ directions (0.7 to 0.8 %) 0.006 to 0.008.
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import ablate
-
 
 def get_config() -> ConfigDict:
     """Deciles, outliers and controls, role by role; windows of 128 characters, one every 500."""
-    config = ablate.get_config()
-    config.checkpoint = "../shared/checkpoints/gpt2-char-shakespeare"
-    config.data = "../shared/text/tinyshakespeare.txt"
-    config.data_from = 0.9
-    config.length = 128
-    config.stride = 500
-    return config
+    return ConfigDict(
+        {
+            "command": "ablate",
+            "checkpoint": "../shared/checkpoints/gpt2-char-shakespeare",
+            "data": "../shared/text/tinyshakespeare.txt",
+            "data_from": 0.9,
+            "length": 128,
+            "stride": 500,
+        }
+    )

@@ -1,7 +1,7 @@
 """Fine-tuning all-MiniLM-L6-v2 (BERT, 6 layers, d 384) on 2,600 rows of BoolQ.
 
     pip install '.[demo]'
-    eigensweep-finetune --config=finetune_minilm --config.data=superglue_BoolQ_val.jsonl --workdir=runs/boolq
+    eigensweep-finetune --config=finetune_minilm --data=superglue_BoolQ_val.jsonl --workdir=runs/boolq
 
 Runtime: 12 minutes on two cores shared with other work; an epoch of 147 steps takes 157 to 172 s of theirs when they
 are not. 2.6 GiB.
@@ -13,12 +13,16 @@ With 90 steps of 64 tokens (finetune_minilm_order) nothing is.
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import finetune, minilm
+from eigensweep.configs import minilm
 
 
 def get_config() -> ConfigDict:
     """Three epochs of the whole model."""
-    config = finetune.get_config()
-    config.checkpoint = minilm.get_config().checkpoint
-    config.learning_rate = 1e-4
-    return config
+    return ConfigDict(
+        {
+            "command": "finetune",
+            "checkpoint": minilm.get_config().checkpoint,
+            "format": "boolq",
+            "learning_rate": 1e-4,
+        }
+    )

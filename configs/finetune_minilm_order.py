@@ -1,7 +1,7 @@
 """Does the order of fine-tuning and removal matter? MiniLM on BoolQ, a decile of all 36 matrices in the blocks at once.
 
     pip install '.[demo]'
-    eigensweep-finetune --config=finetune_minilm_order --config.data=superglue_BoolQ_val.jsonl --workdir=runs/order
+    eigensweep-finetune --config=finetune_minilm_order --data=superglue_BoolQ_val.jsonl --workdir=runs/order
 
 The claim: small singular values matter little when they are removed before fine-tuning, and more when they are removed
 after it (Staats, Thamm & Rosenow 2024, BERT).
@@ -28,15 +28,7 @@ from eigensweep.configs import finetune_minilm
 
 def get_config() -> ConfigDict:
     """Short trainings: 90 steps of 16 rows, 64 tokens each; the largest, a middle and the smallest decile."""
-    config = finetune_minilm.get_config()
-    config.study = True
-    config.length = 64
-    config.num_train = 1600
-    config.num_test = 640
-    config.epochs = 1
-    config.evaluate_every = 45
-    config.learning_rate = 2e-4
-    config.dropout = False
-    config.seeds = "0,1"
-    config.deciles = "1,5,10"
-    return config
+    short = {"length": 64, "num_train": 1600, "num_test": 640, "epochs": 1, "evaluate_every": 45}
+    training = {"learning_rate": 2e-4, "dropout": False, "seeds": "0,1"}
+    study = {"study": True, "deciles": "1,5,10"}
+    return ConfigDict({**finetune_minilm.get_config(), **short, **training, **study})

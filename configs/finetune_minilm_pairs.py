@@ -1,7 +1,7 @@
 """As finetune_minilm_order, on a task that MiniLM does learn: does the passage belong to the question?
 
     pip install '.[demo]'
-    eigensweep-finetune --config=finetune_minilm_pairs --config.data=superglue_BoolQ_val.jsonl --workdir=runs/pairs
+    eigensweep-finetune --config=finetune_minilm_pairs --data=superglue_BoolQ_val.jsonl --workdir=runs/pairs
     ... --workdir=runs/pairs-5 --config.seeds=0-4 --config.deciles=10
     ... --workdir=runs/pairs-after --config.seeds=0-4 --config.deciles=7-10 --config.orders=after
 
@@ -43,7 +43,4 @@ from eigensweep.configs import finetune_minilm_order
 
 def get_config() -> ConfigDict:
     """BoolQ's questions, every other one with the passage of the question before it."""
-    config = finetune_minilm_order.get_config()
-    config.task = "boolq_pairs"
-    config.length = 48
-    return config
+    return ConfigDict({**finetune_minilm_order.get_config(), "format": "boolq_pairs", "length": 48})

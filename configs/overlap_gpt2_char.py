@@ -1,7 +1,7 @@
 r"""A character GPT-2 (4 blocks, d 128) on Tiny Shakespeare: do singular vectors outside the bulk meet activations?
 
 eigensweep-overlap --config=overlap_gpt2_char --checkpoint=../shared/checkpoints/gpt2-char-shakespeare \
-    --text=../shared/text/tinyshakespeare.txt --workdir=runs/gpt2-char
+    --data=../shared/text/tinyshakespeare.txt --workdir=runs/gpt2-char
 
 131,072 tokens, 1.4581 nats/character; 25 s of processor time, sweep and figures included. Mean overlap (vectors):
 
@@ -23,13 +23,7 @@ covariances (--config.centred) tell the same: the same roles, p 0.0005 (unembedd
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import overlap
-
 
 def get_config() -> ConfigDict:
     """1024 windows of 128 characters, chosen at random."""
-    config = overlap.get_config()
-    config.format = "text"
-    config.length = 128
-    config.num_rows = 1024
-    return config
+    return ConfigDict({"command": "overlap", "format": "text", "length": 128, "max_rows": 1024})

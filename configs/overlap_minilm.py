@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2 (BERT, 6 blocks, d 384) on BoolQ passages: do singular vectors outside the bulk meet activations?
 
-eigensweep-overlap --config=overlap_minilm --text=../shared/text/superglue_BoolQ_val.jsonl --workdir=runs/minilm-overlap
+eigensweep-overlap --config=overlap_minilm --data=../shared/text/superglue_BoolQ_val.jsonl --workdir=runs/minilm-overlap
 
 39,511 tokens in 384 passages; two minutes of processor time, sweep and figures included. Mean overlap (vectors):
 
@@ -24,15 +24,10 @@ Centred covariances (--config.centred) change no mean of a role by more than 0.0
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import minilm, overlap
+from eigensweep.configs import minilm
 
 
 def get_config() -> ConfigDict:
     """384 passages, chosen at random, cut at 128 tokens."""
-    config = overlap.get_config()
-    config.checkpoint = minilm.get_config().checkpoint
-    config.format = "passages"
-    config.field = "passage"
-    config.length = 128
-    config.num_rows = 384
-    return config
+    data = {"format": "passages", "field": "passage", "length": 128, "max_rows": 384}
+    return ConfigDict({"command": "overlap", "checkpoint": minilm.get_config().checkpoint, **data})

@@ -15,19 +15,13 @@ mlp_down          0.302 (31)   0.248 (280)   0.233 (9)    0.223    0.0005    0.7
 
 p as in overlap_gpt2_char. Above the right edge the overlap is larger in five of seven roles; value and attention_output
 show nothing that noise would not. Below the left edge there is nothing, in 40 vectors. On Tiny Shakespeare, which the
-model does not know (--config.format=text --config.num_rows=512 --text=…: 65,536 tokens, 4.8347 nats/token), the same
+model does not know (--config.format=text --config.max_rows=512 --data=…: 65,536 tokens, 4.8347 nats/token), the same
 five roles stand out, mlp_up weakly (p 0.03), and again nothing does below.
 """
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs import overlap
-
 
 def get_config() -> ConfigDict:
     """64 rows of 128 tokens, each from the start token."""
-    config = overlap.get_config()
-    config.format = "sampled"
-    config.length = 128
-    config.num_rows = 64
-    return config
+    return ConfigDict({"command": "overlap", "format": "sampled", "length": 128, "max_rows": 64})

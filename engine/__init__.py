@@ -1,3 +1,75 @@
+"""The spectral engine: arrays in, tables and figures out.
+
+Importing it changes two settings of the whole process. It turns JAX's float64 on (`jax_enable_x64`), which spectra
+need: from then on `jnp.asarray(1.0)` is a float64 in your code, too. And where no compilation cache is configured it
+turns JAX's on, for programs of any size (engine/run/compilation.py); a cache of your own stays as it is.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import jax
 
 jax.config.update("jax_enable_x64", True)
+
+from eigensweep.engine.run.compilation import use_compilation_cache  # noqa: E402
+
+use_compilation_cache()
+
+from eigensweep.engine.run.progress import Progress  # noqa: E402
+from eigensweep.engine.studies import write_report  # noqa: E402
+from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
+from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
+from eigensweep.engine.studies.sweep.plan import describe_plan, make_plan  # noqa: E402
+from eigensweep.engine.studies.sweep.study import is_finished, open_run, sweep  # noqa: E402
+from eigensweep.engine.studies.sweep.summary import render_summary, summary_table  # noqa: E402
+from eigensweep.engine.tables.errors import RunError  # noqa: E402
+from eigensweep.engine.tables.hosts import is_first as is_first_process  # noqa: E402
+
+if TYPE_CHECKING:
+    from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation, run_ablation
+    from eigensweep.engine.studies.finetune.effects import open_finetune
+    from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
+
+# loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
+_WITH_MODELS = {
+    "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
+    "finetune.effects": ("open_finetune",),
+    "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _WITH_MODELS.items():
+        if name in names:
+            return getattr(importlib.import_module(f"eigensweep.engine.studies.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "AblationOptions",
+    "FinetuneOptions",
+    "OverlapOptions",
+    "Progress",
+    "RunError",
+    "SweepOptions",
+    "ablate",
+    "describe_plan",
+    "is_finished",
+    "is_first_process",
+    "make_plan",
+    "open_ablation",
+    "open_finetune",
+    "open_overlap",
+    "open_run",
+    "render_summary",
+    "run_ablation",
+    "run_finetune",
+    "run_overlap",
+    "summary_table",
+    "sweep",
+    "write_comparison",
+    "write_report",
+]

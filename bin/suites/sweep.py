@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from eigensweep.bin.cli import UserError
+from eigensweep.bin.runner import UserError
 from eigensweep.bin.suites import compiling
 from eigensweep.bin.suites.measure import Comparison, compare, seconds
 from eigensweep.engine import SweepOptions, sweep

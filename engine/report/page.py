@@ -119,8 +119,13 @@ def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
     }
     for _, panels in shown:
         facts |= panels.facts
-    facts |= {"options": manifest.get("options", {}), "made with": f"eigensweep {manifest.get('eigensweep', '–')}"}
-    warnings = [w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)]
+    facts |= {
+        "options": manifest.get("options", {}),
+        "made with": f"eigensweep {manifest.get('eigensweep', '–')}",
+    }
+    warnings = [
+        w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)
+    ]
     items = [f"<li>{esc(w)}</li>" for w in dict.fromkeys(warnings)]
     if len(items) > MOST_WARNINGS:
         items = [*items[:MOST_WARNINGS], f"<li>and {len(items) - MOST_WARNINGS} more, see the tables</li>"]
@@ -158,7 +163,10 @@ def _columns(tables: Mapping[str, Columns]) -> str:
         f"<details><summary>What the columns of {esc(name)}.parquet mean</summary>"
         + table(
             ["column", "unit", "formula", "source"],
-            [[f"<code>{esc(k)}</code>", esc(c.unit), esc(c.formula), esc(c.source)] for k, c in columns.items()],
+            [
+                [f"<code>{esc(k)}</code>", esc(c.unit), esc(c.formula), esc(c.source)]
+                for k, c in columns.items()
+            ],
             kind="wide",
         )
         + "</details>"

@@ -1,7 +1,7 @@
 """What a study hands to the report: how it is read back, its tables' columns, and its panels.
 
-The report knows no study: `register` is called by each (engine/studies), and `eigensweep-report` draws whatever it finds
-in a run directory.
+The report knows no study: `register` is called by each (engine/studies), and `eigensweep-report` draws whatever it
+finds in a run directory.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self, get_type_hints
+from typing import Any, ClassVar, Self, get_type_hints
 
 LARGEST = 2**63 - 1
 MOST_NUMBERS = 10_000  # in one range: more is a slip
@@ -44,7 +44,13 @@ def option(
 
 @dataclass(frozen=True)
 class Options:
-    """The base: `Options(...)` checks every field and takes words for tuples ("query,key", "0-3,7")."""
+    """The base: `Options(...)` checks every field and takes words for tuples ("query,key", "0-3,7").
+
+    COMMAND is the name of the command that takes them; ALIASES what version 0.1 called some keys.
+    """
+
+    COMMAND: ClassVar[str] = ""
+    ALIASES: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
@@ -54,7 +60,7 @@ class Options:
             object.__setattr__(self, f.name, value)
 
     @classmethod
-    def keys(cls) -> dict[str, dataclasses.Field]:
+    def by_name(cls) -> dict[str, dataclasses.Field]:
         """The fields by name."""
         return {f.name: f for f in fields(cls)}
 
@@ -66,9 +72,9 @@ class Options:
           ValueError: an unknown key, with the nearest known one; a value that is not allowed.
         """
         for key in values:
-            if key not in cls.keys():
-                near = difflib.get_close_matches(key, cls.keys(), 1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(cls.keys())}"
+            if key not in cls.by_name():
+                near = difflib.get_close_matches(key, cls.by_name(), 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(cls.by_name())}"
                 raise ValueError(f"there is no option {key!r}{hint}")
         return cls(**values)
 
@@ -91,9 +97,7 @@ class MatrixOptions(Options):
         "which standard deviation sets the edges: the robust fit to the bulk, that of the entries, or init = 1/sqrt(m)",
         choices=SIGMAS,
     )
-    strategy: str = option(
-        "auto", "how matrices are decomposed (engine.spectral.svd)", choices=STRATEGIES
-    )
+    strategy: str = option("auto", "how matrices are decomposed (engine.spectral.svd)", choices=STRATEGIES)
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a decomposition tells: measures, noise and edges, power law, and whether its vectors are random directions.
 
-What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`_of_shape`), for chunks
-of `ROWS_AT_ONCE` rows, whatever the batch.
+What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`_of_shape`), for
+chunks of `ROWS_AT_ONCE` rows, whatever the batch.
 """
 
 from functools import partial
@@ -83,7 +83,12 @@ def _plain(value: Any) -> Any:
 
 
 def _of_vectors(
-    d_stat: np.ndarray, length: int, determined: np.ndarray, side: str, options: MatrixOptions, nulls: dict[str, Any]
+    d_stat: np.ndarray,
+    length: int,
+    determined: np.ndarray,
+    side: str,
+    options: MatrixOptions,
+    nulls: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """KS statistics, p-values, their average and rejections; d_stat and determined (B, b)."""
     p = np.where(determined, p_values(d_stat, length, seed=options.seed, **nulls), np.nan)

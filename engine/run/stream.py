@@ -102,7 +102,9 @@ def batches(sources: Sequence[MatrixSource], memory_bytes: int | None = None) ->
         stored = math.prod(shape) * jnp.dtype(dtype).itemsize
         fitting = min(budget // max(1, working_bytes(shape)), HOST_BYTES // max(1, stored))
         size = 1 if is_streamed(shape) else max(1, min(len(members), fitting))
-        size = math.ceil(len(members) / math.ceil(len(members) / size))  # even batches: fewer shapes to compile
+        size = math.ceil(
+            len(members) / math.ceil(len(members) / size)
+        )  # even batches: fewer shapes to compile
         result += [Batch(shape, tuple(members[i : i + size])) for i in range(0, len(members), size)]
     return sorted(result, key=lambda batch: -cost(batch.shape))
 
@@ -131,7 +133,11 @@ def read_ahead(todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[np.ndarray],
 
 
 def decomposed(
-    sources: Sequence[MatrixSource], strategy: str = "auto", *, ks: bool = False, memory_bytes: int | None = None
+    sources: Sequence[MatrixSource],
+    strategy: str = "auto",
+    *,
+    ks: bool = False,
+    memory_bytes: int | None = None,
 ) -> Iterator[tuple[MatrixSource, Decomposed]]:
     """Every matrix with its singular vectors, a `Decomposed` of one; in the order of `batches`, not of `sources`.
 

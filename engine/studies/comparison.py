@@ -8,8 +8,8 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table
-from eigensweep.engine.report.spectrum import Run, group_labels, order, scalar
-from eigensweep.engine.tables.files import write_atomically
+from eigensweep.engine.report.spectrum import Run, control_name, group_labels, order, scalar, shown_control
+from eigensweep.engine.tables.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +137,7 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
     )
     target = directory / "comparison.html"
     data = document(f"{len(runs)} runs compared", body).encode("utf-8", "replace")
-    write_atomically(target, lambda file: file.write(data))
+    write_bytes(target, data)
     return target
 
 
@@ -156,25 +156,27 @@ def _by_role(runs: Sequence[Run], labels: Sequence[str]) -> str:
 def _by_matrix(runs: Sequence[Run], labels: Sequence[str]) -> str:
     """Outliers of every matrix in every run, right and left."""
     cells: dict[str, dict[int, dict[str, Any]]] = {}
+    controls = [shown_control(run) for run in runs]
     for i, run in enumerate(runs):
         for row in run.matrices.to_dict("records"):
             cells.setdefault(str(row["name"]), {})[i] = row
     rows = []
     for name, found in cells.items():
-        counts = [_counts(found[i]) if i in found else "–" for i in range(len(runs))]
+        counts = [_counts(found[i], controls[i]) if i in found else "–" for i in range(len(runs))]
         rows.append([esc(style.shorten(name, 120)), *counts])
-    headings = ["matrix", *(esc(style.shorten(x, 40)) for x in labels)]
+    kinds = [f" ({control_name(prefix)})" if prefix else "" for prefix in controls]
+    headings = ["matrix", *(esc(style.shorten(x, 40)) + kind for x, kind in zip(labels, kinds, strict=True))]
     return (
-        '<h2>Matrices</h2><p class="note">Right and left outliers; the random control\'s in brackets.</p>'
-        + table(headings, rows)
+        '<h2>Matrices</h2><p class="note">Right and left outliers; in brackets those of the random control that the '
+        "heading names.</p>" + table(headings, rows)
     )
 
 
-def _counts(row: dict[str, Any]) -> str:
+def _counts(row: dict[str, Any], control: str) -> str:
     if row["status"] != "ok":
         return f'<span class="bad">{esc(style.shorten(row["status"], 60))}</span>'
     texts = []
-    for prefix in ("", "control_"):
+    for prefix in ("", control):
         right, left = (scalar(row, f"{prefix}num_{side}_outliers") for side in ("right", "left"))
         texts.append(f"{style.number(right)}, {style.number(left)}")
-    return texts[0] + (f" ({texts[1]})" if "control_num_right_outliers" in row else "")
+    return texts[0] + (f" ({texts[1]})" if control else "")

@@ -1,7 +1,7 @@
 """Who may work in a run directory: one process (or one group of processes) a time, one study's identity for ever.
 
-A directory belongs to the study that its manifest names, with everything that the numbers depend on. The same study with
-the same identity is continued, or read back when it is done; anything else is refused before a number is computed.
+A directory belongs to the study that its manifest names, with everything that the numbers depend on. The same study
+with the same identity is continued, or read back when it is done; anything else is refused before a number is computed.
 """
 
 import contextlib
@@ -25,7 +25,10 @@ VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "numpy", "scipy", "pyarrow")
 
 @contextlib.contextmanager
 def claimed(
-    directory: str | Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any] | None = None
+    directory: str | Path,
+    layout: Layout,
+    identity: Mapping[str, Any],
+    record: Mapping[str, Any] | None = None,
 ) -> Iterator[Work]:
     """Hold a run directory for one study: `with claimed(…) as work:`.
 

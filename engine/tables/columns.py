@@ -1,4 +1,4 @@
-"""A column is declared once: its Arrow type, unit, formula, source and label. Schemas, documentation and headings follow.
+"""A column is declared once: Arrow type, unit, formula, source, label. Schemas, documentation and headings follow.
 
 Notation: W is (m, n), y = W x; a = max(m, n), b = min(m, n); s_1 >= ... >= s_b its singular values,
 lambda_i = s_i^2; v_i its right and u_i its left singular vectors; sigma the column `sigma`; ln is the natural

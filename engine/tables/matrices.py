@@ -64,9 +64,7 @@ MATRICES: dict[str, Column] = {
     "log_spectral_norm": Column(FLOAT, "log10 [w]^2", "log10(lambda_1)"),
     "condition": Column(FLOAT, "", "s_1 / s_b"),
     "mp_softrank": Column(FLOAT, "", "nu_plus^2 / lambda_1"),
-    "alpha": Column(
-        FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL
-    ),
+    "alpha": Column(FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL),
     "xmin": Column(
         FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL
     ),

@@ -1,8 +1,8 @@
 """What is finished of a running study: parts written atomically, found again after an interruption, merged at the end.
 
-A part is one Parquet file with a row a finished unit of work (a matrix, a removal, a block): its name, how long it took,
-and its rows of every table as lists of structs. It carries a digest of the identity of the run that it belongs to:
-a part of another run is never taken for one's own.
+A part is one Parquet file with a row a finished unit of work (a matrix, a removal, a block): its name, how long it
+took, and its rows of every table as lists of structs. It carries a digest of the identity of the run that it belongs
+to: a part of another run is never taken for one's own.
 """
 
 import contextlib

@@ -26,14 +26,17 @@ def factored(
     """
     for source, found in decomposed(sources, options.strategy, ks=True):
         (row,) = statistics(found, options)
-        assert found.u is not None and found.vt is not None
+        assert found.u is not None
+        assert found.vt is not None
         u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
         yield source, Factors(found.w[0], u, s, vt, row["sigma"], found.eps), identity_row(source) | row
 
 
 def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions) -> LowRank:
     """What a removal subtracts from a matrix; draws depend on the seed, the removal and the matrix's name alone."""
-    return removal.update(taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name))
+    return removal.update(
+        taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name)
+    )
 
 
 def edit(

@@ -1,4 +1,4 @@
-"""A removal study: take chosen singular values out of chosen matrices, measure the model, hold it against the baseline."""
+"""A removal study: take chosen singular values out of chosen matrices, and measure what the model loses."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,8 +81,12 @@ LAYOUT = Layout(
 class AblationOptions(MeasureFields, MatrixOptions):
     """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
+    COMMAND: ClassVar[str] = "ablate"
+    ALIASES: ClassVar[Mapping[str, str]] = {"data_kind": "format", "data_devices": "devices"}
+
     scopes: tuple[str, ...] = option(
-        ("roles",), "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names"
+        ("roles",),
+        "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names",
     )
     removals: tuple[str, ...] = option(
         ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
@@ -227,7 +231,10 @@ class _Worker:
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
             self._write(units[0], row, row)
         self.baseline = {
-            key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
+            key: value
+            for rows in self.work.read(units[0]).values()
+            for row in rows
+            for key, value in row.items()
         }
         for scope, taken, row in self._rows(todo):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)

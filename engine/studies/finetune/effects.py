@@ -32,7 +32,9 @@ FINETUNE = {
     "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over them"),
     "loss": Column(FLOAT, "nats", "mean cross-entropy of the held-out rows"),
     "accuracy": Column(FLOAT, "", "share of the held-out rows with the right class"),
-    "validation_loss": Column(FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"),
+    "validation_loss": Column(
+        FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"
+    ),
     "best_step": Column(COUNT, "", "steps done at that look, whose weights are measured"),
     "steps": Column(COUNT, "", "steps of the training"),
     "seconds": Column(FLOAT, "s", "of training, removal and measurement; since the last start"),

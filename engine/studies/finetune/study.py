@@ -1,4 +1,4 @@
-"""A fine-tuning study: train classifiers, remove singular values before or after, measure all on the same held-out rows.
+"""A fine-tuning study: train classifiers, remove singular values before or after, measure all on the same rows.
 
 A member is one fine-tuned model:
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -43,14 +43,23 @@ _TRAIN = TrainOptions.__dataclass_fields__
 class FinetuneOptions(DataFields):
     """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
 
+    COMMAND: ClassVar[str] = "finetune"
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "task": "format", "text": "field", "pair": "pair_field", "label": "label_field",
+    }  # fmt: skip
+
     format: str = option(
         "boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False
     )
     length: int = option(128, "tokens a row", least=4, counts=False)
     batch_size: int = option(16, "rows a step", least=1)
-    dtype: str = option("float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16"))
+    dtype: str = option(
+        "float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16")
+    )
     devices: int = option(1, "deal batches out over that many", least=1)
-    num_train: int = option(2600, "rows to learn from, validation rows among them; the rest is held out", least=1)
+    num_train: int = option(
+        2600, "rows to learn from, validation rows among them; the rest is held out", least=1
+    )
     validation: float = option(0.1, "share of num_train that early stopping looks at", inside=(0, 1))
     num_test: int = option(0, "held-out rows to use, 0 for all", least=0)
     split_seed: int = option(
@@ -69,9 +78,12 @@ class FinetuneOptions(DataFields):
     study: bool = option(False, "remove deciles before and after fine-tuning")
     deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
     scopes: tuple[str, ...] = option(
-        ("blocks",), "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices"
+        ("blocks",),
+        "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices",
     )
-    orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
+    orders: tuple[str, ...] = option(
+        ("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)"
+    )
     spectra: bool = option(True, "sweep the model before and after fine-tuning, and compare", counts=False)
 
     def __post_init__(self) -> None:
@@ -147,10 +159,14 @@ def run_finetune(
         "options": resolved.to_json(),
         "data": {"sha256": task.sha256(), "labels": list(task.labels)},
     }
-    record: dict[str, Any] = {"majority": task.majority(), "rows": task.sizes(), "warnings": list(checkpoint.warnings)}
+    record: dict[str, Any] = {
+        "majority": task.majority(),
+        "rows": task.sizes(),
+        "warnings": list(checkpoint.warnings),
+    }
     if task.num_duplicates:
         record["warnings"].append(
-            f"{task.num_duplicates} rows share their passage with another row; every passage lies in one part of the split"
+            f"{task.num_duplicates} rows share their passage with another row; every passage is in one part of the split"
         )
     members = members_of(resolved, scopes)
     with claimed(workdir, LAYOUT, identity, record) as work:
@@ -255,7 +271,12 @@ class _Worker:
         return self._removed[of][member.decile]
 
     def _measure(
-        self, member: Member, model: nn.Model, params: Any, progress: nn.Progress | None, taken: dict[str, Any]
+        self,
+        member: Member,
+        model: nn.Model,
+        params: Any,
+        progress: nn.Progress | None,
+        taken: dict[str, Any],
     ) -> dict[str, list[dict[str, Any]]]:
         scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh)
         name = asdict(member)

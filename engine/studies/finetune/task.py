@@ -57,7 +57,9 @@ def read_task(checkpoint: Checkpoint, options: "FinetuneOptions") -> Task:
     """
     data_options = options.data_options(options.split_seed)
     if not data_options.classes:
-        raise RunError(f"format is {options.format!r}; a classifier learns from boolq, boolq_pairs, wic or labelled rows")
+        raise RunError(
+            f"format is {options.format!r}; a classifier learns from boolq, boolq_pairs, wic or labelled rows"
+        )
     model = nn.model_of(checkpoint)
     check_classifier(model, len(data_options.classes))
     arch = model.architecture

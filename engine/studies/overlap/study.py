@@ -78,10 +78,15 @@ LAYOUT = Layout(NAME, {"overlap": OVERLAP, "overlap_covariances": COVARIANCES}, 
 class OverlapOptions(TextFields):
     """Options of an overlap study."""
 
+    COMMAND: ClassVar[str] = "overlap"
+    ALIASES: ClassVar[Mapping[str, str]] = {"text": "data", "num_rows": "max_rows"}
+
     length: int = option(128, "tokens a row", least=2, counts=False)
     max_rows: int = option(1024, "of the data's rows, chosen by the seed; 0 for all", least=0, counts=False)
     batch_size: int = option(16, "rows that go through the model at a time", least=1, counts=False)
-    seed: int = option(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False)
+    seed: int = option(
+        0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False
+    )
     centred: bool = option(False, "covariances about the mean activation")
     level: float = option(
         0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5), counts=False
@@ -130,8 +135,8 @@ def run_overlap(
     """The overlap study of a checkpoint, on top of the sweep in `workdir`, which is done first where there is none.
 
     Raises:
-      RunError: `workdir` holds another checkpoint's sweep or another study, is in use, or cannot be written; the options
-        or the data do not serve.
+      RunError: `workdir` holds another checkpoint's sweep or another study, is in use, or cannot be written; the
+        options or the data do not serve.
     """
     model = nn.model_of(checkpoint, options.dtype)
     params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
@@ -236,10 +241,15 @@ class Collector:
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
+            found = {
+                m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes)
+                for m, d in decomposed(self.groups[tap])
+            }
             rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
-            rows["overlap_covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
+            rows["overlap_covariances"].append(
+                about | {"block": block, "d": len(axes.evals), "evals": axes.evals}
+            )
         now = time.perf_counter()
         self.work.write({unit: rows}, {"total": now - self._began})
         self._began = now

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eigensweep.engine.studies.overlap.figures import Vectors, by_role
 from eigensweep.engine.report.spectrum import order
 from eigensweep.engine.report.style import aligned
-from eigensweep.engine.studies.overlap.study import Overlap
 from eigensweep.engine.spectral.permutation import permutation_p
+from eigensweep.engine.studies.overlap.figures import Vectors, by_role
+from eigensweep.engine.studies.overlap.study import Overlap
 
 if TYPE_CHECKING:
     import pandas as pd

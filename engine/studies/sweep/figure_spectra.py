@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
 def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     size = median_text([s.values.size for s in members])

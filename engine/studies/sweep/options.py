@@ -1,6 +1,7 @@
 """Options of a sweep."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from eigensweep.engine.run.options import MatrixOptions, option
 
@@ -15,6 +16,8 @@ CONTROLS = {
 @dataclass(frozen=True)
 class SweepOptions(MatrixOptions):
     """Options of a sweep; two runs with equal options and checkpoint give equal tables."""
+
+    COMMAND: ClassVar[str] = "sweep"
 
     control: str = option(
         "permutation", "random matrices that go down the same path", choices=tuple(CONTROLS)

@@ -108,7 +108,9 @@ def sweep(
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}
-        seconds = _work(plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress)
+        seconds = _work(
+            plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress
+        )
         ordered = [rows[matrix.name] for matrix in plan.matrices]
         tables = {name: to_table(columns, ordered) for name, columns in files.tables.items()}
         done = {"status": "done", "timings": {what: round(spent, 3) for what, spent in seconds.items()}}

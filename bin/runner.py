@@ -1,0 +1,245 @@
+"""The one runner of all entry points: flags, presets, one-line errors with status 2, progress, report.
+
+A study's flags follow from its options dataclass: `--config.KEY=VALUE` for every field. `--config=NAME` takes a preset
+of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it.
+"""
+
+import contextlib
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
+
+from absl import app, flags, logging
+
+from eigensweep import configs
+from eigensweep.models.errors import InputError
+
+if TYPE_CHECKING:
+    from eigensweep.engine.run.options import Options
+    from eigensweep.engine.run.progress import OnProgress
+    from eigensweep.engine.tables.result import Result
+    from eigensweep.models import Checkpoint
+
+FOLDER = Path(next(iter(configs.__path__)))
+PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
+_HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
+_DEFINE: dict[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+Chosen = TypeVar("Chosen", bound="Options")
+
+
+class UserError(InputError):
+    """Wrong use, or bad input from outside; the message is all that the user gets to see."""
+
+
+def console(main: Callable[[list[str]], None], options: type["Options"] | None = None) -> None:
+    """The console script of an entry point: parse the flags, run `main(argv)` under absl, exit.
+
+    Args:
+      main: what absl's `app.run` takes, in the module whose docstring is the help.
+      options: the study's options; `--config`, `--config.KEY`, `--checkpoint`, `--workdir` and `--report` follow.
+
+    An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
+    `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
+    keeps its traceback.
+    """
+    from eigensweep.engine.tables.errors import RunError
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            main(argv)
+        except (InputError, RunError, app.UsageError, flags.Error) as e:
+            _fail(e)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
+    if options is not None:
+        _define(options)
+        sys.argv = _modern(sys.argv, options)
+    # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
+    app.run(guarded, flags_parser=_flags_parser(main.__module__))
+
+
+def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
+    """Checkpoint, options and workdir from preset and flags.
+
+    Raises:
+      UserError: no checkpoint, a key or value that is not allowed, a preset of another command.
+    """
+    values = _preset(flags.FLAGS["config"].value, options)
+    values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
+    places = {key: values.pop(key, "") for key in PLACES}
+    for key in PLACES:
+        for name in (f"config.{key}", key):
+            places[key] = flags.FLAGS[name].value or places[key]
+    if "data" in flags.FLAGS and flags.FLAGS["data"].value:
+        values["data"] = flags.FLAGS["data"].value
+    try:
+        chosen = options.of(values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config: {error}") from error
+    if not places["checkpoint"]:
+        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
+    return places["checkpoint"], chosen, places["workdir"]
+
+
+def opened(source: str) -> "Checkpoint":
+    """The checkpoint, its warnings printed."""
+    from eigensweep import models
+
+    checkpoint = models.open_checkpoint(source)
+    for warning in checkpoint.warnings:
+        print(f"warning: {warning}")
+    return checkpoint
+
+
+def run_study(
+    options: type[Chosen],
+    study: Callable[["Checkpoint", Chosen, str, "OnProgress"], "Result"],
+    render: Callable[[Any], str],
+) -> tuple["Checkpoint", Chosen]:
+    """The whole of a study's entry point: settings, study, summary, report; gives what else `main` may need."""
+    source, chosen, workdir = settings(options)
+    if not workdir:
+        raise UserError("no --workdir given: where should the tables and the report go?")
+    checkpoint, start = opened(source), time.monotonic()
+    with progress_reporter() as on_progress:
+        result = study(checkpoint, chosen, workdir, on_progress)
+    finish(result, render, f"{time.monotonic() - start:.1f} s")
+    return checkpoint, chosen
+
+
+def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
+    """Print a study's summary and where its files are; draw its report, unless `--noreport`."""
+    from eigensweep.engine.studies import write_report
+
+    for warning in result.manifest.get("warnings", ()):
+        print(f"note: {warning}")
+    print(f"{render(result)}\n\n{said}")
+    print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
+    if flags.FLAGS["report"].value:
+        print(f"report: {write_report(result)}")
+
+
+@contextlib.contextmanager
+def progress_reporter() -> Iterator["OnProgress"]:
+    """The `on_progress` callback for this process's standard error: a bar on a terminal, plain lines in a log."""
+    from eigensweep.bin.progress import bar, lines
+
+    if sys.stderr.isatty():
+        with bar() as report:
+            yield report
+    else:
+        yield lines()
+
+
+def preset_names() -> list[str]:
+    """The presets that come with eigensweep."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+
+
+def _define(options: type["Options"]) -> None:
+    """A flag for every field of the options, its own name behind `config.`; and the places."""
+    flags.DEFINE_string("config", "", f"name of a preset ({', '.join(preset_names())}) or a Python file")
+    flags.DEFINE_bool("report", True, "draw the figures and write report.html")
+    places = {
+        "checkpoint": "folder, file or hub id",
+        "workdir": "run directory; an unfinished run is continued",
+    }
+    for key, what in places.items():
+        flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
+        flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
+    kinds = get_type_hints(options)
+    for key, f in options.by_name().items():
+        default = ",".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
+        words = f.metadata["choices"]
+        what = f"{f.metadata['help']}{': ' + ', '.join(w or repr('') for w in words) if words else ''} ({default!r})"
+        _DEFINE.get(kinds[key], flags.DEFINE_string)(f"config.{key}", None, what)
+    if "data" in options.by_name():
+        flags.DEFINE_string("data", None, "the same as --config.data")
+
+
+def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
+    """The values of `--config`; {} where it is not given.
+
+    Raises:
+      UserError: there is no such preset, or it is another command's.
+    """
+    if not name:
+        return {}
+    path = FOLDER / f"{name}.py" if name in preset_names() else Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(
+            f"--config={name}: neither a preset of eigensweep ({', '.join(preset_names())}) nor a file"
+        )
+    spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        values = dict(module.get_config())
+    except Exception as error:  # the file is the user's program: whatever it raises, the message must name it
+        raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
+    command = values.pop("command", None)
+    if command is not None and command != options.COMMAND:
+        raise UserError(
+            f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}"
+        )
+    for key in [key for key in values if key in options.ALIASES]:
+        print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
+        values[options.ALIASES[key]] = values.pop(key)
+    return values
+
+
+def _modern(argv: Sequence[str], options: type["Options"]) -> list[str]:
+    """Arguments with old keys by their new names, and a warning."""
+    old = {f"--config.{key}": f"--config.{new}" for key, new in options.ALIASES.items()}
+    if options.ALIASES.get("text") == "data":
+        old["--text"] = "--data"
+    result = []
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if flag in old:
+            print(f"warning: {flag} is called {old[flag]} now", file=sys.stderr)
+            flag = old[flag]
+        result.append(f"{flag}{equals}{value}")
+    return result
+
+
+def _flags_parser(module: str) -> Callable[[list[str]], list[str]]:
+    """A parser for absl's `app.run`: module's own help on `--help`, status 2 on bad or stray arguments."""
+
+    def parse(argv: list[str]) -> list[str]:
+        if _HELP.intersection(argv[1:]):
+            print((sys.modules[module].__doc__ or "").strip(), "\n\nflags:")
+            for source in (module, __name__):
+                print(flags.FLAGS.module_help(source))
+            sys.exit(0)
+        try:
+            name, *stray = flags.FLAGS(argv)
+        except flags.Error as e:
+            _fail(f"{e}; see --help")
+        if stray:
+            _fail(f"unexpected arguments {' '.join(stray)}; see --help")
+        if flags.FLAGS["verbosity"].using_default_value:
+            # absl would raise it to INFO, at which libraries log every file they touch.
+            flags.FLAGS["verbosity"].value = logging.WARNING
+            flags.FLAGS["verbosity"].using_default_value = False
+        return [name]
+
+    return parse
+
+
+def _fail(message: object) -> NoReturn:
+    sys.stdout.flush()
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(2)
