@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.cut import Cut
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, listed
 from eigensweep.models.families.rules import Dims, Family, Part, Rule
 from eigensweep.models.generic import read_generically, reason_to_skip
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
-from eigensweep.models.tensors import FLOATING, Tensor, same_content
 
 _NAMED = 20  # names that one warning lists
 _COUNTS = ("num_hidden_layers", "n_layer", "num_local_experts", "num_experts")
@@ -153,41 +151,32 @@ class _Reader:
         position = self.position[rule.pattern]
         stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
         label = f":{part.label}" if part.label else ""
-        outputs, inputs = cut.stored_shape if rule.layout == "linear" else cut.stored_shape[::-1]
-        matrix = Matrix(
-            name=f"{tensor.name}[{expert}]{label}" if rule.stacked else f"{tensor.name}{label}",
-            role=part.role,
-            block=block,
-            shape=(outputs, inputs),
-            dtype=tensor.dtype,
+        matrix = cut.as_matrix(
+            f"{tensor.name}[{expert}]{label}" if rule.stacked else f"{tensor.name}{label}",
+            (part.role, block, expert),
             guessed=False,
-            tied=(),
-            file=tensor.file,
-            expert=expert,
             path=path,
-            index=None,
             transposed=True,
-            reader=cut.matrix,
         )
         self.draft.add_matrix((stage, block or 0, position, ((expert or 0, share),), 0), matrix, cut)
 
     def tie(self, config_ties: bool) -> None:
-        """Drops leaves that hold another leaf's weights; moves those that stand in for an absent one."""
+        """Drops leaves that hold another leaf's weights; moves those that stand in for another."""
         for path in [path for path, rule in self.rule_of.items() if rule.tied_to]:
             rule, leaf = self.rule_of[path], self.draft.leaves[path]
-            kept = self.draft.leaves.get(rule.tied_to)
+            kept, bias = self.draft.leaves.get(rule.tied_to), rule.layout == "vector"
             if kept is None:
-                if rule.layout == "vector" or config_ties:
+                if bias or config_ties:
                     self.move(path, rule.tied_to)
             elif same_content(leaf.tensor, kept.tensor):
-                if (
-                    rule.layout == "vector" or config_ties
-                ):  # an untied model keeps its head, though it repeats
+                if bias or config_ties:  # an untied model keeps its head, though it repeats
                     del self.draft.leaves[path]
                 self.draft.tied[leaf.tensor.name] = kept.tensor.name
-            elif rule.layout == "vector":
-                self.draft.mismatches.append(
-                    f"{leaf.tensor.name} should repeat {kept.tensor.name}, but differs from it"
+            elif bias:
+                self.move(path, rule.tied_to)
+                self.draft.warnings.append(
+                    f"{leaf.tensor.name} and {kept.tensor.name} differ: transformers adds the first and never uses "
+                    f"the second, which is left out of the pytree"
                 )
             elif config_ties:
                 self.draft.warnings.append(
@@ -223,9 +212,17 @@ class _Reader:
         self.draft.mismatches += missing.values()
 
 
-def _name_some(names: list[str], separator: str = ", ") -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return separator.join(names[:_NAMED]) + more
+def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list[str]:
+    """A warning where a decoder's blocks carry another task's head: it is no language model any more."""
+    causal = any(part.path == "unembedding/kernel" for rule in family.rules for part in rule.parts)
+    heads = {leaf.tensor.name: None for path, leaf in draft.leaves.items() if path.startswith("classifier/")}
+    if not causal or not heads:
+        return []
+    names = [str(name) for name in config.get("architectures") or ["no class named"]]
+    return [
+        f"{listed(list(heads))}: the head of another task ({listed(names)}), swept "
+        f"in the role classifier; scored as a language model, this {family.name} is not what it was trained to be"
+    ]
 
 
 def plan_known(
@@ -252,15 +249,20 @@ def plan_known(
     if reader.unmatched:
         draft.warnings.append(
             f"{len(reader.unmatched)} tensors match no rule of {family.name} and are read generically, their roles "
-            f"guessed: {_name_some(reader.unmatched)}"
+            f"guessed: {listed(reader.unmatched, _NAMED)}"
         )
     if reader.misfits:
-        draft.warnings.append(f"tensors that do not fit config.json: {_name_some(reader.misfits, '; ')}")
+        draft.warnings.append(f"tensors that do not fit config.json: {listed(reader.misfits, _NAMED)}")
     reader.tie(config_ties)
     draft.tied.update((second, kept) for second, kept in aliases.items() if second not in draft.tied)
     reader.find_missing(config_ties)
+    language_model = dims["language_model"]
+    if language_model is None:  # no class is named: its head tells
+        language_model = any(path.startswith(("mlm/", "unembedding/")) for path in draft.leaves)
+    if not language_model:
+        draft.warnings += _task_heads(draft, family, config)
     plan = draft.finish()
-    return _name_absent_heads(plan, family) if config_ties and dims["language_model"] else plan
+    return _name_absent_heads(plan, family) if config_ties and language_model else plan
 
 
 def _name_absent_heads(plan: Plan, family: Family) -> Plan:

@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.models.cut import Cut
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import agreed_rule
 from eigensweep.models.families.rules import Part
 from eigensweep.models.generic import natural, reason_to_skip
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import FLOATING, Cut, Matrix, Tensor
 from eigensweep.models.plan import Draft, Plan
 from eigensweep.models.roles import guess_role
-from eigensweep.models.sources.source import Source
-from eigensweep.models.tensors import FLOATING, Tensor
+from eigensweep.models.sources import Source
 
 _FACTOR = re.compile(
     r"(?P<module>.*)\.lora_(?P<table>embedding_)?(?P<factor>[AB])(?:\.default)?(?:\.weight)?"
@@ -127,20 +125,22 @@ def _add_delta(
     for share, part in enumerate(parts):
         rows = (share * outputs // len(parts), (share + 1) * outputs // len(parts))
         label = f":{part.label}" if part.label else ""
+        reader = functools.partial(_read_delta, a, b, scale, rows, dtype)
+        shape = (rows[1] - rows[0], a.shape[1])
         matrix = Matrix(
-            name=f"{name}{label}:delta",
-            role=part.role,
-            block=block,
-            shape=(rows[1] - rows[0], a.shape[1]),
-            dtype=dtype,
-            guessed=guessed,
-            tied=(),
-            file=a.file,
-            expert=expert,
-            path="",
-            index=None,
-            transposed=False,
-            reader=functools.partial(_read_delta, a, b, scale, rows, dtype),
+            f"{name}{label}:delta",
+            part.role,
+            block,
+            shape,
+            dtype,
+            guessed,
+            (),
+            a.file,
+            expert,
+            "",
+            None,
+            False,
+            reader,
         )
         draft.add_matrix(_key(block, name, share), matrix, Cut(b, "linear"))
     for tensor in (a, b):
@@ -165,22 +165,7 @@ def _add_full(draft: Draft, tensor: Tensor) -> None:
     else:
         (role, block, expert), layout, known = guess_role(tensor.name), "linear", None
     cut = Cut(tensor, layout)
-    outputs, inputs = tensor.shape if layout == "linear" else tensor.shape[::-1]
-    matrix = Matrix(
-        name=tensor.name,
-        role=role,
-        block=block,
-        shape=(outputs, inputs),
-        dtype=tensor.dtype,
-        guessed=known is None,
-        tied=(),
-        file=tensor.file,
-        expert=expert,
-        path="",
-        index=None,
-        transposed=False,
-        reader=cut.matrix,
-    )
+    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None)
     draft.add_matrix(_key(block, tensor.name, 0), matrix, cut)
 
 

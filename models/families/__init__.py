@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from eigensweep.models.families.bert import BERT
-from eigensweep.models.families.gemma import GEMMA, GEMMA2, GEMMA3
-from eigensweep.models.families.gpt2 import GPT2
-from eigensweep.models.families.gpt_neox import GPT_NEOX
-from eigensweep.models.families.llama import LLAMA, MISTRAL, QWEN2, QWEN3
+from eigensweep.models.families.decoders import (
+    GEMMA,
+    GEMMA2,
+    GEMMA3,
+    LLAMA,
+    MISTRAL,
+    PHI3,
+    QWEN2,
+    QWEN3,
+)
+from eigensweep.models.families.encoders import BERT, ROBERTA
+from eigensweep.models.families.gpt import GPT2, GPT_NEOX, OPT
 from eigensweep.models.families.moe import MIXTRAL, QWEN2_MOE, QWEN3_MOE
-from eigensweep.models.families.opt import OPT
-from eigensweep.models.families.phi3 import PHI3
-from eigensweep.models.families.roberta import ROBERTA
 from eigensweep.models.families.rules import Family, Rule
 
 FAMILIES: tuple[Family, ...] = (

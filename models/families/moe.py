@@ -8,7 +8,7 @@ same leaves.
 from collections.abc import Mapping
 from typing import Any
 
-from eigensweep.models.families.llama import (
+from eigensweep.models.families.decoders import (
     AFTER,
     BEFORE,
     BLOCK_NORMS,
@@ -16,6 +16,7 @@ from eigensweep.models.families.llama import (
     attention_rules,
     decoder_dims,
     mlp_rules,
+    sizes,
 )
 from eigensweep.models.families.rules import Dims, Family, Part, Rule, linear
 
@@ -49,10 +50,10 @@ _RULES = (*BEFORE, *attention_rules(), *mlp_rules(when="dense"), *_EXPERT_RULES,
 
 
 def _dims(
-    config: Mapping[str, Any], moe_mlp: int, moe: frozenset[int], shared_mlp: int = 0
+    config: Mapping[str, Any], moe_mlp: int, moe: frozenset[int], shared_mlp: int = 0, **flags: Any
 ) -> dict[str, Any]:
     """Sizes of a decoder with experts in the blocks `moe`; no shared expert where `shared_mlp` is 0."""
-    dims = decoder_dims(config)
+    dims = decoder_dims(config, **flags)
     return {
         **dims,
         "experts": config.get("num_experts", config.get("num_local_experts")),
@@ -76,28 +77,22 @@ def _sparse_blocks(config: Mapping[str, Any]) -> frozenset[int]:
 
 
 def _qwen2_moe_dims(config: Mapping[str, Any]) -> Dims:
-    shared = config["shared_expert_intermediate_size"]
-    dims = _dims(config, config["moe_intermediate_size"], _sparse_blocks(config), shared)
-    return {**dims, "attention_bias": bool(config.get("qkv_bias", True)), "output_bias": False}
+    moe, shared = config["moe_intermediate_size"], config["shared_expert_intermediate_size"]
+    biased = bool(config.get("qkv_bias", True))
+    return _dims(config, moe, _sparse_blocks(config), shared, qkv_bias=biased)
 
 
 def _qwen3_moe_dims(config: Mapping[str, Any]) -> Dims:
-    return {**_dims(config, config["moe_intermediate_size"], _sparse_blocks(config)), "qk_norm": True}
+    moe = config["moe_intermediate_size"]
+    return _dims(config, moe, _sparse_blocks(config), reads=("attention_bias",), qk_norm=True)
 
 
 MIXTRAL = Family(
     name="mixtral",
     model_types=("mixtral",),
-    defaults={
-        "vocab_size": 32000,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "num_local_experts": 8,
-        "tie_word_embeddings": False,
-    },
+    defaults=sizes(
+        32000, 4096, 14336, 32, 32, num_key_value_heads=8, num_local_experts=8, tie_word_embeddings=False
+    ),
     dims=_mixtral_dims,
     rules=_RULES,
     renames=(
@@ -112,16 +107,10 @@ QWEN2_MOE = Family(
     name="qwen2_moe",
     model_types=("qwen2_moe",),
     defaults={
-        "vocab_size": 151936,
-        "hidden_size": 2048,
-        "intermediate_size": 5632,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 16,
+        **sizes(151936, 2048, 5632, 24, 16, num_key_value_heads=16, tie_word_embeddings=False),
         "moe_intermediate_size": 1408,
         "shared_expert_intermediate_size": 5632,
         "num_experts": 60,
-        "tie_word_embeddings": False,
     },
     dims=_qwen2_moe_dims,
     rules=_RULES,
@@ -131,15 +120,9 @@ QWEN3_MOE = Family(
     name="qwen3_moe",
     model_types=("qwen3_moe",),
     defaults={
-        "vocab_size": 151936,
-        "hidden_size": 2048,
-        "intermediate_size": 6144,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
+        **sizes(151936, 2048, 6144, 24, 32, num_key_value_heads=4, tie_word_embeddings=False),
         "moe_intermediate_size": 768,
         "num_local_experts": 128,
-        "tie_word_embeddings": False,
     },
     dims=_qwen3_moe_dims,
     rules=_RULES,

@@ -170,6 +170,6 @@ def flags(config: Mapping[str, Any]) -> dict[str, Any]:
         "always": True,
         "optional": None,
         "any": None,
-        "language_model": causal or masked,
+        "language_model": causal or masked if names else None,
         "unembedding": True if causal and untied else None,
     }

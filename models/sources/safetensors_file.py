@@ -2,8 +2,10 @@
 
 Format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian header length, a JSON header
 {name: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}, then the data without holes.
-The header is read here and not by `safe_open` so that a message can name the tensor it lies about, and so that a
-read costs one seek whatever the number of tensors; tests hold it against `safe_open`.
+The header is read here and not by `safe_open`, for three reasons: a message can name the file and the tensor that the
+header lies about; FP8 tensors, which the library does not give to NumPy, arrive with their dtype; and `export` needs
+the offsets, to put single tensors back in place. Reading costs one seek, whatever the number of tensors. The tests hold
+the result against `safe_open`.
 """
 
 import functools
@@ -16,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.tensors import Tensor
+from eigensweep.models.matrix import Tensor
 
 _MAX_HEADER = 100_000_000  # the format's own limit
 
@@ -157,16 +159,10 @@ def open_safetensors(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str
         expected = end
     if expected != size:
         raise CheckpointError(f"{path}: {size - expected} bytes at the end belong to no tensor")
-    tensors = {
-        name: Tensor(
-            name,
-            shape,
-            dtype.name,
-            file,
-            functools.partial(_read_rows, path, name, dtype, shape, data + begin),
-        )
-        for name, (shape, dtype, begin, _) in entries.items()
-    }
+    tensors = {}
+    for name, (shape, dtype, begin, _) in entries.items():
+        reader = functools.partial(_read_rows, path, name, dtype, shape, data + begin)
+        tensors[name] = Tensor(name, shape, dtype.name, file, reader)
     aliases = {
         name: kept
         for name, kept in metadata.items()

@@ -1,0 +1,205 @@
+"""Decoders with RMS norms and gated MLPs, whose queries may share keys and values.
+
+Llama (Touvron et al. 2023), Mistral, Qwen2, Qwen3; Phi-3 (Abdin et al. 2024), with query, key, value and gate, up
+fused end to end; Gemma 1 to 3 (Gemma Team 2024, 2025), the text model, also inside Gemma 3's multimodal wrapper.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from eigensweep.models.families.rules import (
+    Dims,
+    Family,
+    Part,
+    Rule,
+    embedding,
+    flags,
+    heads,
+    linear,
+    norm,
+    unembedding,
+)
+
+RENAMES = ((r"(?:model|transformer)\.(.*)", r"\1"),)
+
+
+def sizes(vocab: int, d: int, mlp: int, blocks: int, heads: int, **more: Any) -> dict[str, Any]:
+    """A config's sizes under transformers' names; a family's defaults."""
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    return dict(zip(names, (vocab, d, mlp, blocks, heads), strict=True)) | more
+
+
+def decoder_dims(
+    config: Mapping[str, Any], *, reads: tuple[str, ...] = (), qkv_bias: bool = False, qk_norm: bool = False
+) -> dict[str, Any]:
+    """Sizes and flags of a decoder with grouped queries and a gated MLP.
+
+    Args:
+      config: complete.
+      reads: which of "attention_bias" and "mlp_bias" the family's class in transformers knows. Where it knows them
+        not, it ignores them in config.json, and so do we.
+      qkv_bias: query, key and value always have biases, the output has none.
+      qk_norm: query and key are normed.
+    """
+    d, num_heads = config["hidden_size"], config["num_attention_heads"]
+    head = config.get("head_dim") or d // num_heads
+    groups = config.get("num_key_value_heads") or num_heads
+    biased = {name: name in reads and bool(config.get(name)) for name in ("attention_bias", "mlp_bias")}
+    return {
+        **flags(config),
+        **biased,
+        "blocks": config["num_hidden_layers"],
+        "vocab": config["vocab_size"],
+        "d": d,
+        "head": head,
+        "heads": num_heads,
+        "q": num_heads * head,
+        "kv": groups * head,
+        "mlp": config["intermediate_size"],
+        "qkv_bias": qkv_bias or biased["attention_bias"],
+        "qk_norm": qk_norm,
+    }
+
+
+def attention_rules() -> tuple[Rule, ...]:
+    """Attention with separate projections; biases and norms of query and key where the flags say so."""
+    source, path = "layers.{b}.self_attn", "blocks/{b}/attention"
+    return (
+        *linear(f"{source}.q_proj", f"{path}/query", "query", "q", "d", "qkv_bias"),
+        *linear(f"{source}.k_proj", f"{path}/key", "key", "kv", "d", "qkv_bias"),
+        *linear(f"{source}.v_proj", f"{path}/value", "value", "kv", "d", "qkv_bias"),
+        *linear(f"{source}.o_proj", f"{path}/output", "attention_output", "d", "q", "attention_bias"),
+        *norm(f"{source}.q_norm", f"{path}/query_norm", "head", when="qk_norm"),
+        *norm(f"{source}.k_norm", f"{path}/key_norm", "head", when="qk_norm"),
+    )
+
+
+def mlp_rules(
+    source: str = "layers.{b}.mlp",
+    path: str = "blocks/{b}/mlp",
+    size: str = "mlp",
+    bias: str | None = "mlp_bias",
+    when: str = "always",
+) -> tuple[Rule, ...]:
+    """A gated MLP: down(act(gate x) * up x)."""
+    return (
+        *linear(f"{source}.gate_proj", f"{path}/gate", "mlp_gate", size, "d", bias, when=when),
+        *linear(f"{source}.up_proj", f"{path}/up", "mlp_up", size, "d", bias, when=when),
+        *linear(f"{source}.down_proj", f"{path}/down", "mlp_down", "d", size, bias, when=when),
+    )
+
+
+BEFORE = embedding("embed_tokens", "embedding", "embedding", "vocab", "d")
+BLOCK_NORMS = (
+    *norm("layers.{b}.input_layernorm", "blocks/{b}/attention_norm", "d"),
+    *norm("layers.{b}.post_attention_layernorm", "blocks/{b}/mlp_norm", "d"),
+)
+AFTER = (*norm("norm", "final_norm", "d"), *unembedding(), *heads("score", "classifier", "qa_outputs"))
+RULES = (*BEFORE, *attention_rules(), *mlp_rules(), *BLOCK_NORMS, *AFTER)
+
+LLAMA = Family(
+    name="llama",
+    model_types=("llama",),
+    defaults=sizes(32000, 4096, 11008, 32, 32, tie_word_embeddings=False),
+    dims=partial(decoder_dims, reads=("attention_bias", "mlp_bias")),
+    rules=RULES,
+    renames=RENAMES,
+)
+MISTRAL = Family(
+    name="mistral",
+    model_types=("mistral",),
+    defaults=sizes(32000, 4096, 14336, 32, 32, num_key_value_heads=8, tie_word_embeddings=False),
+    dims=decoder_dims,
+    rules=RULES,
+    renames=RENAMES,
+)
+QWEN2 = Family(
+    name="qwen2",
+    model_types=("qwen2",),
+    defaults=sizes(151936, 4096, 22016, 32, 32, num_key_value_heads=32, tie_word_embeddings=False),
+    dims=partial(decoder_dims, qkv_bias=True),
+    rules=RULES,
+    renames=RENAMES,
+)
+QWEN3 = Family(
+    name="qwen3",
+    model_types=("qwen3",),
+    defaults={**QWEN2.defaults, "head_dim": 128},
+    dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
+    rules=RULES,
+    renames=RENAMES,
+)
+
+
+def _phi3_dims(config: Mapping[str, Any]) -> Dims:
+    dims = decoder_dims(config)
+    return {**dims, "qkv": dims["q"] + 2 * dims["kv"], "2mlp": 2 * dims["mlp"]}
+
+
+_ATTENTION, _MLP = "layers.{b}.self_attn", "layers.{b}.mlp"
+_QKV = tuple(
+    Part(f"blocks/{{b}}/attention/{share}/kernel", share, share, size)
+    for share, size in (("query", "q"), ("key", "kv"), ("value", "kv"))
+)
+_GATE_UP = tuple(
+    Part(f"blocks/{{b}}/mlp/{share}/kernel", f"mlp_{share}", share, "mlp") for share in ("gate", "up")
+)
+
+PHI3 = Family(
+    name="phi3",
+    model_types=("phi3",),
+    defaults=sizes(32064, 3072, 8192, 32, 32, tie_word_embeddings=False),
+    dims=_phi3_dims,
+    rules=(
+        *BEFORE,
+        Rule(f"{_ATTENTION}.qkv_proj.weight", ("qkv", "d"), _QKV, "linear"),
+        *linear(f"{_ATTENTION}.o_proj", "blocks/{b}/attention/output", "attention_output", "d", "q"),
+        Rule(f"{_MLP}.gate_up_proj.weight", ("2mlp", "d"), _GATE_UP, "linear"),
+        *linear(f"{_MLP}.down_proj", "blocks/{b}/mlp/down", "mlp_down", "d", "mlp"),
+        *BLOCK_NORMS,
+        *AFTER,
+    ),
+    renames=RENAMES,
+)
+
+_SANDWICH_NORMS = (
+    *norm("layers.{b}.input_layernorm", "blocks/{b}/attention_norm", "d"),
+    *norm("layers.{b}.post_attention_layernorm", "blocks/{b}/attention_post_norm", "d"),
+    *norm("layers.{b}.pre_feedforward_layernorm", "blocks/{b}/mlp_norm", "d"),
+    *norm("layers.{b}.post_feedforward_layernorm", "blocks/{b}/mlp_post_norm", "d"),
+)
+_SANDWICH_RULES = (*BEFORE, *attention_rules(), *mlp_rules(), *_SANDWICH_NORMS, *AFTER)
+
+GEMMA = Family(
+    name="gemma",
+    model_types=("gemma",),
+    defaults=sizes(256000, 3072, 24576, 28, 16, num_key_value_heads=16, head_dim=256),
+    dims=partial(decoder_dims, reads=("attention_bias",)),
+    rules=RULES,
+    renames=RENAMES,
+)
+GEMMA2 = Family(
+    name="gemma2",
+    model_types=("gemma2",),
+    defaults=sizes(256000, 2304, 9216, 26, 8, num_key_value_heads=4, head_dim=256),
+    dims=partial(decoder_dims, reads=("attention_bias",)),
+    rules=_SANDWICH_RULES,
+    renames=RENAMES,
+)
+GEMMA3 = Family(
+    name="gemma3",
+    model_types=("gemma3_text", "gemma3"),
+    defaults={**GEMMA2.defaults, "vocab_size": 262208},
+    dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
+    rules=_SANDWICH_RULES,
+    renames=(
+        (r"language_model\.(?:model\.)?(.*)", r"\1"),
+        (r"model\.language_model\.(.*)", r"\1"),
+        *RENAMES,
+    ),
+    skips=(
+        (r"(?:vision_tower|multi_modal_projector)\..*", "of the vision tower, no part of the text model"),
+    ),
+    text_config="text_config",
+)
