@@ -111,24 +111,24 @@ def fetch(text: str) -> Path:
       CheckpointError: no such model, no weights, or the hub cannot be reached and the cache has it not.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     match = _ID.fullmatch(text)
     assert match, text
     repo, revision = match[1], match[2]
     folder = _snapshot(repo, revision, [*SMALL_FILES])
-    missing = []
+    missing: list[list[str]] = []
     for files in _weights(folder):
         # The small files again: should the branch have moved meanwhile, all are of the new commit.
         folder = _snapshot(repo, revision, [*SMALL_FILES, *map(glob.escape, files)])
-        absent = [file for file in files if not (folder / file).is_file()]
-        if not absent:
+        missing.append([file for file in files if not (folder / file).is_file()])
+        if not missing[-1]:
             return folder
-        missing.append(listed(absent))
+    names = " or ".join(map(listed, missing))
     try:  # not for the file: for the reason why it is not there
-        hf_hub_download(repo, missing[0].split(";")[0], revision=folder.name)
+        hf_hub_download(repo, missing[0][0], revision=folder.name)
     except LocalEntryNotFoundError as e:
-        raise _unreachable(repo, revision, " or ".join(missing)) from e
-    except EntryNotFoundError:
+        raise _unreachable(repo, revision, names) from e
+    except HfHubHTTPError:
         pass
-    raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no {' or '.join(missing)}")
+    raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no {names}")
