@@ -6,7 +6,6 @@ Beside Orbax's own files lies `eigensweep.json`: where the pytree came from, and
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.folder import read_json
-from eigensweep.models.staging import staged
+from eigensweep.models.staging import runs, staged
 
 if TYPE_CHECKING:
     from eigensweep.models.checkpoint import Checkpoint
@@ -99,20 +98,6 @@ def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> N
         (stage / NOTES).write_text(text, encoding="utf-8")
 
 
-def _batches(triples: list[tuple[Leaf, Any, Any]]) -> Iterator[list[tuple[Leaf, Any, Any]]]:
-    """Runs of leaves (each with what Orbax wants to know of it) that fit into memory together."""
-    batch: list[tuple[Leaf, Any, Any]] = []
-    size = 0
-    for triple in triples:
-        size += triple[0].nbytes
-        if batch and size > _BATCH_BYTES:
-            yield batch
-            batch, size = [], triple[0].nbytes
-        batch.append(triple)
-    if batch:
-        yield batch
-
-
 def _save(leaves: list[Leaf], directory: Path) -> None:
     """Orbax's own saving, but for leaves that are read when it is their turn and forgotten afterwards."""
     import jax
@@ -122,8 +107,8 @@ def _save(leaves: list[Leaf], directory: Path) -> None:
         """Reads some leaves, saves them as arrays and waits until they are written before it reads more."""
 
         async def serialize(self, values, infos, args=None):
-            triples = list(zip(values, infos, args or [ocp.SaveArgs()] * len(values), strict=True))
-            for batch in _batches(triples):
+            triples = zip(values, infos, args or [ocp.SaveArgs()] * len(values), strict=True)
+            for batch in runs(triples, lambda triple: triple[0].nbytes, _BATCH_BYTES):
                 chosen, batch_infos, batch_args = zip(*batch, strict=True)
                 arrays = [leaf.read() for leaf in chosen]
                 for future in await super().serialize(arrays, batch_infos, batch_args):

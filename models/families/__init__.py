@@ -3,39 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from eigensweep.models.families.decoders import (
-    GEMMA,
-    GEMMA2,
-    GEMMA3,
-    LLAMA,
-    MISTRAL,
-    PHI3,
-    QWEN2,
-    QWEN3,
-)
-from eigensweep.models.families.encoders import BERT, ROBERTA
-from eigensweep.models.families.gpt import GPT2, GPT_NEOX, OPT
-from eigensweep.models.families.moe import MIXTRAL, QWEN2_MOE, QWEN3_MOE
+from eigensweep.models.families.decoders import DECODERS
+from eigensweep.models.families.encoders import ENCODERS
+from eigensweep.models.families.gpt import GPTS
+from eigensweep.models.families.moe import MIXTURES
 from eigensweep.models.families.rules import Family, Rule
 
-FAMILIES: tuple[Family, ...] = (
-    BERT,
-    ROBERTA,
-    GPT2,
-    LLAMA,
-    MISTRAL,
-    QWEN2,
-    QWEN3,
-    GEMMA,
-    GEMMA2,
-    GEMMA3,
-    GPT_NEOX,
-    OPT,
-    PHI3,
-    MIXTRAL,
-    QWEN2_MOE,
-    QWEN3_MOE,
-)
+FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS, *MIXTURES)
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:

@@ -18,16 +18,11 @@ from eigensweep.models.families.rules import (
     heads,
     linear,
     norm,
+    sizes,
     unembedding,
 )
 
 RENAMES = ((r"(?:model|transformer)\.(.*)", r"\1"),)
-
-
-def sizes(vocab: int, d: int, mlp: int, blocks: int, heads: int, **more: Any) -> dict[str, Any]:
-    """A config's sizes under transformers' names; a family's defaults."""
-    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    return dict(zip(names, (vocab, d, mlp, blocks, heads), strict=True)) | more
 
 
 def decoder_dims(
@@ -98,37 +93,31 @@ BLOCK_NORMS = (
 AFTER = (*norm("norm", "final_norm", "d"), *unembedding(), *heads("score", "classifier", "qa_outputs"))
 RULES = (*BEFORE, *attention_rules(), *mlp_rules(), *BLOCK_NORMS, *AFTER)
 
-LLAMA = Family(
+_decoder = partial(Family, rules=RULES, renames=RENAMES)
+
+LLAMA = _decoder(
     name="llama",
     model_types=("llama",),
     defaults=sizes(32000, 4096, 11008, 32, 32, tie_word_embeddings=False),
     dims=partial(decoder_dims, reads=("attention_bias", "mlp_bias")),
-    rules=RULES,
-    renames=RENAMES,
 )
-MISTRAL = Family(
+MISTRAL = _decoder(
     name="mistral",
     model_types=("mistral",),
     defaults=sizes(32000, 4096, 14336, 32, 32, num_key_value_heads=8, tie_word_embeddings=False),
     dims=decoder_dims,
-    rules=RULES,
-    renames=RENAMES,
 )
-QWEN2 = Family(
+QWEN2 = _decoder(
     name="qwen2",
     model_types=("qwen2",),
     defaults=sizes(151936, 4096, 22016, 32, 32, num_key_value_heads=32, tie_word_embeddings=False),
     dims=partial(decoder_dims, qkv_bias=True),
-    rules=RULES,
-    renames=RENAMES,
 )
-QWEN3 = Family(
+QWEN3 = _decoder(
     name="qwen3",
     model_types=("qwen3",),
     defaults={**QWEN2.defaults, "head_dim": 128},
     dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
-    rules=RULES,
-    renames=RENAMES,
 )
 
 
@@ -146,7 +135,7 @@ _GATE_UP = tuple(
     Part(f"blocks/{{b}}/mlp/{share}/kernel", f"mlp_{share}", share, "mlp") for share in ("gate", "up")
 )
 
-PHI3 = Family(
+PHI3 = _decoder(
     name="phi3",
     model_types=("phi3",),
     defaults=sizes(32064, 3072, 8192, 32, 32, tie_word_embeddings=False),
@@ -160,7 +149,6 @@ PHI3 = Family(
         *BLOCK_NORMS,
         *AFTER,
     ),
-    renames=RENAMES,
 )
 
 _SANDWICH_NORMS = (
@@ -171,23 +159,20 @@ _SANDWICH_NORMS = (
 )
 _SANDWICH_RULES = (*BEFORE, *attention_rules(), *mlp_rules(), *_SANDWICH_NORMS, *AFTER)
 
-GEMMA = Family(
+GEMMA = _decoder(
     name="gemma",
     model_types=("gemma",),
     defaults=sizes(256000, 3072, 24576, 28, 16, num_key_value_heads=16, head_dim=256),
     dims=partial(decoder_dims, reads=("attention_bias",)),
-    rules=RULES,
-    renames=RENAMES,
 )
-GEMMA2 = Family(
+GEMMA2 = _decoder(
     name="gemma2",
     model_types=("gemma2",),
     defaults=sizes(256000, 2304, 9216, 26, 8, num_key_value_heads=4, head_dim=256),
     dims=partial(decoder_dims, reads=("attention_bias",)),
     rules=_SANDWICH_RULES,
-    renames=RENAMES,
 )
-GEMMA3 = Family(
+GEMMA3 = _decoder(
     name="gemma3",
     model_types=("gemma3_text", "gemma3"),
     defaults={**GEMMA2.defaults, "vocab_size": 262208},
@@ -203,3 +188,5 @@ GEMMA3 = Family(
     ),
     text_config="text_config",
 )
+
+DECODERS = (LLAMA, MISTRAL, QWEN2, QWEN3, PHI3, GEMMA, GEMMA2, GEMMA3)

@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.families.rules import Dims, Family, Rule, embedding, flags, heads, linear, norm, vector
+from eigensweep.models.families.rules import (
+    Dims,
+    Family,
+    Rule,
+    embedding,
+    flags,
+    heads,
+    linear,
+    norm,
+    sizes,
+    vector,
+)
 
-_DEFAULTS = {
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-}
+_DEFAULTS = sizes(30522, 768, 3072, 12, 12, max_position_embeddings=512, type_vocab_size=2)
 
 
 def _dims(config: Mapping[str, Any]) -> Dims:
@@ -106,3 +109,5 @@ ROBERTA = Family(
     ),
     renames=((r"roberta\.(.*)", r"\1"),),
 )
+
+ENCODERS = (BERT, ROBERTA)

@@ -13,6 +13,7 @@ from eigensweep.models.families.rules import (
     heads,
     linear,
     norm,
+    sizes,
     unembedding,
     vector,
 )
@@ -92,14 +93,7 @@ _NEOX, _OUTPUT = "layers.{b}.attention", "blocks/{b}/attention/output"
 GPT_NEOX = Family(
     name="gpt_neox",
     model_types=("gpt_neox",),
-    defaults={
-        "vocab_size": 50432,
-        "hidden_size": 6144,
-        "intermediate_size": 24576,
-        "num_hidden_layers": 44,
-        "num_attention_heads": 64,
-        "tie_word_embeddings": False,
-    },
+    defaults=sizes(50432, 6144, 24576, 44, 64, tie_word_embeddings=False),
     dims=_gpt_neox_dims,
     rules=(
         *embedding("embed_in", "embedding", "embedding", "vocab", "d"),
@@ -179,3 +173,5 @@ OPT = Family(
     ),
     renames=((r"model\.(.*)", r"\1"), (r"decoder\.(.*)", r"\1")),
 )
+
+GPTS = (GPT2, GPT_NEOX, OPT)

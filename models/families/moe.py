@@ -16,9 +16,8 @@ from eigensweep.models.families.decoders import (
     attention_rules,
     decoder_dims,
     mlp_rules,
-    sizes,
 )
-from eigensweep.models.families.rules import Dims, Family, Part, Rule, linear
+from eigensweep.models.families.rules import Dims, Family, Part, Rule, linear, sizes
 
 _MLP, _MOE = "layers.{b}.mlp", "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
@@ -128,3 +127,5 @@ QWEN3_MOE = Family(
     rules=_RULES,
     renames=RENAMES,
 )
+
+MIXTURES = (MIXTRAL, QWEN2_MOE, QWEN3_MOE)

@@ -22,17 +22,9 @@ from eigensweep.models.sources import Source, tensors_sha256
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # What a restricted unpickler meets when it interprets bytes that are no pickle.
 _BROKEN = (
-    pickle.UnpicklingError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+    pickle.UnpicklingError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
 
 
 def torch_to_numpy(tensor: Any) -> np.ndarray:

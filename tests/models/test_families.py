@@ -204,6 +204,16 @@ def test_experts_compute_what_torch_computes(tiny, name, stacked, tmp_path):
         assert "model.layers.1.mlp.experts.gate_up_proj[2]:up" in {m.name for m in checkpoint.matrices}
 
 
+def test_stacked_experts_in_narrow_floats_are_left_out(tiny):
+    state, config = state_of(tiny, "mixtral")
+    name = "model.layers.1.mlp.experts.down_proj"
+    state[name] = state[name].to(torch.float8_e4m3fn)
+    checkpoint = open_checkpoint(state, config=config)
+    assert not [m for m in checkpoint.matrices if m.name.startswith(name)]
+    (reason,) = [s.reason for s in checkpoint.skipped if s.name == name]
+    assert "mean nothing without their scales" in reason
+
+
 def test_gemma3_inside_the_multimodal_wrapper(tiny):
     model, folder = tiny("gemma3-images")
     checkpoint = open_checkpoint(folder)
@@ -383,11 +393,13 @@ def test_a_classifier_without_a_class_in_its_config_is_said_too(tiny):
                                   "mixtral", "qwen2-moe", "qwen3-moe"])  # fmt: skip
 def test_biases_are_those_that_transformers_makes(tiny, name):
     """Whatever config.json says of biases, the class decides whether it looks; `load_params` wants what it makes."""
-    model, folder = tiny(name)
+    model, _ = tiny(name)
     config = {**model.config.to_dict(), "attention_bias": True, "mlp_bias": True}
     torch.manual_seed(0)
     made = type(model)(type(model.config)(**{k: v for k, v in config.items() if k != "model_type"}))
-    checkpoint = open_checkpoint(made.state_dict(), config={**config, "architectures": [type(model).__name__]})
+    checkpoint = open_checkpoint(
+        made.state_dict(), config={**config, "architectures": [type(model).__name__]}
+    )
     leaves = dict(paths(load_params(checkpoint)))
     assert sum(leaf.size for leaf in leaves.values()) == sum(p.numel() for p in made.parameters())
     assert any(path.endswith("query/bias") for path in leaves) == (
@@ -417,7 +429,7 @@ def test_the_decoders_own_bias_is_the_one_that_is_added(tiny, tmp_path, name, pr
 @pytest.mark.parametrize("name", ["roberta", "roberta-classifier", "xlm-roberta", "bert"])
 def test_the_family_goes_by_the_model_type(tiny, name):
     """A config.json that names no class is read as the one that does."""
-    model, folder = tiny(name)
+    _, folder = tiny(name)
     with_class = open_checkpoint(folder)
     state, config = state_of(tiny, name)
     del config["architectures"]

@@ -181,7 +181,9 @@ def test_shards_come_by_the_index_and_none_from_outside(opened):
 
 def test_no_such_model_and_no_weights(opened):
     (absent, empty), _ = opened({"owner/empty": {"main": CONFIG}}, "owner/absent", "owner/empty")
-    assert "owner/absent: no such file or folder, and no such model on the Hugging Face hub" in absent["error"]
+    assert (
+        "owner/absent: no such file or folder, and no such model on the Hugging Face hub" in absent["error"]
+    )
     assert empty["error"] == (
         "owner/empty: this model on the Hugging Face hub has no model.safetensors or pytorch_model.bin"
     )
