@@ -6,10 +6,9 @@ from typing import Any
 from eigensweep.models.families.decoders import DECODERS
 from eigensweep.models.families.encoders import ENCODERS
 from eigensweep.models.families.gpt import GPTS
-from eigensweep.models.families.moe import MIXTURES
 from eigensweep.models.families.rules import Family, Rule
 
-FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS, *MIXTURES)
+FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS)
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:
