@@ -217,8 +217,8 @@ def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list
         return []
     names = [str(name) for name in config.get("architectures") or ["no class named"]]
     return [
-        f"{listed(list(heads))}: the head of another task ({listed(names)}), swept "
-        f"in the role classifier; scored as a language model, this {family.name} is not what it was trained to be"
+        f"{listed(list(heads))}: the head of another task ({listed(names)}), swept in the role classifier; scored as "
+        f"a language model, this {family.name} is not what it was trained to be"
     ]
 
 

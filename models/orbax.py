@@ -53,17 +53,14 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
         cannot be written. Nothing is left behind.
     """
     leaves = list(checked_leaves(checkpoint))
-    write_orbax(
-        out,
-        leaves,
-        {
-            "identity": checkpoint.identity,
-            "config": checkpoint.config,
-            "matrices": [matrix_note(matrix) for matrix in checkpoint.matrices],
-            "skipped": [dataclasses.asdict(skipped) for skipped in checkpoint.skipped],
-            "warnings": checkpoint.warnings,
-        },
-    )
+    notes = {
+        "identity": checkpoint.identity,
+        "config": checkpoint.config,
+        "matrices": [matrix_note(matrix) for matrix in checkpoint.matrices],
+        "skipped": [dataclasses.asdict(skipped) for skipped in checkpoint.skipped],
+        "warnings": checkpoint.warnings,
+    }
+    write_orbax(out, leaves, notes)
     num_bytes = sum(leaf.nbytes for leaf in leaves)
     return Converted(Path(out).expanduser().absolute(), checkpoint.architecture, len(leaves), num_bytes)
 
@@ -119,9 +116,8 @@ def _save(leaves: list[Leaf], directory: Path) -> None:
     registry = ocp.type_handlers.create_type_handler_registry(
         (Leaf, Handler(deepcopy_host_arrays=False)), (jax.Array, ocp.type_handlers.ArrayHandler())
     )
-    stored = {
-        leaf.path: leaf for leaf in leaves if leaf.nbytes
-    }  # Orbax refuses empty arrays; the notes have them
+    # Orbax refuses empty arrays; the notes have them.
+    stored = {leaf.path: leaf for leaf in leaves if leaf.nbytes}
     # OCDBT and zarr 2 are what `_read_rows` reads; said here so that another default changes nothing.
     handler = ocp.PyTreeCheckpointHandler(type_handler_registry=registry, use_ocdbt=True, use_zarr3=False)
     with ocp.Checkpointer(handler) as checkpointer:

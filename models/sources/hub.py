@@ -55,9 +55,8 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     try:
         try:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
-        except (
-            LocalEntryNotFoundError
-        ):  # out of reach: the cache may have enough, though not all of the patterns
+        except LocalEntryNotFoundError:
+            # Out of reach: the cache may have enough, though not all of the patterns.
             return Path(snapshot_download(repo, revision=revision, allow_patterns=[], local_files_only=True))
     except LocalEntryNotFoundError as e:
         raise _unreachable(repo, revision, CONFIG) from e

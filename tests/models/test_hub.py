@@ -36,6 +36,13 @@ def opened(text):
 
 print(json.dumps([opened(text) for text in sys.argv[1:]]))
 """
+TOKENIZE = """
+import json, sys
+from eigensweep.models import data, open_checkpoint
+for text in sys.argv[1:]:
+    tokenizer = data.load_tokenizer(open_checkpoint(text).source.directory)
+    print(json.dumps(tokenizer.get_vocab()))
+"""
 
 
 def _fake_hub():
@@ -93,18 +100,18 @@ UNWANTED = {
 
 @pytest.fixture
 def opened(tmp_path):
-    """opened(repositories, *ids): what `open_checkpoint` says of each id in one new process, and the requests.
+    """opened(repositories, *ids): what a new process says of each id, mostly of opening it, and the requests.
 
     The processes of a test share a cache. Where `repositories` is None nobody listens at the endpoint.
     """
 
-    def run(repositories, *ids):
+    def run(repositories, *ids, code=OPEN):
         if repositories is None:
-            return open_at("http://127.0.0.1:9", ids), []
+            return open_at("http://127.0.0.1:9", ids, code), []
         with fake_hub.fake_hub(repositories) as (endpoint, requests):
-            return open_at(endpoint, ids), list(requests)
+            return open_at(endpoint, ids, code), list(requests)
 
-    def open_at(endpoint, ids):
+    def open_at(endpoint, ids, code):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HTTP"))}
         environment |= {
             "HF_ENDPOINT": endpoint,
@@ -115,7 +122,7 @@ def opened(tmp_path):
             "JAX_PLATFORMS": "cpu",
         }
         done = subprocess.run(
-            [sys.executable, "-c", OPEN, *ids],
+            [sys.executable, "-c", code, *ids],
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -160,6 +167,19 @@ def test_a_revision_and_the_cache_without_a_hub(opened):
     assert "owner/other: no such file or folder" in other["error"]
     assert "at revision 'v2'" in other["error"]
     assert "the hub cannot be reached. Offline?" in other["error"]
+
+
+def test_the_tokenizer_of_a_revision_is_in_the_snapshots_folder(opened):
+    vocabulary = {"<unk>": 0, "good": 1, "morning": 2}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
+    files = {
+        **CONFIG,
+        "model.safetensors": weights(1),
+        "tokenizer.json": json.dumps({"version": "1.0", "model": model, "added_tokens": []}).encode(),
+        "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}).encode(),
+    }
+    found, _ = opened({"owner/name": {"main": CONFIG, "v2": files}}, "owner/name@v2", code=TOKENIZE)
+    assert found == vocabulary
 
 
 def test_shards_come_by_the_index_and_none_from_outside(opened):
