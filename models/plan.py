@@ -92,11 +92,6 @@ class Draft:
                     left_out.add(tensor.name)
                 continue
             matrices.append(matrix.with_tied(names.get(tensor.name, ())))
-        return Plan(
-            tuple(matrices),
-            tuple(self.skipped),
-            tuple(self.leaves.values()),
-            self.cuts,
-            tuple(self.mismatches),
-            tuple(self.warnings),
-        )
+        leaves = tuple(self.leaves.values())
+        notes = tuple(self.mismatches), tuple(self.warnings)
+        return Plan(tuple(matrices), tuple(self.skipped), leaves, self.cuts, *notes)
