@@ -1,10 +1,10 @@
 """Checkpoints to named, oriented matrices and to Flax pytrees. Knows no statistics."""
 
 from eigensweep.models.checkpoint import Checkpoint, open_checkpoint
-from eigensweep.models.convert import Converted, convert
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.export import write_huggingface
 from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.orbax import Converted, convert
 from eigensweep.models.params import load_params
 from eigensweep.models.roles import ROLES, guess_role
 

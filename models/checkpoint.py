@@ -6,22 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eigensweep.models.converted import plan_converted
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
 from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
+from eigensweep.models.orbax import NOTES, open_orbax, plan_converted
 from eigensweep.models.plan import Leaf, Plan
-from eigensweep.models.sources import Source, open_source
+from eigensweep.models.sources import Source
+from eigensweep.models.sources.arrays import open_arrays
+from eigensweep.models.sources.folder import open_file, open_folder
+from eigensweep.models.sources.hub import fetch, looks_like_hub_id
 
 
 class Checkpoint:
     """An opened checkpoint.
 
     Attributes:
-      source: the tensors behind it.
+      source: the tensors behind it; `source.directory` is the folder where its tokenizer would lie.
       plan: what becomes of them.
       architecture: name of the family ("bert"), "generic" where it is unknown.
       config: config.json, None where there is none.
@@ -63,6 +66,24 @@ class Checkpoint:
         )
 
 
+def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] | None) -> Source:
+    """Whatever holds tensors: a folder, a file, a hub id or a dict of arrays."""
+    if isinstance(source, Mapping):
+        return open_arrays(source, config)
+    path, name = Path(source).expanduser(), str(source)
+    if not path.exists() and looks_like_hub_id(name):
+        path = fetch(name)
+    if (path / NOTES).is_file():
+        return open_orbax(path, name)
+    if path.is_dir():
+        return open_folder(path, name)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file or folder")
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: a folder with a checkpoint or a .safetensors file was expected")
+    return open_file(path, name, config)
+
+
 def open_checkpoint(
     source: str | Path | Mapping[str, Any], *, config: dict[str, Any] | None = None
 ) -> Checkpoint:
@@ -77,7 +98,7 @@ def open_checkpoint(
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
       TypeError: a dict whose values are no arrays.
     """
-    opened = open_source(source, config)
+    opened = _open_source(source, config)
     if opened.notes is not None:
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":

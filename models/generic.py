@@ -4,12 +4,10 @@ import itertools
 import re
 from collections.abc import Iterable
 
-from eigensweep.models.cut import Cut
 from eigensweep.models.families.rules import NO_PARAMETERS
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
 from eigensweep.models.roles import guess_role
-from eigensweep.models.tensors import FLOATING, Tensor, same_content
 
 _TABLES = ("embedding", "position_embedding")
 _TURNED = re.compile(r"(?:.*[./])?kernel|(?:.*[./_])?embeddings?(?:[./]weight)?")
@@ -59,21 +57,13 @@ def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
     if index is not None and expert is None and "expert" in tensor.name:
         expert = index
     cut = Cut(tensor, "embedding" if transposed else "linear", index)
-    rows, columns = tensor.shape[-2:]
-    matrix = Matrix(
-        name=tensor.name if index is None else f"{tensor.name}[{index}]",
-        role=role,
-        block=block,
-        shape=(columns, rows) if transposed else (rows, columns),
-        dtype=tensor.dtype,
+    matrix = cut.as_matrix(
+        tensor.name if index is None else f"{tensor.name}[{index}]",
+        (role, block, expert),
         guessed=True,
-        tied=(),
-        file=tensor.file,
-        expert=expert,
         path=leaf_path(tensor.name),
         index=index,
         transposed=transposed,
-        reader=cut.matrix,
     )
     # Tables first, then the blocks, then what stands outside them: heads, mostly.
     stage = 1 if block is not None else 0 if role in _TABLES else 2

@@ -1,17 +1,15 @@
 """Reading a checkpoint of known architecture by its family's rules, and holding it against its config."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.cut import Cut
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, listed
 from eigensweep.models.families.rules import Dims, Family, Part, Rule
 from eigensweep.models.generic import read_generically, reason_to_skip
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
-from eigensweep.models.tensors import FLOATING, Tensor, same_content
 
 _NAMED = 20  # names that one warning lists
 _COUNTS = ("num_hidden_layers", "n_layer", "num_local_experts", "num_experts")
@@ -58,6 +56,16 @@ def rule_state(dims: Dims, when: str, block: int | None) -> bool | None:
     """Whether a tensor must (True), must not (False) or may (None) be there."""
     flag = dims[when]
     return block in flag if isinstance(flag, frozenset) else flag
+
+
+def required_rules(family: Family, dims: Dims) -> Iterator[tuple[Rule, int | None]]:
+    """The rules, with their blocks, for tensors that a checkpoint must have; a tied head it need not."""
+    for block in (None, *range(dims["blocks"])):
+        for rule in family.rules:
+            if ("{b}" in rule.pattern) != (block is not None) or (rule.tied_to and dims["tied"]):
+                continue
+            if rule_state(dims, rule.when, block) is True:
+                yield rule, block
 
 
 def _number(match: re.Match, group: str) -> int | None:
@@ -117,79 +125,61 @@ class _Reader:
         return fits or (simple and len(tensor.shape) == len(expected))
 
     def apply(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> None:
+        """Makes leaves of a tensor's weights, and matrices of those that have a role."""
         if not self.fits(rule, tensor, block, expert):
             read_generically(self.draft, tensor)
             return
-        reason = reason_to_skip(tensor) if not rule.stacked else None
-        if reason:
+        if reason := reason_to_skip(tensor):
             self.draft.skip(tensor, reason)
-        experts = range(tensor.shape[0]) if rule.stacked else (expert,)
-        for number in experts:
+        position = self.position[rule.pattern]
+        stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
+        for share, part, cut in self.cuts(rule, tensor):
+            number = expert if cut.expert is None else cut.expert
+            path = part.path.format(b=block, e=number)
+            if path in self.draft.leaves:
+                other = self.draft.leaves[path].tensor.name
+                self.draft.mismatches.append(f"{tensor.name} and {other} are both the leaf {path}")
+            else:
+                self.draft.leaves[path] = Leaf(path, cut.leaf_shape, tensor, cut)
+                self.rule_of[path] = rule
+            if not part.role or reason:
+                continue
+            name = f"{tensor.name}[{number}]" if rule.stacked else tensor.name
+            name += f":{part.label}" if part.label else ""
+            what = (part.role, block, number)
+            matrix = cut.as_matrix(name, what, guessed=False, path=path, transposed=True)
+            self.draft.add_matrix((stage, block or 0, position, ((number or 0, share),), 0), matrix, cut)
+
+    def cuts(self, rule: Rule, tensor: Tensor) -> Iterator[tuple[int, Part, Cut]]:
+        """The weights in a tensor: of each expert that is stacked in it, each share that is fused."""
+        for expert in range(tensor.shape[0]) if rule.stacked else (None,):
             begin = 0
             for share, part in enumerate(rule.parts):
                 end = begin + self.dims[part.size] if part.size else 0
-                cut = Cut(
-                    tensor,
-                    rule.layout,
-                    number if rule.stacked else None,
-                    (begin, end) if part.size and not rule.by_head else None,
-                    (self.dims["heads"], len(rule.parts), share) if rule.by_head else None,
-                )
+                rows = (begin, end) if part.size and not rule.by_head else None
+                by_head = (self.dims["heads"], len(rule.parts), share) if rule.by_head else None
                 begin = end
-                self.add(rule, part, cut, block, number, reason is None, share)
+                yield share, part, Cut(tensor, rule.layout, expert, rows, by_head)
 
-    def add(
-        self, rule: Rule, part: Part, cut: Cut, block: int | None, expert: int | None, swept: bool, share: int
-    ) -> None:
-        tensor, path = cut.tensor, part.path.format(b=block, e=expert)
-        if path in self.draft.leaves:
-            other = self.draft.leaves[path].tensor.name
-            self.draft.mismatches.append(f"{tensor.name} and {other} are both the leaf {path}")
-        else:
-            self.draft.leaves[path] = Leaf(path, cut.leaf_shape, tensor, cut)
-            self.rule_of[path] = rule
-        if not part.role or not swept:
-            return
-        position = self.position[rule.pattern]
-        stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
-        label = f":{part.label}" if part.label else ""
-        outputs, inputs = cut.stored_shape if rule.layout == "linear" else cut.stored_shape[::-1]
-        matrix = Matrix(
-            name=f"{tensor.name}[{expert}]{label}" if rule.stacked else f"{tensor.name}{label}",
-            role=part.role,
-            block=block,
-            shape=(outputs, inputs),
-            dtype=tensor.dtype,
-            guessed=False,
-            tied=(),
-            file=tensor.file,
-            expert=expert,
-            path=path,
-            index=None,
-            transposed=True,
-            reader=cut.matrix,
-        )
-        self.draft.add_matrix((stage, block or 0, position, ((expert or 0, share),), 0), matrix, cut)
-
-    def tie(self, config_ties: bool) -> None:
-        """Drops leaves that hold another leaf's weights; moves those that stand in for an absent one."""
+    def tie(self) -> None:
+        """Drops leaves that hold another leaf's weights; moves those that stand in for another."""
         for path in [path for path, rule in self.rule_of.items() if rule.tied_to]:
             rule, leaf = self.rule_of[path], self.draft.leaves[path]
-            kept = self.draft.leaves.get(rule.tied_to)
+            kept, bias = self.draft.leaves.get(rule.tied_to), rule.layout == "vector"
             if kept is None:
-                if rule.layout == "vector" or config_ties:
+                if bias or self.dims["tied"]:
                     self.move(path, rule.tied_to)
             elif same_content(leaf.tensor, kept.tensor):
-                if (
-                    rule.layout == "vector" or config_ties
-                ):  # an untied model keeps its head, though it repeats
+                if bias or self.dims["tied"]:  # an untied model keeps its head, though it repeats
                     del self.draft.leaves[path]
                 self.draft.tied[leaf.tensor.name] = kept.tensor.name
-            elif rule.layout == "vector":
-                self.draft.mismatches.append(
-                    f"{leaf.tensor.name} should repeat {kept.tensor.name}, but differs from it"
+            elif bias:
+                self.move(path, rule.tied_to)
+                self.draft.warnings.append(
+                    f"{leaf.tensor.name} and {kept.tensor.name} differ: transformers adds the first and never uses "
+                    f"the second, which is left out of the pytree"
                 )
-            elif config_ties:
+            elif self.dims["tied"]:
                 self.draft.warnings.append(
                     f"the config ties {leaf.tensor.name} to {kept.tensor.name}, but they differ: both are analysed"
                 )
@@ -206,26 +196,30 @@ class _Reader:
         else:
             self.apply(rule, tensor, None, None)
 
-    def find_missing(self, config_ties: bool) -> None:
+    def find_missing(self) -> None:
         """Notes every leaf that the config asks for and no tensor fills."""
         missing: dict[str, str] = {}
-        for rule in self.family.rules:
-            blocks = range(self.dims["blocks"]) if "{b}" in rule.pattern else (None,)
-            for block in blocks:
-                if rule_state(self.dims, rule.when, block) is not True or (rule.tied_to and config_ties):
-                    continue
-                for part in rule.parts:
-                    for expert in range(self.dims["experts"]) if "{e}" in part.path else (None,):
-                        path = part.path.format(b=block, e=expert)
-                        if path not in self.draft.leaves:
-                            name = rule.pattern.format(b=block, e=expert)
-                            missing.setdefault(path, f"missing {name} (leaf {path})")
+        for rule, block in required_rules(self.family, self.dims):
+            for part in rule.parts:
+                for expert in range(self.dims["experts"]) if "{e}" in part.path else (None,):
+                    path = part.path.format(b=block, e=expert)
+                    if path not in self.draft.leaves:
+                        name = rule.pattern.format(b=block, e=expert)
+                        missing.setdefault(path, f"missing {name} (leaf {path})")
         self.draft.mismatches += missing.values()
 
 
-def _name_some(names: list[str], separator: str = ", ") -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return separator.join(names[:_NAMED]) + more
+def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list[str]:
+    """A warning where a decoder's blocks carry another task's head: it is no language model any more."""
+    causal = any(part.path == "unembedding/kernel" for rule in family.rules for part in rule.parts)
+    heads = {leaf.tensor.name: None for path, leaf in draft.leaves.items() if path.startswith("classifier/")}
+    if not causal or not heads:
+        return []
+    names = [str(name) for name in config.get("architectures") or ["no class named"]]
+    return [
+        f"{listed(list(heads))}: the head of another task ({listed(names)}), swept in the role classifier; scored as "
+        f"a language model, this {family.name} is not what it was trained to be"
+    ]
 
 
 def plan_known(
@@ -244,7 +238,6 @@ def plan_known(
       CheckpointError: the config's sizes make no sense.
     """
     dims = model_dims(family, config, where)
-    config_ties = bool(complete_config(family, config, where).get("tie_word_embeddings", True))
     reader = _Reader(family, dims)
     for tensor in tensors:
         reader.read(tensor)
@@ -252,15 +245,20 @@ def plan_known(
     if reader.unmatched:
         draft.warnings.append(
             f"{len(reader.unmatched)} tensors match no rule of {family.name} and are read generically, their roles "
-            f"guessed: {_name_some(reader.unmatched)}"
+            f"guessed: {listed(reader.unmatched, _NAMED)}"
         )
     if reader.misfits:
-        draft.warnings.append(f"tensors that do not fit config.json: {_name_some(reader.misfits, '; ')}")
-    reader.tie(config_ties)
+        draft.warnings.append(f"tensors that do not fit config.json: {listed(reader.misfits, _NAMED)}")
+    reader.tie()
     draft.tied.update((second, kept) for second, kept in aliases.items() if second not in draft.tied)
-    reader.find_missing(config_ties)
+    reader.find_missing()
+    language_model = dims["language_model"]
+    if language_model is None:  # no class is named: its head tells
+        language_model = any(path.startswith(("mlm/", "unembedding/")) for path in draft.leaves)
+    if not language_model:
+        draft.warnings += _task_heads(draft, family, config)
     plan = draft.finish()
-    return _name_absent_heads(plan, family) if config_ties and dims["language_model"] else plan
+    return _name_absent_heads(plan, family) if dims["tied"] and language_model else plan
 
 
 def _name_absent_heads(plan: Plan, family: Family) -> Plan:

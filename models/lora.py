@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.models.cut import Cut
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import agreed_rule
 from eigensweep.models.families.rules import Part
 from eigensweep.models.generic import natural, reason_to_skip
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import FLOATING, Cut, Tensor
 from eigensweep.models.plan import Draft, Plan
 from eigensweep.models.roles import guess_role
-from eigensweep.models.sources.source import Source
-from eigensweep.models.tensors import FLOATING, Tensor
+from eigensweep.models.sources import Source
 
 _FACTOR = re.compile(
     r"(?P<module>.*)\.lora_(?P<table>embedding_)?(?P<factor>[AB])(?:\.default)?(?:\.weight)?"
@@ -103,9 +101,9 @@ def _parts(name: str, outputs: int) -> tuple[list[Part], int | None, int | None,
     return [Part("", role)], block, expert, True
 
 
-def _read_delta(a: Tensor, b: Tensor, scale: float, rows: tuple[int, int], dtype: str) -> np.ndarray:
+def _delta_rows(a: Tensor, b: Tensor, scale: float, dtype: str, start: int, stop: int) -> np.ndarray:
     # In float64, rounded once: noise in the product would pass for rank beyond r.
-    product = b.read(*rows).astype(np.float64) @ a.read().astype(np.float64)
+    product = b.read(start, stop).astype(np.float64) @ a.read().astype(np.float64)
     return (scale * product).astype(dtype)
 
 
@@ -123,26 +121,14 @@ def _add_delta(
     scale = _scale(config, module, a, where)
     name, outputs = f"{module}.weight", b.shape[0]
     dtype = "float64" if a.dtype == b.dtype == "float64" else "float32"
+    reader = functools.partial(_delta_rows, a, b, scale, dtype)
+    delta = Tensor(name, (outputs, a.shape[1]), dtype, a.file, reader)
     parts, block, expert, guessed = _parts(name, outputs)
     for share, part in enumerate(parts):
-        rows = (share * outputs // len(parts), (share + 1) * outputs // len(parts))
+        cut = Cut(delta, "linear", rows=(share * outputs // len(parts), (share + 1) * outputs // len(parts)))
         label = f":{part.label}" if part.label else ""
-        matrix = Matrix(
-            name=f"{name}{label}:delta",
-            role=part.role,
-            block=block,
-            shape=(rows[1] - rows[0], a.shape[1]),
-            dtype=dtype,
-            guessed=guessed,
-            tied=(),
-            file=a.file,
-            expert=expert,
-            path="",
-            index=None,
-            transposed=False,
-            reader=functools.partial(_read_delta, a, b, scale, rows, dtype),
-        )
-        draft.add_matrix(_key(block, name, share), matrix, Cut(b, "linear"))
+        matrix = cut.as_matrix(f"{name}{label}:delta", (part.role, block, expert), guessed=guessed)
+        draft.add_matrix(_key(block, name, share), matrix, cut)
     for tensor in (a, b):
         draft.skip(tensor, f"a factor of {name}:delta, analysed there")
 
@@ -165,22 +151,7 @@ def _add_full(draft: Draft, tensor: Tensor) -> None:
     else:
         (role, block, expert), layout, known = guess_role(tensor.name), "linear", None
     cut = Cut(tensor, layout)
-    outputs, inputs = tensor.shape if layout == "linear" else tensor.shape[::-1]
-    matrix = Matrix(
-        name=tensor.name,
-        role=role,
-        block=block,
-        shape=(outputs, inputs),
-        dtype=tensor.dtype,
-        guessed=known is None,
-        tied=(),
-        file=tensor.file,
-        expert=expert,
-        path="",
-        index=None,
-        transposed=False,
-        reader=cut.matrix,
-    )
+    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None)
     draft.add_matrix(_key(block, tensor.name, 0), matrix, cut)
 
 

@@ -1,9 +1,159 @@
-"""What a checkpoint offers to the sweep: named, oriented matrices, and what was left out and why."""
+"""From a stored tensor to an oriented matrix: what the sweep gets, and what was left out and why.
+
+A `Tensor` is read when its turn comes, by ranges of its first axis. It may hold several weights: fused along the
+outputs, end to end or alternating head by head, and stacked over experts. A `Cut` is one of them, read as the matrix
+W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is what the sweep sees of it.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from eigensweep.models.families.rules import Layout
+
+FLOATING = ("bfloat16", "float16", "float32", "float64")
+"""The dtypes that a sweep can take as they are. Narrower floats mean nothing without their scales."""
+
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    file: str
+    reader: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start to stop (all by default) in the stored dtype."""
+        if not self.shape:
+            return self.reader(0, 1).reshape(())
+        return self.reader(start, self.shape[0] if stop is None else stop)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+def same_content(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bytes; reads both in chunks and stops at the first difference."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    count = a.shape[0] if a.shape else 1
+    rows = max(1, _CHUNK_BYTES * count // max(a.nbytes, 1))
+    for start in range(0, count, rows):
+        # As bytes: NaN equals NaN here, and -0 does not equal 0.
+        one, other = (
+            np.ascontiguousarray(t.read(start, min(start + rows, count))).view(np.uint8) for t in (a, b)
+        )
+        if not np.array_equal(one, other):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One weight in a stored tensor.
+
+    Attributes:
+      tensor: what is stored.
+      layout: how each weight in it lies.
+      expert: which entry of the first axis, for stacked tensors.
+      rows: outputs begin:end, for weights fused end to end.
+      by_head: (heads, shares, share), for weights whose outputs alternate as (heads, shares, head size).
+    """
+
+    tensor: Tensor
+    layout: Layout
+    expert: int | None = None
+    rows: tuple[int, int] | None = None
+    by_head: tuple[int, int, int] | None = None
+
+    @property
+    def _axis(self) -> int:
+        return 1 if self.layout == "conv1d" else 0
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of the weight as it lies in the tensor."""
+        shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
+        if self.rows:
+            shape[self._axis] = self.rows[1] - self.rows[0]
+        if self.by_head:
+            shape[self._axis] //= self.by_head[1]
+        return tuple(shape)
+
+    @property
+    def leaf_shape(self) -> tuple[int, ...]:
+        """Shape of the leaf: kernels are (in, out), tables (entries, d)."""
+        return self.stored_shape[::-1] if self.layout == "linear" else self.stored_shape
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Shape of W, (out, in)."""
+        outputs, inputs = self.stored_shape if self.layout == "linear" else self.stored_shape[::-1]
+        return outputs, inputs
+
+    def _read(self) -> np.ndarray:
+        if self.expert is not None:
+            return self._share(self.tensor.read(self.expert, self.expert + 1)[0])
+        if self.rows and self._axis == 0:
+            return self.tensor.read(*self.rows)  # no more than the share leaves the file
+        return self._share(self.tensor.read())
+
+    def _share(self, stored: np.ndarray) -> np.ndarray:
+        """This weight's part of a stored weight: a view, or a copy where the outputs alternate by head."""
+        if self.rows:
+            return stored[:, slice(*self.rows)] if self._axis else stored[slice(*self.rows)]
+        if self.by_head:
+            heads, shares, share = self.by_head
+            split = stored.reshape(heads, shares, -1, *stored.shape[1:])
+            return split[:, share].reshape(-1, *stored.shape[1:])
+        return stored
+
+    def read_leaf(self) -> np.ndarray:
+        """The leaf of the pytree, in the stored dtype."""
+        weight = self._read()
+        return weight.T if self.layout == "linear" else weight
+
+    def read_matrix(self) -> np.ndarray:
+        """W, (out, in): the transpose of the leaf."""
+        weight = self._read()
+        return weight if self.layout == "linear" else weight.T
+
+    def as_matrix(
+        self,
+        name: str,
+        what: tuple[str, int | None, int | None],
+        *,
+        guessed: bool,
+        path: str = "",
+        index: int | None = None,
+        transposed: bool = False,
+    ) -> "Matrix":
+        """This weight as the sweep sees it; `what` is its role, block and expert, for the rest see `Matrix`."""
+        role, block, expert = what
+        dtype, file = self.tensor.dtype, self.tensor.file
+        shape, reader = self.matrix_shape, self.read_matrix
+        return Matrix(
+            name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader
+        )
+
+    def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
+        """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
+        weight = matrix if self.layout == "linear" else matrix.T
+        whole = stored if self.expert is None else stored[self.expert]
+        if self.by_head:
+            heads, shares, share = self.by_head
+            split = whole.reshape(heads, shares, -1, *whole.shape[1:])
+            split[:, share] = weight.reshape(heads, -1, *weight.shape[1:])
+        else:
+            self._share(whole)[...] = weight  # a view of the whole
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """A checkpoint as a Flax pytree: nested dicts with string keys, Dense kernels (in, out), fused weights split."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError, listed
 from eigensweep.models.plan import Leaf
+
+if TYPE_CHECKING:
+    from eigensweep.models.checkpoint import Checkpoint
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ def nest(leaves: Mapping[str, T]) -> dict[str, Any]:
     return tree
 
 
-def refuse_adapter(checkpoint: Checkpoint) -> None:
+def refuse_adapter(checkpoint: "Checkpoint") -> None:
     """CheckpointError for a LoRA adapter, which is no whole model."""
     if checkpoint.source.kind == "lora":
         raise CheckpointError(
@@ -41,7 +43,7 @@ def refuse_adapter(checkpoint: Checkpoint) -> None:
         )
 
 
-def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
+def checked_leaves(checkpoint: "Checkpoint") -> Iterable[Leaf]:
     """The leaves of the whole model.
 
     Raises:
@@ -58,7 +60,7 @@ def checked_leaves(checkpoint: Checkpoint) -> Iterable[Leaf]:
     return checkpoint.leaves
 
 
-def load_params(checkpoint: Checkpoint) -> dict[str, Any]:
+def load_params(checkpoint: "Checkpoint") -> dict[str, Any]:
     """The whole checkpoint as a Flax pytree in memory.
 
     Args:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eigensweep.models.cut import Cut
-from eigensweep.models.matrix import Matrix, Skipped
-from eigensweep.models.tensors import Tensor
+from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Leaf:
 
     def read(self) -> np.ndarray:
         """The array in the stored dtype, C-contiguous."""
-        array = self.cut.leaf() if self.cut else self.tensor.read()
+        array = self.cut.read_leaf() if self.cut else self.tensor.read()
         return np.ascontiguousarray(array).reshape(self.shape)  # ascontiguousarray makes a scalar 1-D
 
 
@@ -85,18 +83,15 @@ class Draft:
         for second, kept in self.tied.items():
             names.setdefault(kept, []).append(second)
         matrices = []
+        left_out = {skipped.name for skipped in self.skipped}
         for _, matrix in sorted(self.matrices, key=lambda item: item[0]):
             tensor = self.cuts[matrix.name].tensor
             if tensor.name in self.tied:
-                if not any(skipped.name == tensor.name for skipped in self.skipped):
+                if tensor.name not in left_out:
                     self.skip(tensor, f"the same weights as {self.tied[tensor.name]}, analysed there")
+                    left_out.add(tensor.name)
                 continue
             matrices.append(matrix.with_tied(names.get(tensor.name, ())))
-        return Plan(
-            tuple(matrices),
-            tuple(self.skipped),
-            tuple(self.leaves.values()),
-            self.cuts,
-            tuple(self.mismatches),
-            tuple(self.warnings),
-        )
+        leaves = tuple(self.leaves.values())
+        notes = tuple(self.mismatches), tuple(self.warnings)
+        return Plan(tuple(matrices), tuple(self.skipped), leaves, self.cuts, *notes)

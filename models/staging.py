@@ -1,12 +1,33 @@
-"""Writing a folder whole or not at all."""
+"""Writing a folder whole or not at all, and in runs that fit into memory."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from eigensweep.models.errors import CheckpointError
+
+T = TypeVar("T")
+
+
+def runs(items: Iterable[T], nbytes: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Consecutive items in lists of at most `limit` bytes; an item that is larger comes alone.
+
+    >>> list(runs([2, 2, 9, 1], lambda item: item, 4))
+    [[2, 2], [9], [1]]
+    """
+    run: list[T] = []
+    size = 0
+    for item in items:
+        size += nbytes(item)
+        if run and size > limit:
+            yield run
+            run, size = [], nbytes(item)
+        run.append(item)
+    if run:
+        yield run
 
 
 @contextmanager

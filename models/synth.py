@@ -17,39 +17,36 @@ import numpy as np
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of
-from eigensweep.models.families.rules import Family, Rule
-from eigensweep.models.known import model_dims, rule_state
-from eigensweep.models.staging import staged
+from eigensweep.models.families.rules import Family, Rule, sizes
+from eigensweep.models.known import model_dims, required_rules
+from eigensweep.models.sources.folder import INDEX, WEIGHTS
+from eigensweep.models.staging import runs, staged
 
 DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
     "float32": np.dtype(np.float32),
 }
+_Wanted = tuple[str, tuple[int, ...], Rule]
+"""Stored name, shape and rule of a tensor."""
+
 SIGMA = 0.02
 STRENGTHS = (1.25, 1.75, 2.5, 4.0)  # of the spikes, in units of the right edge; taken in turn
 PREFIXES = {
+    "gpt2": "transformer.",
     "bert": "bert.",
     "roberta": "roberta.",
-    "gpt2": "transformer.",
     "gpt_neox": "gpt_neox.",
-    "opt": "model.",
-}
+}  # else "model."
 HEADS = ("unembedding/", "mlm/", "classifier/")  # leaves that stand outside the base model
 LLAMA_8B = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
+    **sizes(128256, 4096, 14336, 32, 32, num_key_value_heads=8, tie_word_embeddings=False),
     "max_position_embeddings": 131072,
     "rms_norm_eps": 1e-05,
     "rope_theta": 500000.0,
     "hidden_act": "silu",
-    "tie_word_embeddings": False,
     "torch_dtype": "bfloat16",
 }
 
@@ -86,17 +83,15 @@ def write_synthetic(
         raise CheckpointError(f"config: model_type {config.get('model_type')!r} is no known architecture")
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
-    shards = list(_shards(_tensors(family, config), DTYPES[dtype].itemsize, shard_bytes))
+    itemsize = DTYPES[dtype].itemsize
+    tensors = _tensors(family, config)
+    shards = list(runs(tensors, lambda tensor: math.prod(tensor[1]) * itemsize, shard_bytes))
     planted: dict[str, list[float]] = {}
     index: dict[str, str] = {}
     with staged(out) as folder:
         folder.mkdir()
         for number, shard in enumerate(shards, 1):
-            file = (
-                f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-                if len(shards) > 1
-                else "model.safetensors"
-            )
+            file = f"model-{number:05d}-of-{len(shards):05d}.safetensors" if len(shards) > 1 else WEIGHTS
             arrays = {}
             for name, shape, rule in shard:
                 arrays[name], thetas = _values(name, shape, rule, seed, spikes, DTYPES[dtype])
@@ -104,9 +99,7 @@ def write_synthetic(
                 planted |= {name: thetas} if thetas else {}
             save_file(arrays, folder / file, metadata={"format": "pt"})
         if len(shards) > 1:
-            (folder / "model.safetensors.index.json").write_text(
-                json.dumps({"metadata": {}, "weight_map": index})
-            )
+            (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": index}))
         (folder / "config.json").write_text(json.dumps(dict(config), indent=1))
         (folder / "planted.json").write_text(json.dumps({"sigma": SIGMA, "seed": seed, "theta": planted}))
     return planted
@@ -117,39 +110,15 @@ def spiked_singular_value(theta: float, m: int, n: int, sigma: float = SIGMA) ->
     return math.sqrt((theta**2 + m * sigma**2) * (theta**2 + n * sigma**2)) / theta
 
 
-def _tensors(family: Family, config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...], Rule]]:
-    """(stored name, shape, rule) of every tensor that the config asks for."""
+def _tensors(family: Family, config: Mapping[str, Any]) -> Iterator[_Wanted]:
+    """Every tensor that the config asks for."""
     dims = model_dims(family, config, "config")
-    ties = bool({**family.defaults, **config}.get("tie_word_embeddings", True))
     prefix = PREFIXES.get(family.name, "model.")
-    for block in (None, *range(dims["blocks"])):
-        for rule in family.rules:
-            if ("{b}" in rule.pattern) != (block is not None) or rule_state(
-                dims, rule.when, block
-            ) is not True:
-                continue
-            if rule.tied_to and ties:
-                continue
-            outside = rule.parts[0].path.startswith(HEADS)
-            for expert in range(dims["experts"]) if "{e}" in rule.pattern else (None,):
-                name = rule.pattern.format(b=block, e=expert)
-                yield ("" if outside else prefix) + name, tuple(dims[size] for size in rule.shape), rule
-
-
-def _shards(
-    tensors: Iterator[tuple[str, tuple[int, ...], Rule]], itemsize: int, limit: int
-) -> Iterator[list]:
-    shard: list[tuple[str, tuple[int, ...], Rule]] = []
-    size = 0
-    for tensor in tensors:
-        bytes_ = math.prod(tensor[1]) * itemsize
-        if shard and size + bytes_ > limit:
-            yield shard
-            shard, size = [], 0
-        shard.append(tensor)
-        size += bytes_
-    if shard:
-        yield shard
+    for rule, block in required_rules(family, dims):
+        outside = rule.parts[0].path.startswith(HEADS)
+        for expert in range(dims["experts"]) if "{e}" in rule.pattern else (None,):
+            name = rule.pattern.format(b=block, e=expert)
+            yield ("" if outside else prefix) + name, tuple(dims[size] for size in rule.shape), rule
 
 
 def _values(

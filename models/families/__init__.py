@@ -3,35 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from eigensweep.models.families.bert import BERT
-from eigensweep.models.families.gemma import GEMMA, GEMMA2, GEMMA3
-from eigensweep.models.families.gpt2 import GPT2
-from eigensweep.models.families.gpt_neox import GPT_NEOX
-from eigensweep.models.families.llama import LLAMA, MISTRAL, QWEN2, QWEN3
-from eigensweep.models.families.moe import MIXTRAL, QWEN2_MOE, QWEN3_MOE
-from eigensweep.models.families.opt import OPT
-from eigensweep.models.families.phi3 import PHI3
-from eigensweep.models.families.roberta import ROBERTA
+from eigensweep.models.families.decoders import DECODERS
+from eigensweep.models.families.encoders import ENCODERS
+from eigensweep.models.families.gpt import GPTS
 from eigensweep.models.families.rules import Family, Rule
 
-FAMILIES: tuple[Family, ...] = (
-    BERT,
-    ROBERTA,
-    GPT2,
-    LLAMA,
-    MISTRAL,
-    QWEN2,
-    QWEN3,
-    GEMMA,
-    GEMMA2,
-    GEMMA3,
-    GPT_NEOX,
-    OPT,
-    PHI3,
-    MIXTRAL,
-    QWEN2_MOE,
-    QWEN3_MOE,
-)
+FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS)
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:

@@ -160,16 +160,23 @@ def heads(*sources: str, dim: str = "d") -> tuple[Rule, ...]:
     )
 
 
+def sizes(vocab: int, d: int, mlp: int, blocks: int, heads: int, **more: Any) -> dict[str, Any]:
+    """A config's sizes under transformers' names; a family's defaults."""
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    return dict(zip(names, (vocab, d, mlp, blocks, heads), strict=True)) | more
+
+
 def flags(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The Dims that every family has: `always`, `optional`, `any`, and what the class of model says of the head."""
+    """The Dims that every family has: `always`, `optional`, `any`, and what config and class say of the head."""
     names = [str(name) for name in config.get("architectures") or ()]
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
     masked = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
-    untied = not config.get("tie_word_embeddings", True)
+    tied = bool(config.get("tie_word_embeddings", True))
     return {
         "always": True,
         "optional": None,
         "any": None,
-        "language_model": causal or masked,
-        "unembedding": True if causal and untied else None,
+        "language_model": causal or masked if names else None,
+        "tied": tied,
+        "unembedding": True if causal and not tied else None,
     }

@@ -12,7 +12,7 @@ from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, walk
-from eigensweep.models.sources.orbax import FORMAT, NOTES
+from eigensweep.models.orbax import FORMAT, NOTES
 from eigensweep.models.staging import staged
 
 _UNSTORED = ("reader", "file", "dtype")

@@ -1,38 +1,76 @@
-"""Where checkpoints come from. Each kind is one file; `open_source` tells them apart."""
+"""Where tensors come from, each kind of source one file; here is what they all give, and their content hashes.
 
-from collections.abc import Mapping
+The same bytes give the same hash, wherever they lie.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.adapter import is_adapter, open_adapter
-from eigensweep.models.sources.arrays import open_arrays
-from eigensweep.models.sources.folder import open_folder
-from eigensweep.models.sources.hub import fetch, looks_like_hub_id
-from eigensweep.models.sources.orbax import NOTES, open_orbax
-from eigensweep.models.sources.single_file import open_file
-from eigensweep.models.sources.source import Source
-
-__all__ = ["Source", "open_source"]
+from eigensweep.models.matrix import Tensor
 
 
-def open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] | None = None) -> Source:
-    """Opens whatever holds tensors: a folder, a file, a hub id or a dict of arrays.
+@dataclass(frozen=True)
+class Source:
+    """An opened checkpoint before anything is known about its architecture.
 
-    Raises:
-      CheckpointError: there is no such thing, or it is broken.
+    Attributes:
+      name: what the user gave, for messages and the manifest.
+      kind: huggingface, lora, orbax, safetensors, torch or dict.
+      tensors: by name, in the order of the files.
+      config: config.json (adapter_config.json for LoRA), None where there is none.
+      files: size in bytes of every file that was taken, by its name inside the checkpoint.
+      sha256: computes the content hash: over every byte of the files, whatever the folder is called.
+      aliases: names that the file gives as second names of a tensor it holds, e.g. tied weights.
+      warnings: what the user should know.
+      directory: the folder with the files, for a hub id the snapshot in the hub's cache; a tokenizer that comes with
+        the model lies there, too. None for a single file and a dict.
+      notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
     """
-    if isinstance(source, Mapping):
-        return open_arrays(source, config)
-    path, name = Path(source).expanduser(), str(source)
-    if not path.exists() and looks_like_hub_id(name):
-        path = fetch(name)
-    if (path / NOTES).is_file():
-        return open_orbax(path, name)
-    if path.is_dir():
-        return open_adapter(path, name) if is_adapter(path) else open_folder(path, name)
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise CheckpointError(f"{path}: a folder with a checkpoint or a .safetensors file was expected")
-        return open_file(path, name, config)
-    raise CheckpointError(f"{path}: no such file or folder")
+
+    name: str
+    kind: str
+    tensors: dict[str, Tensor]
+    config: dict | None
+    files: dict[str, int]
+    sha256: Callable[[], str]
+    aliases: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    directory: Path | None = None
+    notes: dict | None = None
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as e:
+        raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def files_sha256(files: Mapping[str, Path]) -> str:
+    """SHA-256 over the sorted (name, SHA-256 of the content) of files, hashed in threads.
+
+    Args:
+      files: path of each file by its name inside the checkpoint, which is part of what is hashed.
+    """
+    names = sorted(files)
+    # hashlib releases the GIL; more threads than cores gain nothing.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(lambda name: _file_sha256(files[name]), names)
+        lines = [f"{digest}  {name}\n" for name, digest in zip(names, digests, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the sorted (name, dtype, shape, bytes) of tensors, for sources without files."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        content = hashlib.sha256(tensor.read().tobytes()).hexdigest()
+        total.update(f"{content}  {tensor.dtype} {list(tensor.shape)} {name}\n".encode())
+    return total.hexdigest()

@@ -1,15 +1,30 @@
-"""A dict of arrays as a checkpoint: library use, from NumPy, JAX or torch."""
+"""Arrays in memory: a dict of them (NumPy, JAX or torch), and torch's own files.
+
+pytorch_model.bin is a pickle, hence read only through torch's restricted unpickler, and only where torch is installed.
+"""
 
 import functools
-from collections.abc import Callable, Mapping
+import importlib.util
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from eigensweep.models.sources.identity import tensors_sha256
-from eigensweep.models.sources.source import Source
-from eigensweep.models.tensors import Tensor
+from eigensweep.models.errors import CheckpointError
+from eigensweep.models.matrix import Tensor
+from eigensweep.models.sources import Source, tensors_sha256
+
+TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+# What a restricted unpickler meets when it interprets bytes that are no pickle.
+_BROKEN = (
+    pickle.UnpicklingError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
 
 
 def torch_to_numpy(tensor: Any) -> np.ndarray:
@@ -21,34 +36,30 @@ def torch_to_numpy(tensor: Any) -> np.ndarray:
     if name == "bfloat16" or name.startswith("float8"):
         # torch's own bridge to NumPy knows neither: pass the bits.
         bits = torch.int16 if name == "bfloat16" else torch.uint8
-        return tensor.contiguous().view(bits).numpy().view(np.dtype(getattr(ml_dtypes, name)))
+        return tensor.view(bits).numpy().view(np.dtype(getattr(ml_dtypes, name)))
     return tensor.numpy()
 
 
-def torch_rows(tensor: Any) -> Callable[[int, int], np.ndarray]:
-    """A reader of rows, as `Tensor` wants it, of a torch tensor."""
-    return lambda start, stop: torch_to_numpy(tensor[start:stop] if tensor.ndim else tensor)
+def named_tensors(
+    arrays: Mapping[str, np.ndarray], file: str = ""
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Arrays as tensors, and second names of one and the same memory: {later name: first name}."""
 
-
-def array_tensor(name: str, array: np.ndarray, file: str = "") -> Tensor:
-    """An array in memory as a Tensor."""
-
-    def rows(start: int, stop: int) -> np.ndarray:
+    def rows(array: np.ndarray, start: int, stop: int) -> np.ndarray:
         return array[start:stop] if array.ndim else array
 
-    return Tensor(name, array.shape, array.dtype.name, file, rows)
-
-
-def same_storage(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Second names of one and the same memory: {later name: first name}."""
     first: dict[tuple, str] = {}
-    second: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
     for name, array in arrays.items():
         where = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.name)
         kept = first.setdefault(where, name)
         if kept != name and array.size:
-            second[name] = kept
-    return second
+            aliases[name] = kept
+        else:
+            reader = functools.partial(rows, array)
+            tensors[name] = Tensor(name, array.shape, array.dtype.name, file, reader)
+    return tensors, aliases
 
 
 def open_arrays(arrays: Mapping[str, Any], config: dict[str, Any] | None = None) -> Source:
@@ -69,15 +80,47 @@ def open_arrays(arrays: Mapping[str, Any], config: dict[str, Any] | None = None)
         if isinstance(value, Mapping) or array.dtype.kind in "OSU":
             raise TypeError(f"{name!r}: an array of numbers was expected, got {type(value).__name__}")
         held[name] = array
-    aliases = same_storage(held)
-    tensors = {name: array_tensor(name, array) for name, array in held.items() if name not in aliases}
-    return Source(
-        "dict of arrays",
-        "dict",
-        tensors,
-        config,
-        {},
-        functools.partial(tensors_sha256, tensors),
-        aliases,
-        () if config else ("a dict of arrays without config: the architecture is unknown",),
-    )
+    tensors, aliases = named_tensors(held)
+    warnings = () if config else ("a dict of arrays without config: the architecture is unknown",)
+    sha256 = functools.partial(tensors_sha256, tensors)
+    return Source("dict of arrays", "dict", tensors, config, {}, sha256, aliases, warnings)
+
+
+def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a torch file, mapped and not read, and second names of tensors that share their memory.
+
+    Raises:
+      CheckpointError: torch is not installed, the file is broken, or holds more than tensors.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise CheckpointError(
+            f"{path}: a pickled torch file is read only where torch is installed (pip install torch). Or convert it "
+            f'once where it is: python -c "from transformers import AutoModel; '
+            f"AutoModel.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\" writes model.safetensors"
+        )
+    import torch
+
+    try:
+        mapped = zipfile.is_zipfile(path)  # torch maps its newer format only
+        held: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except _BROKEN as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise CheckpointError(
+            f"{path}: not a file of tensors that torch reads with weights_only=True: {reason}"
+        ) from e
+    if not isinstance(held, dict):
+        raise CheckpointError(f"{path}: a dict of tensors was expected, got {type(held).__name__}")
+    arrays: dict[str, np.ndarray] = {}
+    for name, tensor in held.items():
+        is_dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+        if not is_dense or not isinstance(name, str):
+            raise CheckpointError(
+                f"{path}: {name!r}: a dense tensor was expected, got {type(tensor).__name__}"
+            )
+        if tensor.is_quantized:
+            raise CheckpointError(f"{path}: {name!r} is quantized ({tensor.dtype}): dequantize it first")
+        try:
+            arrays[name] = torch_to_numpy(tensor)
+        except (AttributeError, RuntimeError, TypeError) as e:
+            raise CheckpointError(f"{path}: {name!r}: NumPy has no {tensor.dtype}") from e
+    return named_tensors(arrays, file)

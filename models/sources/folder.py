@@ -1,20 +1,24 @@
-"""A folder in Hugging Face layout: config.json and one model.safetensors, or shards named by an index."""
+"""Weights in files: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, or one .safetensors file.
+
+A model's folder holds config.json and one model.safetensors, or shards named by an index; the same with torch's
+pickles. An adapter's holds adapter_config.json and adapter_model.safetensors.
+"""
 
 import functools
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.identity import files_sha256
+from eigensweep.models.matrix import Tensor
+from eigensweep.models.sources import Source, files_sha256
+from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS, open_torch
 from eigensweep.models.sources.safetensors_file import open_safetensors
-from eigensweep.models.sources.source import Source
-from eigensweep.models.sources.torch_file import TORCH_INDEX, TORCH_WEIGHTS, open_torch
-from eigensweep.models.tensors import Tensor
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_TORCH_WEIGHTS = "adapter_model.bin"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -76,36 +80,39 @@ def read_index_names(index: Path) -> dict[str, list[str]]:
     return shards
 
 
+class _Opened(NamedTuple):
+    tensors: dict[str, Tensor]
+    aliases: dict[str, str]
+    files: list[str]
+    warnings: list[str]
+
+
 Opener = Callable[[Path, str], tuple[dict[str, Tensor], dict[str, str]]]
-"""Opens one weights file: its tensors, and second names (or metadata that may hold them)."""
+"""Opens one weights file: its tensors, and second names of them."""
 
 
-def open_shards(
-    index: Path, opener: Opener
-) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
-    """The tensors that an index names, second names, the files and warnings.
+def _open_shards(index: Path, opener: Opener) -> _Opened:
+    """The tensors that an index names.
 
     Raises:
       CheckpointError: a shard is missing or outside the folder, or does not hold a tensor it should.
     """
-    tensors: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    warnings = []
     shards = read_index_names(index)
+    opened = _Opened({}, {}, [index.name, *sorted(shards)], [])
     for shard in sorted(shards):
         _check_shard(index, shard)
-        held, held_aliases = opener(index.parent / shard, shard)
-        aliases.update(held_aliases)
+        held, aliases = opener(index.parent / shard, shard)
+        opened.aliases.update(aliases)
         wanted = set(shards[shard])
         for name in shards[shard]:
-            if name not in held and name not in held_aliases:
+            if name not in held and name not in aliases:
                 raise CheckpointError(f"{index}: tensor {name!r} should be in {shard}, but is not")
         if extra := sorted(held.keys() - wanted):
-            warnings.append(
+            opened.warnings.append(
                 f"{shard} holds tensors that {index.name} leaves out, and so do we: {', '.join(extra)}"
             )
-        tensors.update((name, tensor) for name, tensor in held.items() if name in wanted)
-    return tensors, aliases, [index.name, *sorted(shards)], warnings
+        opened.tensors.update((name, tensor) for name, tensor in held.items() if name in wanted)
+    return opened
 
 
 def _only_safetensors(folder: Path) -> str | None:
@@ -119,43 +126,76 @@ def _only_safetensors(folder: Path) -> str | None:
     return found[0] if found else None
 
 
-def open_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]] | None:
-    """The tensors of a folder, second names, the files and warnings; None where there are no weights."""
+def _open_weights(folder: Path) -> _Opened:
+    """The tensors of a folder, from safetensors where there are some; CheckpointError where there are no weights."""
     if (folder / INDEX).is_file():
-        return open_shards(folder / INDEX, open_safetensors)
+        return _open_shards(folder / INDEX, open_safetensors)
     if weights := WEIGHTS if (folder / WEIGHTS).is_file() else _only_safetensors(folder):
-        return *open_safetensors(folder / weights, weights), [weights], []
+        return _Opened(*open_safetensors(folder / weights, weights), [weights], [])
     if (folder / TORCH_INDEX).is_file():
-        return open_shards(folder / TORCH_INDEX, open_torch)
+        return _open_shards(folder / TORCH_INDEX, open_torch)
     if (folder / TORCH_WEIGHTS).is_file():
-        return *open_torch(folder / TORCH_WEIGHTS, TORCH_WEIGHTS), [TORCH_WEIGHTS], []
-    return None
+        return _Opened(*open_torch(folder / TORCH_WEIGHTS, TORCH_WEIGHTS), [TORCH_WEIGHTS], [])
+    raise CheckpointError(_no_weights(folder))
+
+
+def _source(name: str, kind: str, folder: Path, opened: _Opened, config: dict[str, Any] | None) -> Source:
+    """A source over files of a folder, hashed by their names inside it."""
+    tensors, aliases, files, warnings = opened
+    paths = {file: folder / file for file in files}
+    sizes = {file: path.stat().st_size for file, path in paths.items()}
+    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
+    sha256 = functools.partial(files_sha256, paths)
+    return Source(name, kind, tensors, config, sizes, sha256, kept, tuple(warnings), folder)
 
 
 def open_folder(folder: Path, name: str) -> Source:
-    """A folder in Hugging Face layout as a source.
+    """A folder as a source: an adapter where no whole model lies beside it, a model otherwise.
 
     Raises:
-      CheckpointError: no weights in it, or broken ones; a config.json that is not JSON.
+      CheckpointError: no weights in it, or broken ones; a config that is missing for an adapter, or is not JSON.
     """
-    opened = open_weights(folder)
-    if opened is None:
-        raise CheckpointError(_no_weights(folder))
-    tensors, aliases, files, warnings = opened
+    whole = any((folder / weights).is_file() for weights in (INDEX, WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS))
+    adapter = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS)
+    if not whole and any((folder / file).is_file() for file in adapter):
+        return _open_adapter(folder, name)
+    opened = _open_weights(folder)
+    kind = "torch" if {TORCH_WEIGHTS, TORCH_INDEX} & set(opened.files) else "huggingface"
     config = None
-    if (folder / "config.json").is_file():
-        config = read_json(folder / "config.json")
-        files.append("config.json")
+    if (folder / CONFIG).is_file():
+        config = read_json(folder / CONFIG)
+        opened.files.append(CONFIG)
     else:
-        warnings.append(f"{folder / 'config.json'} is missing: the architecture is unknown")
-    if (folder / "adapter_config.json").is_file():
-        warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
+        opened.warnings.append(f"{folder / CONFIG} is missing: the architecture is unknown")
+    if (folder / ADAPTER_CONFIG).is_file():
+        opened.warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
     if config and config.get("quantization_config"):
-        warnings.append(
-            f"{folder / 'config.json'} says that the model is quantized: packed weights are left out"
+        opened.warnings.append(
+            f"{folder / CONFIG} says that the model is quantized: packed weights are left out"
         )
-    kind = "torch" if TORCH_WEIGHTS in files or TORCH_INDEX in files else "huggingface"
-    return from_files(name, kind, folder, files, tensors, aliases, config, warnings)
+    return _source(name, kind, folder, opened, config)
+
+
+def _open_adapter(folder: Path, name: str) -> Source:
+    """An adapter's folder as a source; the tensors keep PEFT's names."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG}: missing, and without it the scale of the update is unknown"
+        )
+    config = read_json(folder / ADAPTER_CONFIG)
+    for weights, opener in ((ADAPTER_WEIGHTS, open_safetensors), (ADAPTER_TORCH_WEIGHTS, open_torch)):
+        if (folder / weights).is_file():
+            opened = _Opened(*opener(folder / weights, weights), [weights, ADAPTER_CONFIG], [])
+            return _source(name, "lora", folder, opened, config)
+    raise CheckpointError(f"{folder}: no weights: neither {ADAPTER_WEIGHTS} nor {ADAPTER_TORCH_WEIGHTS}")
+
+
+def open_file(path: Path, name: str, config: dict[str, Any] | None = None) -> Source:
+    """A .safetensors file as a source. Its own name is no part of its hash."""
+    tensors, aliases = open_safetensors(path, path.name)
+    warnings = () if config else (f"{path.name} is a file without config.json: the architecture is unknown",)
+    sizes, sha256 = {path.name: path.stat().st_size}, functools.partial(files_sha256, {"": path})
+    return Source(name, "safetensors", tensors, config, sizes, sha256, aliases, warnings)
 
 
 def _no_weights(folder: Path) -> str:
@@ -165,31 +205,4 @@ def _no_weights(folder: Path) -> str:
     hint = f"; but there are some in {', '.join(below)}" if below else ""
     return (
         f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, adapter_model.safetensors, {TORCH_WEIGHTS}{hint}"
-    )
-
-
-def from_files(
-    name: str,
-    kind: str,
-    folder: Path,
-    files: list[str],
-    tensors: dict[str, Tensor],
-    aliases: dict[str, str],
-    config: dict[str, Any] | None,
-    warnings: list[str],
-) -> Source:
-    """A source over files of a folder, hashed by their names inside it."""
-    paths = {file: folder / file for file in files}
-    sizes = {file: path.stat().st_size for file, path in paths.items()}
-    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
-    return Source(
-        name,
-        kind,
-        tensors,
-        config,
-        sizes,
-        functools.partial(files_sha256, paths),
-        kept,
-        tuple(warnings),
-        folder,
     )

@@ -1,19 +1,35 @@
-"""A model on the Hugging Face hub: only the files that are needed, through the hub's own cache."""
+"""A model on the Hugging Face hub: only the files that are needed, through the hub's own cache.
 
+What comes: the config, the tokenizer, and the weights that a folder would be read from, safetensors before pickles.
+Never code, never the same weights in a second format.
+"""
+
+import glob
 import re
-import socket
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from eigensweep.models.sources.folder import INDEX, WEIGHTS, check_name, read_index_names
-from eigensweep.models.sources.torch_file import ADAPTER_TORCH_WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS
+from eigensweep.models.errors import CheckpointError, listed
+from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS
+from eigensweep.models.sources.folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_TORCH_WEIGHTS,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    check_name,
+    read_index_names,
+)
 
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 
-PROBE_SECONDS = 10.0
+SMALL_FILES = (
+    *(CONFIG, ADAPTER_CONFIG, INDEX, TORCH_INDEX, "generation_config.json"),
+    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.*", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+    *("chat_template.jinja", "chat_template.json"),
+)
+"""What is fetched beside the weights, as patterns: what names the architecture, and every kind of tokenizer."""
 
 
 def looks_like_hub_id(text: str) -> bool:
@@ -21,74 +37,68 @@ def looks_like_hub_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and not text.endswith((".safetensors", ".bin", ".pt", ".ckpt"))
 
 
-def _is_unreachable() -> bool:
-    """Whether the hub is known at once to be out of reach: huggingface_hub itself tries for half a minute a file."""
-    from huggingface_hub import constants
+def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    """The repository's folder in the cache, with the files that match; offline with those that were fetched before.
 
-    if constants.HF_HUB_OFFLINE:
-        return True
+    Raises:
+      CheckpointError: no such repository or revision, or the cache has nothing of it and the hub is out of reach.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     try:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
-            return False
-    except urllib.error.URLError as e:
-        return isinstance(e.reason, socket.gaierror | TimeoutError | ConnectionError)
-    except OSError:
-        return True
-
-
-class _Repository:
-    def __init__(self, repo: str, revision: str | None):
-        self.repo, self.revision = repo, revision
-        self.unreachable = _is_unreachable()
-
-    def get(self, file: str) -> Path | None:
-        """The file in the cache; None where the repository has no such file, or cannot be reached to tell."""
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-        )
-
         try:
-            path = Path(
-                hf_hub_download(self.repo, file, revision=self.revision, local_files_only=self.unreachable)
-            )
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
         except LocalEntryNotFoundError:
-            self.unreachable = True
-            return None
-        except EntryNotFoundError:
-            return None
-        except RepositoryNotFoundError as e:
-            raise CheckpointError(
-                f"{self.repo}: no such file or folder, and no such model on the Hugging Face hub; if it is private "
-                f"or gated, log in (`hf auth login`)"
-            ) from e
-        except (HfHubHTTPError, HFValidationError, OSError) as e:
-            raise CheckpointError(f"{self.repo}: {file} cannot be had from the Hugging Face hub: {e}") from e
-        self.revision = path.relative_to(path.parents[len(Path(file).parts)]).parts[
-            0
-        ]  # stay with this commit
-        return path
+            # Out of reach: the cache may have enough, though not all of the patterns.
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=[], local_files_only=True))
+    except LocalEntryNotFoundError as e:
+        raise _unreachable(repo, revision, CONFIG) from e
+    except RepositoryNotFoundError as e:
+        raise CheckpointError(
+            f"{repo}: no such file or folder, and no such model on the Hugging Face hub; if it is private or gated, "
+            f"log in (`hf auth login`)"
+        ) from e
+    except RevisionNotFoundError as e:
+        raise CheckpointError(
+            f"{repo}: this model on the Hugging Face hub has no revision {revision!r}"
+        ) from e
+    except (HfHubHTTPError, HFValidationError, OSError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise CheckpointError(f"{repo}: cannot be had from the Hugging Face hub: {reason}") from e
 
-    def need(self, *files: str) -> Path:
-        """The first of the files that is there."""
-        for file in files:
-            if path := self.get(file):
-                return path
-        if self.unreachable:
-            raise CheckpointError(
-                f"{self.repo}: no such file or folder; as a model of the Hugging Face hub it is not (or not wholly) in "
-                f"the cache, and the hub cannot be reached. Offline? Missing: {' or '.join(files)}"
-            )
-        raise CheckpointError(f"{self.repo}: this model on the Hugging Face hub has no {' or '.join(files)}")
+
+def _unreachable(repo: str, revision: str | None, missing: str) -> CheckpointError:
+    at = f" at revision {revision!r}" if revision else ""
+    return CheckpointError(
+        f"{repo}: no such file or folder; as a model of the Hugging Face hub it is{at} not (or not wholly) in the "
+        f"cache, and the hub cannot be reached. Offline? Missing: {missing}"
+    )
+
+
+def _weights(folder: Path) -> list[list[str]]:
+    """The sets of files that may hold the weights, best first, as far as config and indices tell."""
+
+    def shards(index: str, single: str) -> list[str]:
+        if not (folder / index).is_file():
+            return [single]
+        names = sorted(read_index_names(folder / index))
+        for name in names:
+            check_name(folder / index, name)
+        return names
+
+    adapter = [[ADAPTER_WEIGHTS], [ADAPTER_TORCH_WEIGHTS]] if (folder / ADAPTER_CONFIG).is_file() else []
+    return [shards(INDEX, WEIGHTS), *adapter, shards(TORCH_INDEX, TORCH_WEIGHTS)]
 
 
 def fetch(text: str) -> Path:
-    """Brings what a checkpoint needs into the hub's cache: config, weights, or an adapter.
+    """Brings what a checkpoint needs into the hub's cache: config, tokenizer, and weights or an adapter.
 
     Args:
       text: `owner/name` or `owner/name@revision`.
@@ -99,22 +109,25 @@ def fetch(text: str) -> Path:
     Raises:
       CheckpointError: no such model, no weights, or the hub cannot be reached and the cache has it not.
     """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     match = _ID.fullmatch(text)
     assert match, text
-    repository = _Repository(match[1], match[2])
-    config, adapter = repository.get("config.json"), repository.get(ADAPTER_CONFIG)
-    if adapter:
-        repository.need(ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS)
-        return adapter.parent
-    if not config and repository.unreachable:
-        repository.need("config.json")
-    index = repository.get(INDEX)
-    weights = index or repository.get(WEIGHTS)
-    if not weights:
-        index = repository.get(TORCH_INDEX)
-        weights = index or repository.need(WEIGHTS, TORCH_WEIGHTS)
-    if index:
-        for shard in read_index_names(index):
-            check_name(index, shard)
-            repository.need(shard)
-    return weights.parent
+    repo, revision = match[1], match[2]
+    folder = _snapshot(repo, revision, [*SMALL_FILES])
+    missing: list[list[str]] = []
+    for files in _weights(folder):
+        # The small files again: should the branch have moved meanwhile, all are of the new commit.
+        folder = _snapshot(repo, revision, [*SMALL_FILES, *map(glob.escape, files)])
+        missing.append([file for file in files if not (folder / file).is_file()])
+        if not missing[-1]:
+            return folder
+    names = " or ".join(map(listed, missing))
+    try:  # not for the file: for the reason why it is not there
+        hf_hub_download(repo, missing[0][0], revision=folder.name)
+    except LocalEntryNotFoundError as e:
+        raise _unreachable(repo, revision, names) from e
+    except HfHubHTTPError:
+        pass
+    raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no {names}")

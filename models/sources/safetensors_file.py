@@ -2,8 +2,10 @@
 
 Format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian header length, a JSON header
 {name: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}, then the data without holes.
-The header is read here and not by `safe_open` so that a message can name the tensor it lies about, and so that a
-read costs one seek whatever the number of tensors; tests hold it against `safe_open`.
+The header is read here and not by `safe_open`, for three reasons: a message can name the file and the tensor that the
+header lies about; FP8 tensors, which the library does not give to NumPy, arrive with their dtype; and `export` needs
+the offsets, to put single tensors back in place. Reading costs one seek, whatever the number of tensors. The tests hold
+the result against `safe_open`.
 """
 
 import functools
@@ -16,31 +18,18 @@ import ml_dtypes
 import numpy as np
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.tensors import Tensor
+from eigensweep.models.matrix import Tensor
 
 _MAX_HEADER = 100_000_000  # the format's own limit
 
-DTYPES = {
-    "BOOL": np.dtype(bool),
-    "U8": np.dtype(np.uint8),
-    "I8": np.dtype(np.int8),
-    "U16": np.dtype(np.uint16),
-    "I16": np.dtype(np.int16),
-    "U32": np.dtype(np.uint32),
-    "I32": np.dtype(np.int32),
-    "U64": np.dtype(np.uint64),
-    "I64": np.dtype(np.int64),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F32": np.dtype(np.float32),
-    "F64": np.dtype(np.float64),
-    "C64": np.dtype(np.complex64),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
-    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
-    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
-    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
-}
+_DTYPES: dict[str, type] = {
+    "BOOL": np.bool_, "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F32": np.float32, "F64": np.float64, "C64": np.complex64,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
+}  # fmt: skip
+DTYPES = {code: np.dtype(scalar) for code, scalar in _DTYPES.items()}
 """NumPy's dtype for each of the format's codes of whole bytes."""
 
 
@@ -157,16 +146,10 @@ def open_safetensors(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str
         expected = end
     if expected != size:
         raise CheckpointError(f"{path}: {size - expected} bytes at the end belong to no tensor")
-    tensors = {
-        name: Tensor(
-            name,
-            shape,
-            dtype.name,
-            file,
-            functools.partial(_read_rows, path, name, dtype, shape, data + begin),
-        )
-        for name, (shape, dtype, begin, _) in entries.items()
-    }
+    tensors = {}
+    for name, (shape, dtype, begin, _) in entries.items():
+        reader = functools.partial(_read_rows, path, name, dtype, shape, data + begin)
+        tensors[name] = Tensor(name, shape, dtype.name, file, reader)
     aliases = {
         name: kept
         for name, kept in metadata.items()

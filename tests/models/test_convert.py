@@ -162,7 +162,7 @@ def test_few_leaves_are_held_at_a_time(tmp_path, monkeypatch):
         most[0] = max(most[0], sum(reference() is not None for reference in alive))
         return array
 
-    monkeypatch.setattr(sys.modules["eigensweep.models.convert"], "_BATCH_BYTES", 3 * 80_000)
+    monkeypatch.setattr(sys.modules["eigensweep.models.orbax"], "_BATCH_BYTES", 3 * 80_000)
     monkeypatch.setattr(Leaf, "read", counted)
     held = {f"layers.{i}.w": np.full((100, 100), float(i)) for i in range(20)}
     convert(open_checkpoint(held), tmp_path / "out")

@@ -1,5 +1,7 @@
 """Every architecture's mapping against what transformers' torch modules compute."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,8 @@ def paths(tree, prefix=""):
 def test_every_parameter_arrives_once(tiny, name):
     model, folder = tiny(name)
     checkpoint = open_checkpoint(folder)
-    assert checkpoint.warnings == ()
+    other_task = name in ("gpt2-classifier", "llama-classifier")  # see the test of that warning
+    assert len(checkpoint.warnings) == other_task
     assert checkpoint.architecture == {
         "xlm": "roberta",
         "qwen2-moe": "qwen2_moe",
@@ -199,6 +202,16 @@ def test_experts_compute_what_torch_computes(tiny, name, stacked, tmp_path):
         np.testing.assert_allclose(w["down"].read() @ hidden, y, rtol=1e-3, atol=1e-3)
     if stacked:
         assert "model.layers.1.mlp.experts.gate_up_proj[2]:up" in {m.name for m in checkpoint.matrices}
+
+
+def test_stacked_experts_in_narrow_floats_are_left_out(tiny):
+    state, config = state_of(tiny, "mixtral")
+    name = "model.layers.1.mlp.experts.down_proj"
+    state[name] = state[name].to(torch.float8_e4m3fn)
+    checkpoint = open_checkpoint(state, config=config)
+    assert not [m for m in checkpoint.matrices if m.name.startswith(name)]
+    (reason,) = [s.reason for s in checkpoint.skipped if s.name == name]
+    assert "mean nothing without their scales" in reason
 
 
 def test_gemma3_inside_the_multimodal_wrapper(tiny):
@@ -352,6 +365,83 @@ def test_two_tensors_for_one_leaf_are_a_mismatch(tiny):
     state["layers.0.mlp.up_proj.weight"] = state["model.layers.0.mlp.up_proj.weight"] + 1
     with pytest.raises(CheckpointError, match=r"are both the leaf blocks/0/mlp/up/kernel"):
         load_params(open_checkpoint(state, config=config))
+
+
+@pytest.mark.parametrize(("name", "head"), [("gpt2-classifier", "score"), ("llama-classifier", "score")])
+def test_a_decoder_with_a_classifier_is_no_language_model(tiny, name, head):
+    """The blocks may be swept, but the checkpoint says that its head is another task's."""
+    model, folder = tiny(name)
+    checkpoint = open_checkpoint(folder)
+    (warning,) = checkpoint.warnings
+    assert f"{head}.weight: the head of another task ({type(model).__name__})" in warning
+    assert "scored as a language model" in warning
+    (matrix,) = [m for m in checkpoint.matrices if m.role == "classifier"]
+    assert (matrix.name, matrix.path) == (f"{head}.weight", "classifier/output/kernel")
+    np.testing.assert_array_equal(matrix.read(), getattr(model, head).weight.detach())
+    assert by_path(checkpoint)["embedding/embedding"].tied == ()
+
+
+def test_a_classifier_without_a_class_in_its_config_is_said_too(tiny):
+    state, config = state_of(tiny, "gpt2-classifier")
+    (warning,) = open_checkpoint(state, config={**config, "architectures": None}).warnings
+    assert "score.weight: the head of another task (no class named)" in warning
+    assert open_checkpoint(*tiny("gpt2")[1:]).warnings == ()
+    assert open_checkpoint(*tiny("bert-classifier")[1:]).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3",
+                                  "mixtral", "qwen2-moe", "qwen3-moe"])  # fmt: skip
+def test_biases_are_those_that_transformers_makes(tiny, name):
+    """Whatever config.json says of biases, the class decides whether it looks; `load_params` wants what it makes."""
+    model, _ = tiny(name)
+    config = {**model.config.to_dict(), "attention_bias": True, "mlp_bias": True}
+    torch.manual_seed(0)
+    made = type(model)(type(model.config)(**{k: v for k, v in config.items() if k != "model_type"}))
+    checkpoint = open_checkpoint(
+        made.state_dict(), config={**config, "architectures": [type(model).__name__]}
+    )
+    leaves = dict(paths(load_params(checkpoint)))
+    assert sum(leaf.size for leaf in leaves.values()) == sum(p.numel() for p in made.parameters())
+    assert any(path.endswith("query/bias") for path in leaves) == (
+        any(key.endswith("q_proj.bias") for key in made.state_dict())
+    )
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("bert", "cls.predictions"), ("roberta", "lm_head")])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_decoders_own_bias_is_the_one_that_is_added(tiny, tmp_path, name, prefix, tied):
+    model, _ = tiny(name)
+    state, config = state_of(tiny, name)
+    state[f"{prefix}.decoder.bias"] = state[f"{prefix}.bias"] + 1
+    config["tie_word_embeddings"] = tied
+    safetensors_torch.save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = type(model).from_pretrained(tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    (warning,) = [w for w in checkpoint.warnings if "bias" in w]
+    assert f"{prefix}.decoder.bias and {prefix}.bias differ" in warning
+    head = load_params(checkpoint)["mlm"]
+    np.testing.assert_array_equal(head["bias"], loaded.get_output_embeddings().bias.detach())
+    np.testing.assert_array_equal(head["bias"], state[f"{prefix}.decoder.bias"])
+    assert "bias" not in head.get("decoder", {})
+
+
+@pytest.mark.parametrize("name", ["roberta", "roberta-classifier", "xlm-roberta", "bert"])
+def test_the_family_goes_by_the_model_type(tiny, name):
+    """A config.json that names no class is read as the one that does."""
+    _, folder = tiny(name)
+    with_class = open_checkpoint(folder)
+    state, config = state_of(tiny, name)
+    del config["architectures"]
+    for prefix in ("", "roberta."):
+        renamed = {key.replace("roberta.", prefix): value for key, value in state.items()}
+        checkpoint = open_checkpoint(renamed, config=config)
+        assert checkpoint.architecture == name.replace("xlm-", "").split("-")[0]
+        assert checkpoint.warnings == ()
+        assert {m.path: (m.role, m.tied) for m in checkpoint.matrices if not m.tied} == {
+            m.path: (m.role, m.tied) for m in with_class.matrices if not m.tied
+        }
+        assert set(dict(paths(load_params(checkpoint)))) == set(dict(paths(load_params(with_class))))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from eigensweep.models import ROLES, guess_role, roles
+from eigensweep.models import ROLES, errors, guess_role, params, roles, staging
 
 NAMES = {
     "model.layers.3.self_attn.q_proj.weight": ("query", 3, None),
@@ -58,9 +58,10 @@ def test_every_guess_is_a_role():
     assert {role for role, _ in roles._GUESSES} <= set(ROLES)
 
 
-def test_the_docstring():
-    assert doctest.testmod(roles).failed == 0
-    assert doctest.testmod(roles).attempted > 0
+@pytest.mark.parametrize("module", [errors, params, roles, staging])
+def test_the_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(module).attempted > 0
 
 
 def test_guesses_agree_with_the_known_architectures(tiny):

@@ -1,23 +1,26 @@
-"""BERT (Devlin et al. 2019), with its pooler and its heads; RoBERTa's encoder is the same."""
+"""Encoders: BERT (Devlin et al. 2019); RoBERTa (Liu et al. 2019) and XLM-RoBERTa, the same with heads of their own."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.families.rules import Dims, Family, Rule, embedding, flags, heads, linear, norm, vector
+from eigensweep.models.families.rules import (
+    Dims,
+    Family,
+    Rule,
+    embedding,
+    flags,
+    heads,
+    linear,
+    norm,
+    sizes,
+    vector,
+)
 
-DEFAULTS = {
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-}
+_DEFAULTS = sizes(30522, 768, 3072, 12, 12, max_position_embeddings=512, type_vocab_size=2)
 
 
-def encoder_dims(config: Mapping[str, Any]) -> Dims:
-    """Sizes of a BERT-like encoder."""
+def _dims(config: Mapping[str, Any]) -> Dims:
     return {
         **flags(config),
         "blocks": config["num_hidden_layers"],
@@ -30,25 +33,20 @@ def encoder_dims(config: Mapping[str, Any]) -> Dims:
     }
 
 
-_BLOCK = "encoder.layer.{b}"
+_BLOCK, _ATTENTION = "encoder.layer.{b}", "blocks/{b}/attention"
 
-ENCODER: tuple[Rule, ...] = (
+_ENCODER: tuple[Rule, ...] = (
     *embedding("embeddings.word_embeddings", "embedding", "embedding", "vocab", "d"),
     *embedding(
         "embeddings.position_embeddings", "position_embedding", "position_embedding", "positions", "d"
     ),
     *embedding("embeddings.token_type_embeddings", "type_embedding", "other", "types", "d"),
     *norm("embeddings.LayerNorm", "embedding_norm", "d", bias=True),
-    *linear(f"{_BLOCK}.attention.self.query", "blocks/{b}/attention/query", "query", "d", "d", "always"),
-    *linear(f"{_BLOCK}.attention.self.key", "blocks/{b}/attention/key", "key", "d", "d", "always"),
-    *linear(f"{_BLOCK}.attention.self.value", "blocks/{b}/attention/value", "value", "d", "d", "always"),
+    *linear(f"{_BLOCK}.attention.self.query", f"{_ATTENTION}/query", "query", "d", "d", "always"),
+    *linear(f"{_BLOCK}.attention.self.key", f"{_ATTENTION}/key", "key", "d", "d", "always"),
+    *linear(f"{_BLOCK}.attention.self.value", f"{_ATTENTION}/value", "value", "d", "d", "always"),
     *linear(
-        f"{_BLOCK}.attention.output.dense",
-        "blocks/{b}/attention/output",
-        "attention_output",
-        "d",
-        "d",
-        "always",
+        f"{_BLOCK}.attention.output.dense", f"{_ATTENTION}/output", "attention_output", "d", "d", "always"
     ),
     *norm(f"{_BLOCK}.attention.output.LayerNorm", "blocks/{b}/attention_norm", "d", bias=True),
     *linear(f"{_BLOCK}.intermediate.dense", "blocks/{b}/mlp/up", "mlp_up", "mlp", "d", "always"),
@@ -58,18 +56,18 @@ ENCODER: tuple[Rule, ...] = (
 )
 
 
-def mlm_head(dense: str, norm_name: str, decoder: str, bias: str) -> tuple[Rule, ...]:
-    """The masked language model's head: dense, norm, and a decoder tied to the embedding."""
-    decode = linear(decoder, "mlm/decoder", "unembedding", "vocab", "d", when="optional")
+def _mlm_head(dense: str, norm_name: str, decoder: str, bias: str) -> tuple[Rule, ...]:
+    """The masked language model's head: dense, norm, and a decoder whose weight may be the embedding.
+
+    The bias has two names. Mostly one is stored, or both with the same numbers; where they differ, transformers adds
+    the decoder's own.
+    """
+    (decode,) = linear(decoder, "mlm/decoder", "unembedding", "vocab", "d", when="optional")
     return (
         *linear(dense, "mlm/dense", "other", "d", "d", "optional", when="optional"),
         *norm(norm_name, "mlm/norm", "d", bias=True, when="optional"),
         vector(bias, "mlm/bias", "vocab", "optional"),
-        *(
-            Rule(r.pattern, r.shape, r.parts, r.layout, when=r.when, tied_to="embedding/embedding")
-            for r in decode
-        ),
-        # The same bias under a second name; a model that stores both stores the same numbers.
+        replace(decode, tied_to="embedding/embedding"),
         vector(f"{decoder}.bias", "mlm/decoder/bias", "vocab", "optional", tied_to="mlm/bias"),
     )
 
@@ -77,11 +75,11 @@ def mlm_head(dense: str, norm_name: str, decoder: str, bias: str) -> tuple[Rule,
 BERT = Family(
     name="bert",
     model_types=("bert",),
-    defaults=DEFAULTS,
-    dims=encoder_dims,
+    defaults=_DEFAULTS,
+    dims=_dims,
     rules=(
-        *ENCODER,
-        *mlm_head(
+        *_ENCODER,
+        *_mlm_head(
             "cls.predictions.transform.dense",
             "cls.predictions.transform.LayerNorm",
             "cls.predictions.decoder",
@@ -98,3 +96,18 @@ BERT = Family(
         (r"(.*LayerNorm)\.beta", r"\1.bias"),
     ),
 )
+ROBERTA = Family(
+    name="roberta",
+    model_types=("roberta", "xlm-roberta", "camembert"),
+    defaults={**_DEFAULTS, "vocab_size": 50265},
+    dims=_dims,
+    rules=(
+        *_ENCODER,
+        *_mlm_head("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"),
+        *linear("classifier.dense", "classifier/dense", "classifier", "d", "d", "optional", when="optional"),
+        *heads("classifier.out_proj", "classifier", "qa_outputs"),
+    ),
+    renames=((r"roberta\.(.*)", r"\1"),),
+)
+
+ENCODERS = (BERT, ROBERTA)
