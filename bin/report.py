@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
         print(engine.write_report(_RUN.value[0], _OUT.value))
     else:
         runs = [engine.open_run(directory) for directory in _RUN.value]
-        print(engine.write_comparison(runs, _OUT.value))
+        print(engine.write_comparison(runs, _OUT.value or ""))
 
 
 def run() -> None:

@@ -74,7 +74,7 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     Raises:
       UserError: no checkpoint, a key or value that is not allowed, a preset of another command.
     """
-    values = _preset(flags.FLAGS["config"].value, options)
+    values = _preset(flags.FLAGS["config"].value or "", options)
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
     places = {key: values.pop(key, "") for key in PLACES}
     for key in PLACES:

@@ -44,7 +44,7 @@ def statistics(
     """
     rows = [_empty(found, i) for i in range(len(found.names))]
     good = np.flatnonzero(np.isfinite(found.s).all(axis=1) & (min(found.shape) > 1))
-    if not good.size or found.ks_right is None or found.ks_left is None:
+    if not good.size:
         return rows
     s, (m, n) = found.s[good], found.shape
     sigmas = {

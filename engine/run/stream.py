@@ -51,10 +51,10 @@ class Decomposed:
     status: tuple[str, ...]
     sigma: np.ndarray
     s: np.ndarray
-    u: np.ndarray | None
-    vt: np.ndarray | None
-    ks_right: np.ndarray | None
-    ks_left: np.ndarray | None
+    u: Any
+    vt: Any
+    ks_right: Any
+    ks_left: Any
     residual: np.ndarray
     orthogonality: np.ndarray
     strategy: tuple[str, ...]
@@ -208,7 +208,9 @@ def _decompose(
         strategies[i], residual = fields["strategy"][place], fields["residual"][place]
         if not residual <= tolerance:
             statuses[i] = f"inaccurate decomposition: residual {residual:.1e}"
-    arrays = {key: _spread(value, good, len(ws)) for key, value in fields.items() if key != "strategy"}
+    arrays: dict[str, Any] = {
+        key: _spread(value, good, len(ws)) for key, value in fields.items() if key != "strategy"
+    }
     return replace(result, **arrays, strategy=tuple(strategies), status=tuple(statuses))
 
 
@@ -282,11 +284,12 @@ def _spread(values: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
 
 def _one(found: Decomposed, i: int) -> Decomposed:
     """The i-th matrix alone."""
-    return replace(found, **{key: x[i : i + 1] for key, x in vars(found).items() if x is not None})
+    parts: dict[str, Any] = {key: x[i : i + 1] for key, x in vars(found).items() if x is not None}
+    return replace(found, **parts)
 
 
 def _joined(first: Decomposed, second: Decomposed) -> Decomposed:
-    parts = {}
+    parts: dict[str, Any] = {}
     for key, value in vars(first).items():
         other = getattr(second, key)
         if isinstance(value, np.ndarray):

@@ -26,8 +26,6 @@ def factored(
     """
     for source, found in decomposed(sources, options.strategy, ks=True):
         (row,) = statistics(found, options)
-        assert found.u is not None
-        assert found.vt is not None
         u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
         yield source, Factors(found.w[0], u, s, vt, row["sigma"], found.eps), identity_row(source) | row
 

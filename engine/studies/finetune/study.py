@@ -151,7 +151,8 @@ def run_finetune(
     """
     if options.devices > jax.device_count():
         raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
-    task, workdir = read_task(checkpoint, options), Path(workdir)
+    sizes = (options.num_train, options.validation, options.num_test)
+    task, workdir = read_task(checkpoint, options, *sizes, options.split_seed), Path(workdir)
     scopes = resolve_scopes(checkpoint.matrices, options.scopes)
     resolved = replace(options, scopes=tuple(scopes)) if scopes else options
     identity = {
@@ -166,7 +167,7 @@ def run_finetune(
     }
     if task.num_duplicates:
         record["warnings"].append(
-            f"{task.num_duplicates} rows share their passage with another row; every passage is in one part of the split"
+            f"{task.num_duplicates} rows share their passage with another; each passage is in one part of the split"
         )
     members = members_of(resolved, scopes)
     with claimed(workdir, LAYOUT, identity, record) as work:
@@ -252,8 +253,8 @@ class _Worker:
                 w = matrix.read().astype(np.float64)
                 replaced[matrix.name], square = removal.remove(w, taken), float(np.sum(w**2))
                 gone, total = gone + taken.energy * square, total + square
-        taken = {"num_matrices": len(replaced), "energy": gone / total}
-        return nn.with_matrices(params, checkpoint, replaced), taken
+        gone_share = {"num_matrices": len(replaced), "energy": gone / total}
+        return nn.with_matrices(params, checkpoint, replaced), gone_share
 
     def _decile(self, checkpoint: Checkpoint, member: Member) -> dict[str, LowRank]:
         """The member's decile of every matrix of its scope; a matrix is decomposed once for all deciles and seeds."""

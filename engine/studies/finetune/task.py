@@ -2,18 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eigensweep.engine.studies.data import tokenizer_of
+from eigensweep.engine.studies.data import DataFields, tokenizer_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 from eigensweep.models.data import Rows, duplicates, groups_of, read_examples, read_rows, split
 from eigensweep.models.nn.training import check_classifier
-
-if TYPE_CHECKING:
-    from eigensweep.engine.studies.finetune.study import FinetuneOptions
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,15 @@ class Task:
         return {name: len(getattr(self, name).row) for name in ("train", "validation", "test")}
 
 
-def read_task(checkpoint: Checkpoint, options: "FinetuneOptions") -> Task:
-    """The rows, tokenized for the checkpoint and split by passage.
+def read_task(
+    checkpoint: Checkpoint, options: DataFields, num_train: int, validation: float, num_test: int, seed: int
+) -> Task:
+    """The rows, tokenized for the checkpoint and split by passage, see `eigensweep.models.data.split`.
 
     Raises:
       RunError, InputError: the options, the file, the tokenizer or the checkpoint do not serve.
     """
-    data_options = options.data_options(options.split_seed)
+    data_options = options.data_options(seed)
     if not data_options.classes:
         raise RunError(
             f"format is {options.format!r}; a classifier learns from boolq, boolq_pairs, wic or labelled rows"
@@ -72,9 +70,8 @@ def read_task(checkpoint: Checkpoint, options: "FinetuneOptions") -> Task:
         causal=arch.causal,
         head="classifier",
     )
-    sizes = (options.num_train, options.validation, options.num_test)
     try:
-        parts = split(rows, groups_of(examples), *sizes, options.split_seed)
+        parts = split(rows, groups_of(examples), num_train, validation, num_test, seed)
     except ValueError as error:
         raise RunError(f"{options.data}: {error}") from error
     return Task(*parts, data_options.classes, duplicates(examples))

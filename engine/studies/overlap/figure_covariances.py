@@ -1,6 +1,6 @@
 """Spectra of the activations' covariances F: a panel a kind of input, a line a block."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def _limits(panels: dict[str, list[dict]]) -> tuple[float, float]:
     return max(0.5 * min(float(x[-1]) for x in shares), 1e-12), 2.0
 
 
-def _block_color(block: int | None, blocks: list[int]) -> object:
+def _block_color(block: int | None, blocks: list[int]) -> Any:
     import matplotlib
 
     if block is None:
