@@ -13,13 +13,13 @@ from eigensweep.models.nn.evaluate import (
 )
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.memory import DeviceMemoryError, with_memory_advice
-from eigensweep.models.nn.model import Model, add_heads, build, heads_of, tap_of
+from eigensweep.models.nn.model import Model, add_heads, build, heads_of, params_of, tap_of
 from eigensweep.models.nn.parameters import check, get, place, replace, walk
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.sharding import make_mesh, shard_batch, shardings
-from eigensweep.models.nn.stages import Output
+from eigensweep.models.nn.stages import Output, Transformer
 from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions, train, with_classifier
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Scores",
     "TrainOptions",
     "TrainingError",
+    "Transformer",
     "add_heads",
     "architecture",
     "build",
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "make_mesh",
     "model_of",
+    "params_of",
     "perplexity",
     "place",
     "reader",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, place
 from eigensweep.models.nn.sharding import shard_batch
-from eigensweep.models.nn.stages import Context, Output, Taps
+from eigensweep.models.nn.stages import HEAD_KEYS, Context, Output, Taps
 
 Visit = Callable[[int, Taps], None]
 Result = TypeVar("Result")
@@ -60,7 +61,6 @@ class Scores:
         return float(self.correct.sum() / self.count.sum())
 
 
-@partial(jax.jit, static_argnums=(0, 3))
 def row_losses(
     model: Model, params: Params, batch: Rows, head: str, dropout_key: Array | None = None
 ) -> tuple[Array, Array, Array]:
@@ -75,19 +75,24 @@ def row_losses(
     Returns:
       total (B,) float32: summed negative log-likelihood of the row's targets, nats; count (B,), correct (B,) int32.
     """
-    output = model.apply(
-        params,
-        batch.input_ids,
-        batch.attention_mask,
-        type_ids=batch.type_ids if model.architecture.type_rows else None,
-        dropout_key=dropout_key,
-        head=head,
+    types = batch.type_ids if model.architecture.type_rows else None
+    states, _, context = model.trunk(
+        params, batch.input_ids, batch.attention_mask, type_ids=types, dropout_key=dropout_key
     )
-    return score_logits(output.logits, batch.targets)
+    read = {key: params[key] for key in (*HEAD_KEYS, "embedding") if key in params}
+    return _head_losses(model, read, states[-1], context, batch.targets, head)
+
+
+@partial(jax.jit, static_argnums=(0, 5))
+def _head_losses(
+    model: Model, params: Params, x: Array, context: Context, targets: Array, head: str
+) -> tuple[Array, Array, Array]:
+    return score_logits(model.unembed(params, x, context, head).logits, targets)
 
 
 def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
     """Total, count and correct of every row, from logits (B, ..., classes) and targets (B, ...), IGNORE not scored."""
+    chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
     scored = targets != IGNORE
     index = jnp.where(scored, targets, 0)
     picked = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]

@@ -113,7 +113,16 @@ def _used(checkpoint: Checkpoint) -> list[Leaf]:
     """The leaves that the forward pass reads; heads for other tasks (next sentence, spans, tags) are left out."""
     config = checkpoint.config or {}
     name = (config.get("architectures") or ["ForSequenceClassification"])[0]
+    leaves = {leaf.path: leaf for leaf in checked_leaves(checkpoint)}
     known = {*EMBED_KEYS, *HEAD_KEYS, "blocks"}
-    if not name.endswith("ForSequenceClassification") or architecture(config).causal:
+    if architecture(config).causal and any(path.startswith("classifier/") for path in leaves):
+        raise CheckpointError(
+            f"{checkpoint.source.name}: a task's head on a causal model ({name}) is not supported in forward passes"
+        )
+    if not name.endswith("ForSequenceClassification"):
         known.remove("classifier")
-    return [leaf for leaf in checked_leaves(checkpoint) if leaf.path.split("/")[0] in known]
+    if own := leaves.pop(
+        "mlm/decoder/bias", None
+    ):  # where they differ, transformers reads the decoder's alone
+        leaves["mlm/bias"] = replace(own, path="mlm/bias")
+    return [leaf for path, leaf in leaves.items() if path.split("/")[0] in known]

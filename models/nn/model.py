@@ -1,11 +1,13 @@
-"""A model: three Flax NNX modules (embedding stage, block, heads) as pure functions of one tree of parameters.
+"""A model: Flax NNX modules (embedding stage, blocks, heads) as pure functions of one tree of parameters.
 
     model = build(config)
     output = model.apply(params, input_ids, attention_mask)
+    module = model.module(params)  # the same as one nnx.Module, for nnx.Optimizer, nnx.LoRA, nnx.display
 
 The tree is the canonical one (see `parameters`): `model.abstract()` gives its shapes without allocating anything. All
-functions are jit-compiled with the model as a static argument; the blocks of a model share one compiled function, so
-that a new parameter value never recompiles and a block can run with no other block in memory.
+functions are jit-compiled with the model as a static argument. The blocks of a model share one compiled function, so
+that compiling takes the same time at any depth, a new parameter value never recompiles, and a block can run with no
+other block in memory. Under a transformation (jit, grad) they are one `lax.scan` over the stacked parameters instead.
 """
 
 import zlib
@@ -15,6 +17,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -23,7 +26,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture, Config, architecture
 from eigensweep.models.nn.block import Block, Context, Layer, Taps, layer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
-from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output
+from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output, Transformer
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
 DTYPES = ("float32", "bfloat16")
@@ -115,7 +118,7 @@ class Model:
 
         `params` needs only the EMBED_KEYS of the tree.
         """
-        input_ids, mask = self._inputs(input_ids, attention_mask)
+        input_ids, mask = self.inputs(input_ids, attention_mask)
         return _embed(self, _pick(params, EMBED_KEYS), input_ids, mask, type_ids, positions, dropout_key)
 
     def block(
@@ -163,21 +166,80 @@ class Model:
           CheckpointError: the parameters do not fit, or there is no such head.
           ValueError: shapes, or a text longer than the position table.
         """
-        input_ids, mask = self._inputs(input_ids, attention_mask)
-        return _apply(
-            self,
-            params,
-            input_ids,
-            mask,
-            type_ids,
-            positions,
-            dropout_key,
-            self.head(head),
-            hidden_states,
-            taps,
+        name = self.head(head)
+        states, tapped, context = self.trunk(
+            params, input_ids, attention_mask, type_ids=type_ids, positions=positions, dropout_key=dropout_key,
+            hidden_states=hidden_states, taps=taps,
+        )  # fmt: skip
+        output = _unembed(self, _pick(params, (*HEAD_KEYS, "embedding")), states[-1], context, name, taps)
+        return output._replace(
+            hidden_states=(*states[:-1], output.hidden) if hidden_states else None,
+            taps=tapped | (output.taps or {}) if taps else None,
         )
 
-    def _inputs(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any]:
+    def trunk(
+        self,
+        params: Params,
+        input_ids: Any,
+        attention_mask: Any = None,
+        *,
+        type_ids: Any = None,
+        positions: Any = None,
+        dropout_key: Array | None = None,
+        hidden_states: bool = False,
+        taps: bool = False,
+    ) -> tuple[list[Array], Taps, Context]:
+        """`apply` up to the heads: the residual streams (the last one alone, or all), the taps, what blocks share.
+
+        Raises:
+          CheckpointError, ValueError: as `apply`.
+        """
+        leaves, form = jax.tree.flatten(params)
+        _fits(self, form, tuple(np.shape(leaf) for leaf in leaves))
+        x, context = self.embed(
+            params, input_ids, attention_mask, type_ids=type_ids, positions=positions, dropout_key=dropout_key
+        )
+        blocks = [params["blocks"][str(i)] for i in range(self.architecture.num_blocks)]
+        layers = [layer(self.architecture, i) for i in range(len(blocks))]
+        states, found = [x], list[Taps]()
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, x)):
+            # all blocks in one loop: what is compiled does not grow with them, at the price of a copy of them
+            def step(x: Array, item: Any) -> tuple[Array, Any]:
+                y, tapped = _block(self, *item, x, context, taps)
+                return y, (y if hidden_states else None, tapped)
+
+            x, (stacked, tapped) = jax.lax.scan(step, x, _stacked(list(zip(blocks, layers, strict=True))))
+            numbers = range(len(blocks))
+            states = [*states, *(stacked[i] for i in numbers)] if hidden_states else [x]
+            found = [{path: value[i] for path, value in tapped.items()} for i in numbers]
+        else:
+            for block, settings in zip(blocks, layers, strict=True):
+                x, tapped = _block(self, block, settings, x, context, taps)
+                states = [*states, x] if hidden_states else [x]
+                found.append(tapped)
+        named = {f"blocks/{i}/{path}": value for i, part in enumerate(found) for path, value in part.items()}
+        return states, named, context
+
+    def module(self, params: Params) -> Transformer:
+        """The whole model as one nnx.Module on these parameters, `module(input_ids, attention_mask)` -> Output.
+
+        `params_of(module)` gives the canonical tree back, for `write_trained` or a sweep.
+
+        Raises:
+          CheckpointError: the parameters do not fit.
+        """
+        leaves, form = jax.tree.flatten(params)
+        _fits(self, form, tuple(np.shape(leaf) for leaf in leaves))
+        params = jax.tree.map(jnp.asarray, params)
+        return Transformer(
+            _merge(self, "embed", _pick(params, EMBED_KEYS)),
+            [_merge(self, "block", params["blocks"][str(i)]) for i in range(self.architecture.num_blocks)],
+            _merge(self, "head", _pick(params, HEAD_KEYS)),
+            self,
+        )
+
+    def inputs(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any]:
+        """Token ids and mask as arrays; ValueError where their shapes do not serve."""
         shape, rows = np.shape(input_ids), self.architecture.max_positions
         if len(shape) != 2:
             raise ValueError(f"input_ids: expected (batch, tokens), got shape {shape}")
@@ -210,6 +272,13 @@ def build(config: Config, dtype: str = "float32", heads: tuple[str, ...] | None 
     if unknown:
         raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {', '.join(unknown)}")
     return Model(arch, tuple(head for head in HEADS if head in heads), dtype)
+
+
+def params_of(module: Transformer) -> Params:
+    """The canonical tree of a `Model.module`; layers that were put around others (nnx.LoRA) add their own leaves."""
+    parts = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    blocks = {str(i): block for i, block in parts.get("blocks", {}).items()}
+    return {**parts.get("embed", {}), "blocks": blocks, **parts.get("head", {})}
 
 
 def heads_of(params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -270,6 +339,16 @@ def _module(model: Model, stage: str, rngs: nnx.Rngs) -> nnx.Module:
     return Head(model.architecture, model.heads, model.dtype, rngs)
 
 
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@lru_cache(maxsize=64)
+def _fits(model: Model, form: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """`Model.check`, once for every form of a tree."""
+    model.check(jax.tree.unflatten(form, [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]))
+
+
 @lru_cache(maxsize=64)
 def _definition(model: Model, stage: str) -> tuple[nnx.GraphDef, nnx.State]:
     """The stage's structure and the shapes of its parameters."""
@@ -312,30 +391,3 @@ def _unembed(
     with jax.default_matmul_precision("highest"):
         output = module(x, context, table, head)
     return output if taps else output._replace(taps=None)
-
-
-@partial(jax.jit, static_argnums=(0, 7, 8, 9))
-def _apply(
-    model: Model,
-    params: Params,
-    input_ids: Array,
-    mask: Array,
-    type_ids: Any,
-    positions: Any,
-    key: Any,
-    head: str | None,
-    hidden_states: bool,
-    taps: bool,
-) -> Output:
-    model.check(params)
-    x, context = _embed(model, _pick(params, EMBED_KEYS), input_ids, mask, type_ids, positions, key)
-    states, tapped = [x], dict[str, Array]()
-    for i in range(model.architecture.num_blocks):
-        x, found = _block(model, params["blocks"][str(i)], layer(model.architecture, i), x, context, taps)
-        states.append(x)
-        tapped |= {f"blocks/{i}/{path}": value for path, value in found.items()}
-    output = _unembed(model, _pick(params, (*HEAD_KEYS, "embedding")), x, context, head, taps)
-    return output._replace(
-        hidden_states=(*states[:-1], output.hidden) if hidden_states else None,
-        taps=tapped | (output.taps or {}) if taps else None,
-    )

@@ -15,6 +15,7 @@ from eigensweep.models.nn.parameters import Params, walk
 from eigensweep.models.orbax import FORMAT, NOTES
 from eigensweep.models.staging import staged
 
+_STEMS = {"bert": "Bert", "camembert": "Camembert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
 _UNSTORED = ("reader", "file", "dtype")
 
 
@@ -49,10 +50,13 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
     kept = [matrix for matrix in checkpoint.matrices if matrix.path in leaves]
     known = {matrix.path for matrix in kept}
     config = dict(checkpoint.config or {})
-    stem = (config.get("architectures") or ["Bert"])[0].split("For")[0].removesuffix("Model")
+    stem = (config.get("architectures") or [""])[0].split("For")[0].removesuffix("Model")
+    labels = {i: f"LABEL_{i}" for i in range(model.architecture.num_labels)}
+    if len(config.get("id2label") or ()) != len(labels):  # the labels of another task
+        config |= {"id2label": labels, "label2id": {name: i for i, name in labels.items()}}
     config |= {
-        "architectures": [f"{stem}ForSequenceClassification"],
-        "num_labels": model.architecture.num_labels,
+        "architectures": [f"{stem or _STEMS[config['model_type']]}ForSequenceClassification"],
+        "num_labels": len(labels),
     }
     digest = hashlib.sha256()
     for path in sorted(leaves):

@@ -1,6 +1,6 @@
 """What stands before and after the blocks: the embedding stage, and the heads that read the last hidden states."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,11 @@ from flax import nnx
 from jax import Array
 
 from eigensweep.models.nn.architecture import Architecture
-from eigensweep.models.nn.block import Context, Taps, norm
+from eigensweep.models.nn.block import Block, Context, Taps, layer, norm
 from eigensweep.models.nn.layers import ACTIVATIONS, angles, dropout, embedding, linear
+
+if TYPE_CHECKING:
+    from eigensweep.models.nn.model import Model
 
 EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm")
 HEADS = ("unembedding", "pooler", "mlm", "classifier")  # what a checkpoint may or may not have
@@ -148,3 +151,35 @@ class Head(nnx.Module):
         key = None if key is None else jax.random.fold_in(key, self.arch.num_blocks + 1)
         logits, more = self.classifier(pooled, key)
         return Output(logits, x, pooled, None, taps | more)
+
+
+class Transformer(nnx.Module):
+    """A whole model: embedding stage, blocks, heads; each can be trained, or replaced by another layer.
+
+    Compiled as a whole it is unrolled: `Model.apply` compiles faster where the model is deep.
+    """
+
+    def __init__(self, embed: Embed, blocks: list[Block], head: Head, model: "Model"):
+        self.embed, self.blocks, self.head = embed, nnx.List(blocks), head
+        self.model = model
+
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        *,
+        type_ids: Array | None = None,
+        positions: Array | None = None,
+        dropout_key: Array | None = None,
+        head: str | None = "default",
+    ) -> Output:
+        """As `Model.apply`, without hidden states and taps."""
+        name, arch = self.model.head(head), self.model.architecture
+        input_ids, mask = self.model.inputs(input_ids, attention_mask)
+        x, context = self.embed(input_ids, mask.astype(bool), type_ids, positions, dropout_key)
+        tied = name in ("unembedding", "mlm") and self.model.is_tied(name)
+        with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
+            for i, block in enumerate(self.blocks):
+                x, _ = block(x, context, layer(arch, i))
+            table = self.embed.embedding.embedding[...] if tied else None
+            return self.head(x, context, table, name)._replace(taps=None)

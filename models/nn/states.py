@@ -1,28 +1,20 @@
-"""The states of a training on disk: Orbax, the newest one only, each whole or not at all."""
+"""The states of a training on disk, through Orbax's manager: the newest one only, each whole or not at all."""
 
-import json
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from eigensweep.models.errors import InputError
+from eigensweep.models.errors import CheckpointError, InputError
 from eigensweep.models.nn.parameters import Params
-from eigensweep.models.staging import staged
 
 
 class TrainingError(InputError, ValueError):
     """A training that cannot be done or continued; the message says what to change."""
 
 
-_NAME = re.compile(r"step-(\d{8})")
-_NOTES = "progress.json"
-
-
 def write_state(directory: Path, step: int, state: Params, notes: dict[str, Any]) -> None:
-    """Writes `directory`/step-<step>, then removes the older ones.
+    """Writes `directory`/step_<step>, then removes the older ones.
 
     Args:
       directory: created where it is missing.
@@ -35,14 +27,12 @@ def write_state(directory: Path, step: int, state: Params, notes: dict[str, Any]
     """
     import orbax.checkpoint as ocp
 
-    target = directory / f"step-{step:08d}"
-    with staged(target) as stage, ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((stage / "state").absolute(), _leaves(state))
-        checkpointer.wait_until_finished()
-        (stage / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
-    for other in _states(directory):
-        if other != target:
-            shutil.rmtree(other)
+    items = ocp.args.Composite(state=ocp.args.StandardSave(_leaves(state)), notes=ocp.args.JsonSave(notes))
+    try:
+        with _manager(directory) as manager:
+            manager.save(step, args=items, force=True)
+    except OSError as error:
+        raise CheckpointError(f"{directory}: cannot be written: {error.strerror or error}") from error
 
 
 def newest_state(directory: Path, like: Params) -> tuple[Params, dict[str, Any]] | None:
@@ -57,21 +47,22 @@ def newest_state(directory: Path, like: Params) -> tuple[Params, dict[str, Any]]
     """
     import orbax.checkpoint as ocp
 
-    states = _states(directory)
-    if not states:
+    if not directory.is_dir():
         return None
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
-    newest = states[-1]
-    try:
-        notes = dict(json.loads((newest / _NOTES).read_text(encoding="utf-8")))
-        with ocp.StandardCheckpointer() as checkpointer:
-            leaves = checkpointer.restore((newest / "state").absolute(), target)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"{newest}: the saved state is damaged, or of another model ({type(error).__name__}); "
-            "delete this folder to begin anew"
-        ) from error
-    return jax.tree.unflatten(jax.tree.structure(like), list(leaves.values())), notes
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(target), notes=ocp.args.JsonRestore())
+    with _manager(directory) as manager:
+        if (step := manager.latest_step()) is None:
+            return None
+        try:
+            found = manager.restore(step, args=items)
+            notes = dict(found.notes)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{directory / f'step_{step:08d}'}: the saved state is damaged, or of another model "
+                f"({type(error).__name__}); delete this folder to begin anew"
+            ) from error
+    return jax.tree.unflatten(jax.tree.structure(like), list(found.state.values())), notes
 
 
 def _leaves(state: Params) -> dict[str, Any]:
@@ -79,8 +70,15 @@ def _leaves(state: Params) -> dict[str, Any]:
     return {f"{i:05d}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
 
 
-def _states(directory: Path) -> list[Path]:
-    """Oldest first; what a killed process left half written has another name."""
-    if not directory.is_dir():
-        return []
-    return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
+def _manager(directory: Path) -> Any:
+    """What a killed process left half written has another name, and goes."""
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1,
+        step_prefix="step",
+        step_format_fixed_length=8,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=False,
+    )
+    return ocp.CheckpointManager(directory.absolute(), options=options)

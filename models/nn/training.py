@@ -138,7 +138,7 @@ def train(
     keys = _HEAD if options.trainable == "head" else tuple(key for key in params if key not in _UNUSED)
     trained = {key: params[key] for key in keys if key in params}
     frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(params, rows, validation, options, seed)
+    identity = _identity(model, params, rows, validation, options, seed)
 
     def gradient_of_one(size: int) -> object:
         batch = shard_batch(next(batches(rows, size)), mesh)
@@ -294,9 +294,11 @@ def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
     return dataclasses.asdict(progress) | {"identity": identity}
 
 
-def _identity(params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int) -> str:
-    """A hash over all that determines a training."""
-    total = hashlib.sha256(f"{options} {seed}".encode())
+def _identity(
+    model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int
+) -> str:
+    """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
+    total = hashlib.sha256(f"{model} {options} {seed}".encode())
     for array in (*rows, *validation):
         total.update(np.ascontiguousarray(array).tobytes())
     for path, leaf in sorted(walk(params), key=lambda item: item[0]):

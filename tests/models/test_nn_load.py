@@ -1,5 +1,7 @@
 """From a checkpoint to a model: heads and ties as stored, one leaf at a time, whole, in parts, from either layout."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,6 +135,51 @@ def test_checkpoints_that_cannot_run_say_so():
         nn.load(open_checkpoint(state, config=config))
     with pytest.raises(CheckpointError, match="no forward pass for model_type 'gemma2'"):
         nn.build({**config, "model_type": "gemma2"})
+
+
+@pytest.mark.parametrize(
+    "name", ["GPT2ForSequenceClassification", "LlamaForSequenceClassification", "GPT2ForTokenClassification"]
+)
+def test_a_tasks_head_on_a_causal_model_is_refused(name):
+    _, state, config = stored(name)
+    with pytest.raises(CheckpointError, match=rf"on a causal model \({name}\) is not supported in forward"):
+        nn.model_of(open_checkpoint(state, config=config))
+    state = {path: tensor for path, tensor in state.items() if not path.startswith(("score", "classifier"))}
+    nn.model_of(open_checkpoint(state, config=config | {"architectures": [name.split("For")[0] + "Model"]}))
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForMaskedLM"])
+def test_an_untied_decoder_has_its_own_bias_and_no_other(name):
+    import torch
+
+    reference, state, config = stored(name, tie_word_embeddings=False)
+    head = "cls.predictions" if name[0] == "B" else "lm_head"
+    generator = np.random.default_rng(0)
+    for path in (f"{head}.bias", f"{head}.decoder.bias"):
+        state[path] = generator.standard_normal(40).astype(np.float32)
+    reference.load_state_dict({path: torch.tensor(array) for path, array in state.items()})
+    checkpoint = open_checkpoint(state, config=config)
+    checkpoint.plan = replace(checkpoint.plan, mismatches=())
+    model, params = nn.load(checkpoint)
+    np.testing.assert_array_equal(params["mlm"]["bias"], state[f"{head}.decoder.bias"])
+    ids = IDS + 1 if name[0] == "R" else IDS
+    with torch.no_grad():
+        expected = reference(torch.tensor(ids.astype(int) % 40)).logits.numpy()
+    np.testing.assert_allclose(model.apply(params, ids % 40).logits, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "GemmaForCausalLM"]
+)
+def test_biases_are_those_of_the_class_whatever_the_config_says(name):
+    reference, _, config = stored(name, head_dim=8, num_key_value_heads=3, mlp_bias=True, attention_bias=True)
+    paths = {
+        path.replace("self_attn.", "") for path, _ in reference.named_parameters() if path.endswith("bias")
+    }
+    arch = nn.architecture(config)
+    assert arch.mlp_bias == any("mlp" in path for path in paths)
+    assert arch.qkv_bias == any("q_proj" in path for path in paths)
+    assert arch.output_bias == any("o_proj" in path for path in paths)
 
 
 def test_an_adapter_is_no_whole_model(shared):

@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
 from eigensweep.models import CheckpointError, nn, open_checkpoint
 from eigensweep.models.nn import model as model_module
+from eigensweep.models.nn.block import Block
 
 jax.config.update("jax_enable_x64", True)
 
@@ -238,10 +242,10 @@ def test_a_replaced_parameter_acts_and_never_recompiles(llama):
     model, params = llama
     path = "blocks/1/attention/value/kernel"
     before = model.apply(params, IDS).logits
-    compiled = model_module._apply._cache_size()
+    compiled = model_module._block._cache_size()
     changed = nn.replace(params, path, nn.get(params, path) * 0)
     after = model.apply(changed, IDS).logits
-    assert model_module._apply._cache_size() == compiled
+    assert model_module._block._cache_size() == compiled
     assert np.abs(after - before).max() > 1e-4
     assert changed["blocks"]["0"] is params["blocks"]["0"]
     np.testing.assert_array_equal(model.apply(params, IDS).logits, before)
@@ -261,6 +265,91 @@ def test_blocks_share_one_compilation(llama):
     np.testing.assert_allclose(
         model.unembed(params, x, context).logits, model.apply(params, IDS, MASK).logits, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("depth", [4, 32])
+def test_what_is_compiled_does_not_grow_with_the_depth(monkeypatch, depth):
+    model = nn.build({**LLAMA, "num_hidden_layers": depth, "vocab_size": 51 + depth})
+    params = model.init(0)
+    chex.clear_trace_counter()
+    monkeypatch.setattr(Block, "__call__", chex.assert_max_traces(Block.__call__, n=1))
+    logits = model.apply(params, IDS, MASK).logits
+    assert np.isfinite(np.asarray(logits)).all()
+    model.apply(params, IDS + 1, MASK)
+
+    def loss(params):
+        return model.apply(params, IDS, MASK).logits[MASK].std()
+
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(params)
+    dots = lowered.as_text().count("dot_general")
+    assert dots == {4: dots, 32: _DOTS.get(4, dots)}[depth]
+    _DOTS[depth] = dots
+
+
+_DOTS = {}
+
+
+def test_under_a_transformation_nothing_changes(llama, bert):
+    for model, params in (llama, bert):
+        key = None if model.architecture.causal else jax.random.key(0, impl="rbg")
+
+        def run(params, model=model, key=key):
+            return model.apply(params, IDS, MASK, hidden_states=True, taps=True, dropout_key=key)
+
+        plain, traced = run(params), jax.jit(run)(params)
+        assert plain.taps.keys() == traced.taps.keys()
+        for ours, theirs in zip(jax.tree.leaves(plain), jax.tree.leaves(traced), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+@pytest.mark.parametrize("which", ["llama", "bert", "tied"])
+def test_the_whole_module_gives_the_same_and_can_be_trained(which, llama, bert):
+    if which == "tied":
+        model = nn.build({**LLAMA, "tie_word_embeddings": True})
+        params = model.init(0)
+    else:
+        model, params = {"llama": llama, "bert": bert}[which]
+    module = model.module(params)
+    np.testing.assert_allclose(module(IDS, MASK).logits, model.apply(params, IDS, MASK).logits, atol=2e-6)
+    back = nn.params_of(module)
+    assert dict(nn.walk(back)).keys() == dict(nn.walk(params)).keys()
+    optimizer = nnx.Optimizer(module, optax.adam(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(module, optimizer):
+        def loss(module):
+            logits = module(IDS, MASK).logits
+            targets = jnp.asarray(IDS % logits.shape[-1])
+            targets = targets if logits.ndim == 3 else targets[:, 0]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+        value, gradient = nnx.value_and_grad(loss)(module)
+        optimizer.update(module, gradient)
+        return value
+
+    losses = [float(step(module, optimizer)) for _ in range(8)]
+    assert losses[-1] < 0.8 * losses[0]
+    trained = nn.params_of(module)
+    np.testing.assert_allclose(module(IDS, MASK).logits, model.apply(trained, IDS, MASK).logits, atol=1e-5)
+    np.testing.assert_array_equal(nn.get(params, "embedding/embedding"), nn.get(back, "embedding/embedding"))
+
+
+def test_low_rank_adapters_can_be_put_around_its_layers(llama):
+    model, params = llama
+    module = model.module(params)
+    for block in module.blocks:
+        query = block.attention.query
+        block.attention.query = nnx.LoRA(24, 2, 24, base_module=query, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(module(IDS).logits, model.apply(params, IDS).logits, atol=2e-6)
+    gradient = nnx.grad(lambda module: module(IDS).logits.std(), argnums=nnx.DiffState(0, nnx.LoRAParam))(
+        module
+    )
+    found = jax.tree.leaves(gradient)
+    assert len(found) == 2 * 3
+    assert max(float(np.abs(leaf).max()) for leaf in found) > 0
+    nnx.display(module)
+    with pytest.raises(CheckpointError, match="missing blocks/0/mlp/up/kernel"):
+        model.module({**params, "blocks": {**params["blocks"], "0": {}}})
 
 
 def test_bfloat16_computes_in_bfloat16_and_stays_close(llama):

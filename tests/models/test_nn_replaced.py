@@ -6,6 +6,7 @@ import pytest
 
 from eigensweep.models import CheckpointError, nn, open_checkpoint
 from eigensweep.models.data import windows
+from eigensweep.models.nn import model as model_module
 
 jax.config.update("jax_enable_x64", True)
 
@@ -42,10 +43,10 @@ def test_one_matrix_changes_one_leaf_and_compiles_nothing(opened):
     checkpoint, model, params, rows = opened("llama")
     name = next(matrix.name for matrix in checkpoint.matrices if matrix.role == "query")
     nn.score(model, params, rows, 2)
-    compiled = nn.row_losses._cache_size()
+    compiled = model_module._block._cache_size()
     edited = nn.with_matrices(params, checkpoint, {name: 0 * checkpoint.matrices[1].read()})
     nn.score(model, edited, rows, 2)
-    assert nn.row_losses._cache_size() == compiled
+    assert model_module._block._cache_size() == compiled
     changed = {path for path, leaf in nn.walk(edited) if leaf is not nn.get(params, path)}
     assert changed == {matrix.path for matrix in checkpoint.matrices if matrix.name == name}
 

@@ -86,8 +86,8 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(start, task, traine
 
     with pytest.raises(Killed):
         nn.train(*start, *task, OPTIONS, 7, directory=tmp_path, on_look=kill)
-    (tmp_path / ".step-00000099.half").mkdir()  # what a process killed while writing leaves
-    assert [path.name for path in tmp_path.glob("step-*")] == [f"step-{when:08d}"]
+    (tmp_path / "step_00000099.orbax-checkpoint-tmp").mkdir()  # what a process killed while writing leaves
+    assert [path.name for path in tmp_path.glob("step_*[0-9]")] == [f"step_{when:08d}"]
     params, progress = nn.train(*start, *task, OPTIONS, 7, directory=tmp_path)
     assert equal(params, trained[0])
     assert progress == trained[1]
@@ -105,14 +105,27 @@ def test_a_directory_of_another_training_is_refused(start, task, tmp_path):
         nn.train(model, params, *task, OPTIONS, 7, directory=tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"norm_eps": 1e-3}])
+def test_another_dtype_or_architecture_is_another_training(start, task, tmp_path, change):
+    once = replace(OPTIONS, epochs=1, trainable="head")
+    nn.train(*start, *task, once, 7, directory=tmp_path)
+    model, params = start
+    if "dtype" in change:
+        other = replace(model, **change)
+    else:
+        other = replace(model, architecture=replace(model.architecture, **change))
+    with pytest.raises(nn.TrainingError, match="holds another training"):
+        nn.train(other, params, *task, once, 7, directory=tmp_path)
+
+
 def test_a_damaged_state_is_named(tmp_path):
     state = {"params": {"kernel": np.arange(6.0, dtype=np.float32)}}
-    folder = tmp_path / "step-00000005"
+    folder = tmp_path / "step_00000005"
     states.write_state(tmp_path, 5, state, {"step": 5})
     assert states.newest_state(tmp_path, state)[1] == {"step": 5}
     with pytest.raises(nn.TrainingError, match=f"{folder}: the saved state is damaged, or of another"):
         states.newest_state(tmp_path, {**state, "more": np.zeros(3, np.float32)})
-    files = [folder / "progress.json", *(path for path in (folder / "state").rglob("*") if path.is_file())]
+    files = [path for path in folder.rglob("*") if path.is_file()]
     messages = []
     for path in files:
         content = path.read_bytes()
@@ -263,6 +276,86 @@ def test_a_trained_model_is_read_back_with_its_names(folder, tmp_path):
         nn.write_trained(checkpoint, model, params, tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("kind", "stem"), [("Roberta", "Roberta"), ("XLMRoberta", "XLMRoberta"), ("Bert", "Bert")]
+)
+def test_a_trained_model_without_architectures_is_saved_as_what_it_is(tmp_path, kind, stem):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    settings = {key: value for key, value in BERT.items() if key not in ("architectures", "model_type")}
+    made = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**settings))
+    config = {**made.config.to_dict(), "architectures": None, "id2label": {0: "no", 1: "yes"}}
+    state = {key: value.numpy() for key, value in made.state_dict().items()}
+    checkpoint = open_checkpoint(state, config=config)
+    model, params = nn.with_classifier(*nn.load(checkpoint), 3, seed=0)
+    opened = open_checkpoint(nn.write_trained(checkpoint, model, params, tmp_path / "model"))
+    assert opened.config["architectures"] == [f"{stem}ForSequenceClassification"]
+    assert nn.architecture(opened.config).num_labels == len(opened.config["id2label"]) == 3
+    assert nn.load(opened)[0] == model
+
+
+KILLED = """
+import hashlib, os, signal, sys, threading
+from pathlib import Path
+import numpy as np
+import orbax.checkpoint
+from transformers import AutoConfig  # once, not in every process
+from eigensweep.models import nn
+from eigensweep.models.data import Rows
+
+directory = Path(sys.argv[1])
+ids = np.random.default_rng(0).integers(0, 20, (40, 4)).astype(np.int32)
+rows = Rows(ids, np.ones(ids.shape, bool), 0 * ids, ids[:, 0] % 2, np.arange(40, dtype=np.int32))
+options = nn.TrainOptions(epochs=4, batch_size=4, learning_rate=1e-3, evaluate_every=1)
+
+def train(where, seconds):
+    import jax
+    def on_look(progress, total):
+        if progress.step == first[0]:
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    found = sorted(where.glob("step_*[0-9]")) if where else []
+    first = [int(found[-1].name[5:]) + 1 if found else 1] if seconds else [None]
+    model = nn.build(dict(model_type="bert", vocab_size=20, hidden_size=8, num_hidden_layers=1,
+                          num_attention_heads=2, intermediate_size=8, max_position_embeddings=8),
+                     heads=("pooler", "classifier"))
+    params, progress = nn.train(model, model.init(0), rows, rows, options, 0, directory=where, on_look=on_look)
+    leaves = b"".join(np.asarray(leaf).tobytes() for _, leaf in nn.walk(params))
+    print(hashlib.sha256(leaves + repr(progress).encode()).hexdigest(), flush=True)
+
+def in_a_process(where, seconds):
+    if (child := os.fork()) == 0:  # before any device is in use
+        train(where, seconds)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+assert in_a_process(None, 0) == 0
+ends = [in_a_process(directory, 0.01 + 0.023 * kill) for kill in range(10)]
+assert ends == [-signal.SIGKILL] * 10, ends
+assert in_a_process(directory, 0) == 0
+print(*sorted(path.name for path in directory.iterdir()))
+"""
+
+
+def test_killed_ten_times_it_ends_with_the_same_bits_and_leaves_nothing_half_written(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "states")],
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    undisturbed, resumed, left = done.stdout.splitlines()
+    assert undisturbed == resumed
+    assert left == "step_00000040"
+
+
 SCRIPT = """
 import jax, numpy as np
 from eigensweep.models import nn
@@ -293,6 +386,8 @@ def test_two_devices_train_like_one():
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
         "JAX_PLATFORMS": "cpu",
     }
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "agree"
