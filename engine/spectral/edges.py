@@ -20,6 +20,7 @@ Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white W
 
 from functools import lru_cache
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -85,6 +86,8 @@ def num_outliers(
       (num_right, num_left), int32 scalars.
     """
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
+    chex.assert_shape(s, (min(m, n),))
+    chex.assert_rank([sigma, eps], 0)
     rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
     only_rounding = sigma * (m**0.5 + n**0.5) < jnp.max(s, initial=0.0) * max(m, n) * eps
     above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)

@@ -96,13 +96,12 @@ def test_devices_change_nothing():
         assert done.stdout.split() == [str(devices), hashlib.sha256(here.tobytes()).hexdigest()]
 
 
-@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
-def test_p_value_counts(convert):
+def test_p_value_counts():
     table = np.sort(np.random.default_rng(0).random(999)).astype(np.float32)
     d = np.concatenate([table[[0, 10, 998]], [0.0, 0.5, 1.5]]).astype(np.float32)
     expected = [(1 + np.sum(table >= x)) / 1000 for x in d]
-    np.testing.assert_allclose(sampling.p_value(convert(d), table), expected, rtol=1e-7)
-    p = np.asarray(sampling.p_value(convert(np.array([[np.nan, 2.0]])), table))
+    np.testing.assert_allclose(sampling.p_value(d, table), expected, rtol=1e-7)
+    p = sampling.p_value(np.array([[np.nan, 2.0]]), table)
     assert np.isnan(p[0, 0])
     assert p[0, 1] == pytest.approx(1e-3)
 
