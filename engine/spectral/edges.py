@@ -18,9 +18,10 @@ References: I. M. Johnstone, On the distribution of the largest eigenvalue in pr
 Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white Wishart matrices, 2012.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -61,6 +62,7 @@ def left_threshold(m: int, n: int, level: float) -> float:
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
 
 
+@partial(jax.jit, static_argnames=("m", "n", "level"))
 def num_outliers(
     s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = _EPS
 ) -> tuple[Array, Array]:
