@@ -24,7 +24,7 @@ def gaussian(key: Array, w: NDArray) -> NDArray:
       float64 for a float64 w, else float32: rounding it to 16 bits would itself add noise.
     """
     dtype = np.float64 if w.dtype == np.float64 else np.float32
-    draws = _generator(key, _GAUSSIAN).standard_normal(w.shape, dtype=dtype)
+    draws = generator(key, _GAUSSIAN).standard_normal(w.shape, dtype=dtype)
     draws *= dtype(standard_deviation(w))
     return draws
 
@@ -34,14 +34,15 @@ def permutation(key: Array, w: NDArray) -> NDArray:
     bits = np.ascontiguousarray(w).view(
         f"u{w.dtype.itemsize}"
     )  # NumPy shuffles integers faster than bfloat16
-    return _generator(key, _PERMUTATION).permutation(bits.ravel()).view(w.dtype).reshape(w.shape)
+    return generator(key, _PERMUTATION).permutation(bits.ravel()).view(w.dtype).reshape(w.shape)
 
 
-def _generator(key: Array, kind: int) -> np.random.Generator:
+def generator(key: Array, *purpose: int) -> np.random.Generator:
+    """NumPy's Philox generator, keyed by one JAX random key (typed, or raw uint32) and numbers that say what for."""
     words = np.asarray(jax.random.key_data(key))
     if words.ndim != 1:
         raise ValueError(f"expected one random key, got an array of keys of shape {words.shape[:-1]}")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([kind, *words.tolist()])))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([*purpose, *words.tolist()])))
 
 
 def standard_deviation(w: NDArray) -> float:

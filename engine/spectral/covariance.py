@@ -8,6 +8,7 @@ on a CPU, and nothing on an accelerator whose float64 units are as fast as its f
 from functools import partial
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,9 @@ def accumulate(moments: Moments, x: Array, mask: Array | None = None) -> Moments
       x: (..., d) activations, any floating dtype.
       mask: (...) true for tokens; what is padding may hold anything, NaN included. None: all are tokens.
     """
+    chex.assert_shape(moments.second, (x.shape[-1], x.shape[-1]))
+    if mask is not None:
+        chex.assert_equal_shape_prefix([x, mask], x.ndim - 1)
     rows = x.reshape(-1, x.shape[-1]).astype(jnp.float64)
     count = rows.shape[0] if mask is None else jnp.sum(mask)
     if mask is not None:

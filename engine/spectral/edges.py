@@ -18,8 +18,10 @@ References: I. M. Johnstone, On the distribution of the largest eigenvalue in pr
 Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white Wishart matrices, 2012.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -60,6 +62,7 @@ def left_threshold(m: int, n: int, level: float) -> float:
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
 
 
+@partial(jax.jit, static_argnames=("m", "n", "level"))
 def num_outliers(
     s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = _EPS
 ) -> tuple[Array, Array]:
@@ -85,6 +88,8 @@ def num_outliers(
       (num_right, num_left), int32 scalars.
     """
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
+    chex.assert_shape(s, (min(m, n),))
+    chex.assert_rank([sigma, eps], 0)
     rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
     only_rounding = sigma * (m**0.5 + n**0.5) < jnp.max(s, initial=0.0) * max(m, n) * eps
     above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)

@@ -15,6 +15,7 @@ This form has no 0/0 at the edges and none in the square case, where it is (thet
 Reference: V. A. Marchenko, L. A. Pastur, Distribution of eigenvalues for some sets of random matrices, 1967.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -117,6 +118,8 @@ def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, in_bulk: Array) -> A
     Returns:
       float64 scalar in [0, 1]; NaN where the bulk is empty.
     """
+    chex.assert_shape([s, in_bulk], (min(m, n),))
+    chex.assert_type(in_bulk, bool)
     count = jnp.sum(in_bulk)
     rank = count + jnp.argmax(in_bulk) - jnp.arange(s.shape[0])  # from below
     f = cdf(s, m, n, sigma)

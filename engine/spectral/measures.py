@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -28,6 +29,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
     An all-zero matrix has rank 0, norm 0, infinite negative logarithms and NaN for every ratio.
     """
     s = jnp.asarray(s)
+    chex.assert_rank([s, m, n, eps], [1, 0, 0, 0])
     largest = jnp.max(s)
     unit = s / largest  # relative to s_max, so that no square overflows
     evals = unit**2

@@ -4,6 +4,8 @@ A trained matrix is noise plus signal, and the signal inflates the spread of the
 singular values between the signal's instead.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -30,7 +32,8 @@ def sigma_init(m: int) -> float:
     return m**-0.5
 
 
-def sigma_bulk(s: Array, m: int, n: int) -> Array:
+@partial(jax.jit, static_argnames=("m", "n"))
+def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     """The noise level at which the middle of the spectrum follows the Marchenko-Pastur law.
 
     With k values above the right edge and l below the left one taken out, the rest is held against noise of shape
@@ -57,11 +60,15 @@ def sigma_bulk(s: Array, m: int, n: int) -> Array:
 
     Returns:
       sigma, float64 scalar, in the units of the entries; NaN if s holds NaN. With b = 1 it is |w|/sqrt(a).
+
+    Raises:
+      ValueError: s has not b entries.
     """
     a, b = max(m, n), min(m, n)
+    s = jnp.asarray(s, jnp.float64)
     if s.shape != (b,):
         raise ValueError(f"a {m} x {n} matrix has {b} singular values, got an array of shape {s.shape}")
-    evals = jnp.asarray(s, jnp.float64)[::-1] ** 2
+    evals = s[::-1] ** 2
     index = jnp.arange(b)
     right, left = edges.right_threshold(m, n, _LEVEL) ** 2, edges.left_threshold(m, n, _LEVEL) ** 2
 

@@ -9,6 +9,7 @@ law is derived in `null_tail`.
 
 from functools import lru_cache, partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +36,7 @@ def overlaps(vt: Array, axes: Array, chunk: int = 512) -> tuple[Array, Array]:
     Returns:
       O (b,) float64 in [0, 1]; partner (b,) int32, the j that attains it (0: the axis of the largest eigenvalue).
     """
+    chex.assert_shape([vt, axes], (None, vt.shape[-1]))
 
     def one(v: Array) -> tuple[Array, Array]:
         cosine = jnp.abs(jnp.matmul(axes, v, precision="highest"))

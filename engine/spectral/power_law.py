@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,10 +20,8 @@ from jax.typing import ArrayLike
 
 METHODS = ("default", "weightwatcher")
 ABSOLUTE_CUT = 1e-5  # WeightWatcher drops eigenvalues below this, whatever the matrix's scale
-SMALL_SAMPLE = (
-    20  # below this many eigenvalues WeightWatcher takes the unbiased exponent and tails of at least
-)
-SMALL_TAIL = 8  # this many
+# Below SMALL_SAMPLE eigenvalues WeightWatcher takes the unbiased exponent and tails of at least SMALL_TAIL.
+SMALL_SAMPLE, SMALL_TAIL = 20, 8
 BLOCK = 32  # candidates a step: bounds the memory at BLOCK * N, and fits a cache
 
 
@@ -53,6 +52,7 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     if method not in METHODS:
         raise ValueError(f"power-law method {method!r}: expected one of {', '.join(METHODS)}")
     evals = jnp.asarray(evals, jnp.float64)
+    chex.assert_rank(evals, 1)
     ordered = -jnp.sort(-jnp.where(evals > 0, evals, 0.0))  # descending: tail i is the ranks 0..i
     cut = _cut(ordered, method)
     num_valid = jnp.sum(ordered > cut)
@@ -98,6 +98,3 @@ def _candidates(logs: Array, small: Array, method: str) -> tuple[Array, Array]:
     blocks = jnp.minimum(jnp.arange(-(-size // block) * block), size - 1).reshape(-1, block)
     alpha, d = lax.map(jax.vmap(one), blocks)
     return alpha.reshape(-1)[:size], d.reshape(-1)[:size]
-
-
-fit_batch = jax.jit(jax.vmap(fit, in_axes=(0, None)), static_argnums=1)

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import edges, ranks
+from eigensweep.engine.spectral import controls, edges, ranks
 
 SIDES = ("right", "left", "both")
 DRAWN = ("bulk", "random")  # kinds that need a key
@@ -107,7 +107,9 @@ def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
     """
     removals: list[Removal] = []
     for text in texts:
-        words = [f"decile:{k}" for k in range(1, 11)] if text.strip() == "deciles" else [text]
+        words = (
+            [f"decile:{k}" for k in range(1, ranks.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
+        )
         for removal in map(parse, words):
             numbered = removal.kind not in DRAWN or text.count(":") > 1
             draws = (removal.draw,) if numbered else range(num_draws)
@@ -147,7 +149,7 @@ def indices(
     if removal.kind == "bulk":
         bulk = np.arange(right.size, b - left.size)
         wanted = _number(removal.which, b, right, left)
-        return np.sort(_generator(key).choice(bulk, min(wanted, bulk.size), replace=False))
+        return np.sort(controls.generator(key).choice(bulk, min(wanted, bulk.size), replace=False))
     raise ValueError(f"{removal}: random directions are no singular values")
 
 
@@ -219,19 +221,15 @@ def _side(which: str, right: NDArray, left: NDArray) -> NDArray:
 
 
 def _number(which: str, b: int, right: NDArray, left: NDArray) -> int:
-    return round(b / 10) if which == "decile" else _side(which, right, left).size
+    return ranks.decile(1, b).size if which == "decile" else _side(which, right, left).size
 
 
 def _random_directions(w: NDArray, count: int, key: jax.Array) -> LowRank:
     w = np.asarray(w, np.float64)
     m, n = w.shape
-    draws = _generator(key).standard_normal((min(m, n), count))
+    draws = controls.generator(key).standard_normal((min(m, n), count))
     # QR of a Gaussian spans a uniform subspace; the projection does not depend on the basis, hence not on signs
     q = np.linalg.qr(draws)[0]
     left, right = (w @ q, q.T) if m >= n else (q, q.T @ w)
     energy = float(np.sum((left if m >= n else right) ** 2) / np.sum(w**2)) if count else 0.0
     return LowRank(left, right, energy)
-
-
-def _generator(key: jax.Array) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(jax.random.key_data(key).tolist())))

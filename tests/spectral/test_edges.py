@@ -1,5 +1,6 @@
 """Edge thresholds against the formulas they stand for; whether they keep their level is test_edge_calibration's."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,11 +102,22 @@ def test_empty_matrices_are_refused():
 def test_num_outliers_counts_both_sides_with_traced_sigma():
     right, left = edges.right_threshold(40, 30, 0.01), edges.left_threshold(40, 30, 0.01)
     s = jnp.array([50.0, 1.001 * right, 0.999 * right] + [7.0] * 23 + [1.001 * left, 0.999 * left, 1e-9, 0.0])
-    count = jax.jit(jax.vmap(lambda s, sigma: edges.num_outliers(s, 40, 30, sigma, 0.01)))
-    num_right, num_left = count(jnp.stack([s, 0.1 * s]), jnp.array([1.0, 0.1]))
-    assert num_right.dtype == num_left.dtype == jnp.int32
-    np.testing.assert_array_equal(num_right, [2, 2])
-    np.testing.assert_array_equal(num_left, [3, 3])
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def count(s, sigma, eps):
+        return jax.vmap(lambda s, sigma: edges.num_outliers(s, 40, 30, sigma, 0.01, eps))(s, sigma)
+
+    for eps in (2e-16, 1e-7):  # traced, too
+        num_right, num_left = count(jnp.stack([s, 0.1 * s]), jnp.array([1.0, 0.1]), eps)
+        assert num_right.dtype == num_left.dtype == jnp.int32
+        np.testing.assert_array_equal(num_right, [2, 2])
+        np.testing.assert_array_equal(num_left, [3, 3])
+
+
+def test_values_that_are_not_the_matrix_s_are_refused():
+    with pytest.raises(AssertionError, match=r"expected \(4\)"):
+        edges.num_outliers(jnp.ones(3), 5, 4, 1.0)
 
 
 def test_without_noise_every_value_above_rounding_is_an_outlier():

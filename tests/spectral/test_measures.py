@@ -1,5 +1,6 @@
 """Measures against the formulas in plain NumPy, WeightWatcher's golden case, scale, degenerate spectra."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -93,13 +94,21 @@ def test_hard_rank_follows_the_stored_dtype():
 
 
 def test_one_compilation_serves_all_shapes_and_batches():
-    compiled = jax.jit(jax.vmap(measures, (0, None, None, None)))
+    @chex.assert_max_traces(n=1)
+    def traced(s, m, n, eps):
+        return jax.vmap(measures, (0, None, None, None))(s, m, n, eps)
+
+    compiled = jax.jit(traced)
     s = np.stack([SPECTRA["gaussian"], SPECTRA["rank 8"]])
-    for m, n in ((40, 30), (30, 4000)):
-        found = compiled(s, m, n, EPS)
+    for m, n, eps in ((40, 30, EPS), (30, 4000, EPS), (40, 30, 1e-9)):
+        found = compiled(s, m, n, eps)
         for i in range(2):
-            assert int(found["hard_rank"][i]) == slow_measures(s[i], m, n, EPS)["hard_rank"]
-    assert compiled._cache_size() == 1
+            assert int(found["hard_rank"][i]) == slow_measures(s[i], m, n, eps)["hard_rank"]
+
+
+def test_what_is_no_spectrum_is_refused():
+    with pytest.raises(AssertionError, match="rank"):
+        measures(np.ones((2, 5)), 5, 5, EPS)
 
 
 def test_entropy_of_equal_weights():

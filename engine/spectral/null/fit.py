@@ -79,9 +79,7 @@ def fit_tail(nulls: Sequence[NullHistogram], t: np.ndarray) -> tuple[np.ndarray,
 
     start = np.zeros((POWERS_T, POWERS_N + 1))
     start[:2, 0] = -4 * t[0], -2
-    scale = np.sqrt([h.n for h in nulls]).min() ** np.arange(
-        POWERS_N + 1
-    )  # comparable sizes for the optimiser
+    scale = min(h.n for h in nulls) ** (np.arange(POWERS_N + 1) / 2)  # comparable sizes for the optimiser
     found = minimize(lambda a: loss(a * np.tile(scale, POWERS_T)), (start / scale).ravel(), method="BFGS")
     a = found.x.reshape(POWERS_T, -1) * scale
     expected = cells(a.ravel()) * total

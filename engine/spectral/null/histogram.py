@@ -1,6 +1,6 @@
 """A Monte Carlo null too large to keep draw by draw: a fine histogram of t = sqrt(n) D and the exact top.
 
-t has nearly the same distribution for every n (null.py), its 1 - 1e-6 quantile near 2.6, so one set of bins serves all.
+t has nearly the same distribution for every n (sampling.py), its 1 - 1e-6 quantile near 2.6: one set of bins will do.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ def add(null: NullHistogram, d: np.ndarray) -> NullHistogram:
     t = d.astype(np.float64) * np.sqrt(null.n)
     index = np.minimum(t * BINS_PER_UNIT, null.counts.size - 1).astype(np.int64)
     counts = null.counts + np.bincount(index, minlength=null.counts.size)
-    top = np.sort(np.concatenate([null.top, d[d >= null.top[0]] if null.top.size >= NUM_TOP else d]))[
-        -NUM_TOP:
-    ]
+    large = d[d >= null.top[0]] if null.top.size >= NUM_TOP else d
+    top = np.sort(np.concatenate([null.top, large]))[-NUM_TOP:]
     return null._replace(num_draws=null.num_draws + d.size, counts=counts, top=top)
 
 

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, PartitionSpec
-from jax.typing import ArrayLike
 
 # Half a megabyte of float32: the working set of a chunk stays in a core's second-level cache.
 CHUNK_ELEMENTS = 2**17
@@ -49,18 +47,16 @@ def sample_null(
     return np.sort(np.concatenate(parts))
 
 
-def p_value(d: ArrayLike, null_sorted: ArrayLike) -> Array | np.ndarray:
+def p_value(d: np.ndarray, null_sorted: np.ndarray) -> np.ndarray:
     """p = (1 + #{D_null >= d}) / (1 + num_draws) for d of any shape; NaN where d is NaN.
 
     Args:
-      d: observed statistics; NumPy gives NumPy, anything else JAX (jittable).
+      d: observed statistics.
       null_sorted: (num_draws,) ascending, as from `sample_null`.
     """
-    xp: Any = np if isinstance(d, np.ndarray) else jnp
-    null = xp.asarray(null_sorted)
-    observed = xp.asarray(d).astype(null.dtype)
-    at_least = null.size - xp.searchsorted(null, observed, side="left")
-    return xp.where(xp.isnan(observed), xp.nan, (1.0 + at_least) / (1.0 + null.size))
+    observed = np.asarray(d, null_sorted.dtype)
+    at_least = null_sorted.size - np.searchsorted(null_sorted, observed, side="left")
+    return np.where(np.isnan(observed), np.nan, (1.0 + at_least) / (1.0 + null_sorted.size))
 
 
 def draws(

@@ -1,13 +1,13 @@
 """The null of the KS statistic as it comes with eigensweep: p-values for any n >= 16 without simulation.
 
-null_table.npz holds ln P(sqrt(n) D >= t) on a grid of t for a few n; between them it is interpolated linearly in
+table.npz holds ln P(sqrt(n) D >= t) on a grid of t for a few n; between them it is interpolated linearly in
 1/sqrt(n), in which it is nearly constant, and linearly in t. Made on one CPU core in an hour by
 
     eigensweep-null --n=16,20,24,32,40,48,64,96,128,192,256,384,512,1024,2048,4096,16384,65536 \\
-      --num_draws=1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,4e6,2e6 --table=null_table.npz
+      --num_draws=1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,1e7,4e6,2e6 --table=table.npz
 
 which the file repeats with versions and the quality of the fit (`recipe()`). Above p = 0.01 the table is the counted
-survival function; below, a curve fitted to all n together (null_fit.py; chi2 = 1026 over 1009 cells). Beyond the
+survival function; below, a curve fitted to all n together (fit.py; chi2 = 1026 over 1009 cells). Beyond the
 largest n its row serves. p-values end at BOUND: a p of BOUND reads "< 1e-6".
 
 Held against fresh draws with another seed at n = 18, 28, 56, 80, 150, 300, 768 (10^7 each), 1500, 3000 (5 10^6 each),
@@ -22,10 +22,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 BOUND = 1e-6
 
@@ -42,13 +40,10 @@ class NullTable(NamedTuple):
 @lru_cache(maxsize=1)
 def load() -> NullTable:
     """The table that comes with eigensweep."""
-    with (
-        (files(__package__) / "table.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as data,
-    ):
-        return NullTable(
-            data["n"], data["t"], data["log_p"].astype(np.float64), json.loads(str(data["recipe"]))
-        )
+    path = files(__package__) / "table.npz"
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        log_p, recipe = data["log_p"].astype(np.float64), json.loads(str(data["recipe"]))
+        return NullTable(data["n"], data["t"], log_p, recipe)
 
 
 def smallest_n() -> int:
@@ -56,27 +51,21 @@ def smallest_n() -> int:
     return int(load().n[0])
 
 
-def p_value_table(d: ArrayLike, n: int) -> Array | np.ndarray:
+def p_value_table(d: ArrayLike, n: int) -> np.ndarray:
     """P(D >= d) for unit vectors of length n, from the shipped table; never below BOUND ("< 1e-6"), NaN for NaN.
 
     Its accuracy is stated above.
 
     Args:
-      d: statistics of any shape; a NumPy array gives NumPy, anything else JAX (jittable).
-      n: length of the vectors (static).
+      d: statistics of any shape.
+      n: length of the vectors.
 
     Raises:
       ValueError: n is below the table.
     """
-    t, row = load().t, log_p_row(n)
-    xp = np if isinstance(d, np.ndarray) else jnp
-    scaled = (xp.asarray(d) * np.sqrt(n) - t[0]) / (t[1] - t[0])
-    inside = xp.clip(xp.nan_to_num(scaled), 0, t.size - 1)
-    k = xp.minimum(inside.astype(int), t.size - 2)
-    row = xp.asarray(row)
-    low, high = row[k], row[k + 1]
-    log_p = low + (inside - k) * (high - low)
-    return xp.where(xp.isnan(scaled), np.nan, xp.maximum(xp.exp(log_p), BOUND))
+    d = np.asarray(d)
+    log_p = np.interp(d * np.sqrt(n), load().t, log_p_row(n))
+    return np.where(np.isnan(d), np.nan, np.maximum(np.exp(log_p), BOUND))
 
 
 @lru_cache(maxsize=256)

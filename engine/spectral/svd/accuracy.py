@@ -11,9 +11,8 @@ import functools
 
 import numpy as np
 
-NUM_PROBES = (
-    8  # the estimate of a Frobenius norm is then within a factor of 2 in 999 cases of 1000, even for rank one
-)
+# The estimate of a Frobenius norm is then within a factor of 2 in 999 cases of 1000, even for rank one.
+NUM_PROBES = 8
 
 
 @functools.lru_cache(maxsize=64)
