@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def frame_of(table: str, doc: str) -> Any:
+    """An attribute of a result: one of its tables for pandas."""
+    return property(lambda result: result.frame(table), doc=doc)
+
+
 @dataclass(frozen=True)
 class Result:
     """A finished study; the studies' own classes add what is asked of their tables.

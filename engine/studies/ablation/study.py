@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,11 +23,8 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
 from eigensweep.engine.tables.parts import Work
-from eigensweep.engine.tables.result import Result
+from eigensweep.engine.tables.result import Result, frame_of
 from eigensweep.models import Checkpoint
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAME = "ablation"
 BASELINE = ("", "baseline")
@@ -109,25 +106,17 @@ class Ablation(Result):
 
     default_study: ClassVar[str] = NAME
 
-    @property
-    def results(self) -> "pd.DataFrame":
-        """One row a scope and removal, the baseline first."""
-        return self.frame("ablation")
-
-    @property
-    def rows(self) -> "pd.DataFrame":
-        """The same removals with the losses, weights, hits and counts of every row of the data, as lists."""
-        return self.frame("ablation_rows")
-
-    @property
-    def matrices(self) -> "pd.DataFrame":
-        """One row a decomposed matrix: identity, sigma, edges, numbers of outliers."""
-        return self.frame("matrices")
-
-    @property
-    def spectra(self) -> "pd.DataFrame":
-        """One row a decomposed matrix: singular values and averaged p-values, by index."""
-        return self.frame("spectra")
+    results = frame_of("ablation", "One row a scope and removal, the baseline first.")
+    rows = frame_of(
+        "ablation_rows",
+        "The same removals with the losses, weights, hits and counts of every row of the data, as lists.",
+    )
+    matrices = frame_of(
+        "matrices", "One row a decomposed matrix: identity, sigma, edges, numbers of outliers."
+    )
+    spectra = frame_of(
+        "spectra", "One row a decomposed matrix: singular values and averaged p-values, by index."
+    )
 
     def contrast(self, scope: str, these: Sequence[str], those: Sequence[str]) -> tuple[float, float, float]:
         """Mean loss after the removals `these` less that after `those`, nats, with its paired bootstrap interval.

@@ -5,7 +5,7 @@ Effects compare models of one seed, whose head, order of rows and dropout are th
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.studies.ablation.study import BOOTSTRAP
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.layout import Layout
-from eigensweep.engine.tables.result import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
+from eigensweep.engine.tables.result import Result, frame_of
 
 NAME = "finetune"
 ORDERS = ("none", "before", "after")
@@ -74,15 +71,8 @@ class Finetuning(Result):
 
     default_study: ClassVar[str] = NAME
 
-    @property
-    def members(self) -> "pd.DataFrame":
-        """One row a member."""
-        return self.frame("finetune")
-
-    @property
-    def history(self) -> "pd.DataFrame":
-        """One row a look at the validation rows."""
-        return self.frame("finetune_history")
+    members = frame_of("finetune", "One row a member.")
+    history = frame_of("finetune_history", "One row a look at the validation rows.")
 
     def changes(self, order: str, scope: str, decile: int, measure: str = "loss") -> np.ndarray:
         """(seeds, rows): a member's measure less that of the same seed's baseline, row by row.

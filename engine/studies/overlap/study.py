@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jax import Array
@@ -28,11 +28,8 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, identity_row
 from eigensweep.engine.tables.parts import Work
-from eigensweep.engine.tables.result import Result
+from eigensweep.engine.tables.result import Result, frame_of
 from eigensweep.models import Checkpoint, data, nn
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAME = "overlap"
 _SOURCE = "Staats, Thamm & Rosenow 2024"
@@ -104,15 +101,8 @@ class Overlap(Result):
         assert self.directory is not None
         return open_run(self.directory)
 
-    @property
-    def matrices(self) -> "pd.DataFrame":
-        """One row a matrix; joins `run.matrices` by name."""
-        return self.frame("overlap")
-
-    @property
-    def covariances(self) -> "pd.DataFrame":
-        """One row a linear layer's input."""
-        return self.frame("overlap_covariances")
+    matrices = frame_of("overlap", "One row a matrix; joins `run.matrices` by name.")
+    covariances = frame_of("overlap_covariances", "One row a linear layer's input.")
 
     @property
     def centred(self) -> bool:

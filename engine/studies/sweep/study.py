@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,10 +24,7 @@ from eigensweep.engine.tables.claim import claimed, new_manifest
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, identity_row, with_controls
-from eigensweep.engine.tables.result import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
+from eigensweep.engine.tables.result import Result, frame_of
 
 NAME = "sweep"
 
@@ -35,15 +32,13 @@ NAME = "sweep"
 class Run(Result):
     """A finished sweep, from a run directory or from memory."""
 
-    @property
-    def matrices(self) -> "pd.DataFrame":
-        """One row a matrix: scalars. Counts are nullable integers. Columns: engine.tables.matrices."""
-        return self.frame("matrices")
-
-    @property
-    def spectra(self) -> "pd.DataFrame":
-        """One row a matrix: float64 arrays in index order, singular values descending."""
-        return self.frame("spectra")
+    matrices = frame_of(
+        "matrices",
+        "One row a matrix: scalars. Counts are nullable integers. Columns: engine.tables.matrices.",
+    )
+    spectra = frame_of(
+        "spectra", "One row a matrix: float64 arrays in index order, singular values descending."
+    )
 
 
 def layout(controls: Sequence[str]) -> Layout:
