@@ -109,7 +109,7 @@ class Ablation(Result):
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of(
         "ablation_rows",
-        "The same removals with the losses, weights, hits and counts of every row of the data, as lists.",
+        "The same removals with losses, weights, hits and counts by row of the data.",
     )
     matrices = frame_of(
         "matrices", "One row a decomposed matrix: identity, sigma, edges, numbers of outliers."

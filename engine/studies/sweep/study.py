@@ -34,7 +34,7 @@ class Run(Result):
 
     matrices = frame_of(
         "matrices",
-        "One row a matrix: scalars. Counts are nullable integers. Columns: engine.tables.matrices.",
+        "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices.",
     )
     spectra = frame_of(
         "spectra", "One row a matrix: float64 arrays in index order, singular values descending."
