@@ -88,7 +88,7 @@ def test_sigma_bulk_where_weightwatcher_fails(gaussian_singular_values, ratio):
 @pytest.mark.parametrize("k", [1, 5, 20])
 @pytest.mark.parametrize("strength", [(1.2, 1.5), (7, 7), (5, 100)], ids=["weak", "equal", "unequal"])
 def test_sigma_bulk_is_unmoved_by_spikes_and_they_are_found(q, k, strength):
-    m, n = 512 * q, 512
+    m, n = 384 * q, 384
     rng = np.random.default_rng([5, q, k])
     w = rng.standard_normal((m, n)) + spikes(rng, m, n, np.geomspace(*strength, k))
     s = fast_singular_values(w)
