@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from eigensweep.bin.suites.measure import Comparison
 
@@ -43,7 +42,7 @@ def comparison(repeats: int) -> Comparison:
 
 
 def _seconds(cache: str) -> float:
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(Path(cache) / "jax")}
+    environment = os.environ | {"XDG_CACHE_HOME": cache}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", _CODE],

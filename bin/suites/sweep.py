@@ -98,7 +98,7 @@ engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROL
 
 
 def _process(code: str, folder: str, cache: str | None = None) -> None:
-    environment = os.environ | ({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {})
+    environment = os.environ | ({"XDG_CACHE_HOME": cache} if cache else {})
     command = [sys.executable, "-c", code, folder]
     with tempfile.TemporaryDirectory() as elsewhere:
         subprocess.run(command, check=True, capture_output=True, cwd=elsewhere, env=environment)
