@@ -10,6 +10,7 @@ body{margin:0 auto;max-width:68rem;padding:1rem 1rem 4rem;background:var(--paper
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 h1{font-size:1.5rem;line-height:1.25;margin:.5rem 0;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:2.5rem 0 .5rem;border-top:1px solid var(--line);padding-top:1rem}
+h3{font-size:1rem;margin:1.5rem 0 .25rem}
 a{color:var(--right)}p,li{max-width:46rem}small,.note,figcaption{color:var(--soft);font-size:.85rem}
 nav{display:flex;flex-wrap:wrap;gap:.25rem 1rem;margin:1rem 0;font-size:.9rem}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.1rem 1rem;margin:.5rem 0;font-size:.9rem}
@@ -19,9 +20,9 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
 th{font-weight:600}thead th{vertical-align:bottom;white-space:normal}tbody th{font-weight:400}
-.wide td{white-space:normal;text-align:left}th:first-child,td.text,th.text{text-align:left}
+.wide td{white-space:normal}.wide td,.wide th,th:first-child,td.text,th.text{text-align:left}
 #all th,#all td{padding:.2rem .45rem}#all tbody th{white-space:normal;overflow-wrap:anywhere;min-width:15rem}
-#all td:nth-child(2),#all th:nth-child(2){text-align:left}
+.pairs td:nth-child(2),.pairs th:nth-child(2){text-align:left}
 th button{all:unset;cursor:pointer}th button:focus-visible{outline:2px solid var(--right)}
 th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
 figure{margin:1.2rem 0}figure img{display:block;width:100%;min-width:34rem;max-width:60rem;height:auto;background:#fff;

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from eigensweep.engine.tables.columns import Columns
 from eigensweep.engine.tables.result import Result
 
 MOST_WARNINGS = 20
+_SHOWN_ELSEWHERE = ("study", "skipped", "warnings", "without_activations")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def page(shown: Sequence[tuple[Result, Panels]], tables: Mapping[str, Columns]) 
         _header(shown),
         "<nav>" + " ".join(f'<a href="#{a}">{esc(shorten(t, 40))}</a>' for a, t in links) + "</nav>\n<main>",
         *(_section(anchors[section.heading], section) for section in sections),
-        _settings([result.manifest for result, _ in shown]),
+        _settings([result for result, _ in shown]),
         _columns(tables),
         "</main>",
     ]
@@ -94,6 +96,17 @@ def table(
     )
 
 
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
+    """A table of plain text."""
+    return table([*map(esc, headings)], ([*map(esc, row)] for row in rows), kind=kind)
+
+
+def checkpoint_name(result: Result) -> str:
+    """What a title calls a result's checkpoint: the last two parts of where it came from."""
+    source = str(result.manifest.get("checkpoint", {}).get("source", "")).rstrip("/")
+    return shorten("/".join(source.split("/")[-2:]) or "a checkpoint", 120)
+
+
 def definitions(entries: Mapping[str, Any]) -> str:
     """A mapping as a definition list, nested values as `a: b, ...`."""
     return (
@@ -112,17 +125,19 @@ def _flat(value: Any) -> str:
 def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
     manifest = shown[0][0].manifest
     identity = manifest.get("checkpoint", {})
-    facts = {
-        "checkpoint": identity.get("source", "–"),
-        "kind": f"{identity.get('kind', '–')}, architecture {identity.get('architecture', '–')}",
-        "sha256": identity.get("sha256", "–"),
+    facts: dict[str, Any] = {
+        "checkpoint": identity.get("source"),
+        "kind": None,
+        "sha256": identity.get("sha256"),
     }
+    if "kind" in identity:
+        facts["kind"] = f"{identity['kind']}, architecture {identity.get('architecture', 'unknown')}"
     for _, panels in shown:
         facts |= panels.facts
-    facts |= {
-        "options": manifest.get("options", {}),
-        "made with": f"eigensweep {manifest.get('eigensweep', '–')}",
-    }
+    facts["options"] = manifest.get("options")
+    if "eigensweep" in manifest:
+        facts["made with"] = f"eigensweep {manifest['eigensweep']}"
+    known = {name: fact for name, fact in facts.items() if fact is not None}
     warnings = [
         w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)
     ]
@@ -130,7 +145,7 @@ def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
     if len(items) > MOST_WARNINGS:
         items = [*items[:MOST_WARNINGS], f"<li>and {len(items) - MOST_WARNINGS} more, see the tables</li>"]
     box = f'<div class="warnings" role="note"><ul>{"".join(items)}</ul></div>' if items else ""
-    return f"<header><h1>{esc(shown[0][1].title)}</h1>{definitions(facts)}{box}</header>"
+    return f"<header><h1>{esc(shown[0][1].title)}</h1>{definitions(known)}{box}</header>"
 
 
 def picture(shown: Picture) -> str:
@@ -143,11 +158,12 @@ def picture(shown: Picture) -> str:
     return f'<figure><div class="scroll" tabindex="0">{image}</div>{caption}</figure>'
 
 
-def _settings(manifests: Sequence[Mapping[str, Any]]) -> str:
+def _settings(results: Sequence[Result]) -> str:
     parts = []
-    for manifest in manifests:
-        entries = {k: v for k, v in manifest.items() if k not in ("skipped", "warnings", "without_overlap")}
-        parts.append(f"<h3>{esc(manifest.get('study', 'sweep'))}</h3>{definitions(entries)}")
+    for result in results:
+        manifest = result.manifest
+        entries = {k: v for k, v in manifest.items() if k not in _SHOWN_ELSEWHERE}
+        parts.append(f"<h3>{esc(result.study)}</h3>{definitions(entries)}")
         if skipped := manifest.get("skipped"):
             rows = [
                 [esc(s["name"]), esc(" × ".join(map(str, s["shape"]))), esc(s["dtype"]), esc(s["reason"])]
@@ -158,13 +174,18 @@ def _settings(manifests: Sequence[Mapping[str, Any]]) -> str:
     return f'<section id="settings"><h2>Settings</h2>{"".join(parts)}</section>'
 
 
+def _with_code(text: str) -> str:
+    """Text in which `this` is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", esc(text))
+
+
 def _columns(tables: Mapping[str, Columns]) -> str:
     explained = [
         f"<details><summary>What the columns of {esc(name)}.parquet mean</summary>"
         + table(
             ["column", "unit", "formula", "source"],
             [
-                [f"<code>{esc(k)}</code>", esc(c.unit), esc(c.formula), esc(c.source)]
+                [f"<code>{esc(k)}</code>", esc(c.unit), _with_code(c.formula), esc(c.source)]
                 for k, c in columns.items()
             ],
             kind="wide",

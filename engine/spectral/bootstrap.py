@@ -24,7 +24,7 @@ def paired_interval(
       confidence: of the interval, in (0, 1).
 
     Returns:
-      (change, low, high).
+      (change, low, high); low and high are NaN where a difference is not finite.
 
     Raises:
       ValueError: shapes differ, or no weight is positive.
@@ -40,7 +40,11 @@ def paired_interval(
         raise ValueError("weight: expected none below 0 and at least one above")
     num = difference.size
     rng = np.random.default_rng(seed)
-    weighted = weight * difference
+    with np.errstate(invalid="ignore"):  # of infinite differences
+        weighted = weight * difference
+        mean = float(weighted.sum() / weight.sum())
+    if not np.isfinite(difference).all():
+        return mean, float("nan"), float("nan")
     means = np.empty(num_resamples)
     step = max(1, _CHUNK // num)
     for start in range(0, num_resamples, step):
@@ -48,9 +52,8 @@ def paired_interval(
         counts = rng.multinomial(num, np.full(num, 1 / num), size)
         total = counts @ weight
         # rows without weight alone (a row that scores nothing) tell nothing: such a sample repeats the mean
-        fallback = weighted.sum() / weight.sum()
         means[start : start + size] = np.divide(
-            counts @ weighted, total, out=np.full(size, fallback), where=total > 0
+            counts @ weighted, total, out=np.full(size, mean), where=total > 0
         )
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(weighted.sum() / weight.sum()), float(low), float(high)
+    return mean, float(low), float(high)

@@ -1,25 +1,17 @@
 """Small runs made by NumPy alone: the same columns as a sweep's, plain statistics, so that figures can be drawn."""
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.special import ndtr
 
-WINDOW = 15
-
-
-@dataclass(frozen=True)
-class FakeRun:
-    """What a report needs of a run."""
-
-    matrices: pd.DataFrame
-    spectra: pd.DataFrame
-    manifest: dict
-    directory: Path | None = None
+from eigensweep.engine.report import style
+from eigensweep.engine.studies.sweep.options import CONTROLS
+from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.files import write_json, write_table
 
 
 def ks_statistics(vectors):
@@ -96,8 +88,9 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
             scalars, lists = statistics(w, rng)
             row |= scalars
             vectors |= lists
-            if control != "none":
-                scalars, lists = statistics(w.std() * rng.standard_normal(w.shape), rng, "control_")
+            for kind in CONTROLS[control]:
+                random = w.std() * rng.standard_normal(w.shape)
+                scalars, lists = statistics(random, rng, f"control_{kind}_")
                 row |= scalars
                 vectors |= lists
         rows.append(row | {"dtype": "float32", "status": status})
@@ -106,7 +99,8 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
     integers = [c for c in table if c in ("block", "expert") or "outliers" in c or "rejected" in c]
     table[integers] = table[integers].astype("Int64")
     manifest = {
-        "eigensweep": "0.1.0",
+        "eigensweep": "0.2.0",
+        "study": "sweep",
         "checkpoint": {
             "source": source,
             "kind": "dict",
@@ -122,7 +116,24 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
         "warnings": [],
         "status": "done",
     }
-    return FakeRun(table, pd.DataFrame(spectra), manifest, directory)
+    return as_run(table, pd.DataFrame(spectra), manifest, directory)
+
+
+def as_run(matrices, spectra, manifest, directory=None):
+    """A run of these frames, written to `directory` if there is one."""
+    frames = {"matrices": matrices, "spectra": spectra}
+    tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+    run = Run(tables, manifest, directory)
+    if directory is not None:
+        save(run, directory)
+    return run
+
+
+def save(result, directory, manifest="manifest.json"):
+    """Write a result as its study left it."""
+    for name, table in result.tables.items():
+        write_table(directory / f"{name}.parquet", table)
+    write_json(directory / manifest, result.manifest)
 
 
 def spiked(rng, m, n, spikes, sigma=0.05):
@@ -156,8 +167,6 @@ def transformer(blocks=3, d=48, hidden=96, seed=1):
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_fonts():
     """Fonts as drawings in PDF files: embedding real ones takes half of a report's time."""
-    from eigensweep.engine.report import style
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style.RC, "pdf.fonttype", 3)
         yield
@@ -167,6 +176,12 @@ def _cheap_fonts():
 def make_run():
     """`build_run`, for runs of a test's own matrices."""
     return build_run
+
+
+@pytest.fixture(scope="session")
+def run_of_frames():
+    """`as_run`, for runs whose tables a test has made or changed."""
+    return as_run
 
 
 @pytest.fixture(scope="session")

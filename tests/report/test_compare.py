@@ -1,15 +1,16 @@
 """Several runs beside each other, and the script that draws runs from their directories."""
 
-import json
+import re
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from absl.testing import flagsaver
 
-from eigensweep.bin.cli import UserError
-from eigensweep.engine.report import compare, style, write_comparison
+from eigensweep.bin.runner import UserError
+from eigensweep.engine import RunError, open_run, write_comparison
+from eigensweep.engine.report import style
+from eigensweep.engine.studies import comparison
+from eigensweep.engine.studies.sweep.options import CONTROLS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,18 +30,12 @@ def training(make_run, make_spiked, tmp_path_factory):
             ("q.weight", "query", 0, make_spiked(rng, 40, 40, spikes)),
             ("v.weight", "value", 0, make_spiked(rng, 40, 40, 0)),
         ]
-        directory = root / f"step-{step}"
-        run = make_run(matrices, directory=directory)
-        directory.mkdir()
-        for name, frame in (("matrices", run.matrices), ("spectra", run.spectra)):
-            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), directory / f"{name}.parquet")
-        (directory / "manifest.json").write_text(json.dumps(run.manifest))
-        runs.append(run)
+        runs.append(make_run(matrices, directory=root / f"step-{step}"))
     return runs
 
 
 def test_series_follow_the_tables(training):
-    found = compare.series(training, "num_right_outliers")
+    found = comparison.series(training, "num_right_outliers")
     expected = [run.matrices.set_index("name").loc["q.weight", "num_right_outliers"] for run in training]
     np.testing.assert_array_equal(found["query"], expected)
     assert list(found) == ["query", "value"]
@@ -49,17 +44,17 @@ def test_series_follow_the_tables(training):
 
 def test_figure_draws_a_line_a_role(training):
     with style.context():
-        figure = compare.draw(training, compare.labels_of(training))
+        figure = comparison.draw(training, comparison.labels_of(training))
     axes = next(a for a in figure.axes if a.get_title(loc="left") == "stable rank, median")
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_allclose(lines["query"], compare.series(training, "stable_rank")["query"])
+    np.testing.assert_allclose(lines["query"], comparison.series(training, "stable_rank")["query"])
     assert [t.get_text() for t in figure.axes[3].get_xticklabels()] == ["step-100", "step-200", "step-300"]
-    assert compare.title(training, ["a", "b", "c"])[0].startswith("query: ")
+    assert comparison.title(training, ["a", "b", "c"])[0].startswith("query: ")
 
 
 def test_labels_tell_runs_apart(training, make_run):
-    assert compare.labels_of(training) == ["step-100", "step-200", "step-300"]
-    assert len(set(compare.labels_of([training[0], training[0]]))) == 2
+    assert comparison.labels_of(training) == ["step-100", "step-200", "step-300"]
+    assert len(set(comparison.labels_of([training[0], training[0]]))) == 2
 
 
 def test_a_comparison_takes_two(training, tmp_path):
@@ -88,6 +83,23 @@ def test_script_compares_several(training, tmp_path, capsys):
     assert [cell.split(",")[0] for cell in row.split("<td>")[1:4]] == [str(c) for c in counts]
 
 
+def test_each_runs_control_is_named_and_counted(make_run, make_spiked, run_of_frames, tmp_path):
+    w = make_spiked(np.random.default_rng(3), 40, 40, 2)
+    kinds = {"none": "", "gaussian": "gaussian", "permutation": "permutation", "both": "gaussian"}
+    for i, chosen in enumerate(kinds):
+        run = make_run([("q.weight", "query", 0, w)], control=chosen)
+        counts = {f"control_{kind}_num_right_outliers": 10 * i + j for j, kind in enumerate(CONTROLS[chosen])}
+        run_of_frames(run.matrices.assign(**counts), run.spectra, run.manifest, tmp_path / chosen)
+    runs = [open_run(tmp_path / chosen) for chosen in kinds]
+    text = write_comparison(runs, tmp_path / "out").read_text("utf-8")
+    matrices = text[text.index("<h2>Matrices</h2>") :]
+    headings = re.findall(r'<th scope="col">([^<]*)</th>', matrices)
+    named = [f"{chosen} ({kind})" if kind else chosen for chosen, kind in kinds.items()]
+    assert headings == ["matrix", *named]
+    cells = re.findall(r"<td>([^<]*)</td>", matrices)
+    assert [re.findall(r"\((\d+),", cell) for cell in cells] == [[], ["10"], ["20"], ["30"]]
+
+
 @pytest.mark.parametrize(
     ("runs", "out", "message"),
     [([], None, "no --run"), (["a", "b"], None, "need --out"), (["/nowhere"], None, "/nowhere")],
@@ -95,6 +107,6 @@ def test_script_compares_several(training, tmp_path, capsys):
 def test_script_says_what_is_wrong(runs, out, message):
     with (
         flagsaver.flagsaver((script._RUN, runs), (script._OUT, out)),
-        pytest.raises(UserError, match=message),
+        pytest.raises((UserError, RunError), match=message),
     ):
         script.main(["report"])

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from eigensweep.engine.report import heatmaps, pvalues, ranks, roles, spectra, style
+from eigensweep.engine.report import spectrum, style
+from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra
 
 
 @pytest.fixture(scope="module")
 def groups(run):
-    return roles.by_role(run)
+    return spectrum.by_role(run)
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +37,16 @@ def test_groups_are_in_order_and_in_the_laws_unit(run, groups):
     assert [s.block for s in groups["query"]] == [0, 1, 2]
     row = run.matrices.set_index("name").loc["block.1.mlp_up.weight"]
     values = run.spectra.set_index("name").loc["block.1.mlp_up.weight", "singular_values"]
-    spectrum = groups["mlp_up"][1]
-    np.testing.assert_allclose(spectrum.values, values / (row["sigma"] * math.sqrt(96)), rtol=1e-12)
+    found = groups["mlp_up"][1]
+    np.testing.assert_allclose(found.values, values / (row["sigma"] * math.sqrt(96)), rtol=1e-12)
     np.testing.assert_allclose(
-        np.array(spectrum.edges) * spectrum.unit, [row["nu_minus"], row["nu_plus"]], rtol=1e-12
+        np.array(found.edges) * found.unit, [row["nu_minus"], row["nu_plus"]], rtol=1e-12
     )
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (96, 48), (48, 96)])
 def test_law_is_the_density(shape):
-    x, density = roles.law(*shape)
+    x, density = spectrum.law(*shape)
     inside = slice(1, -1)
     np.testing.assert_allclose(density[inside], reference_law(x[inside], *shape), rtol=1e-6, atol=1e-7)
     assert np.trapezoid(density, x) == pytest.approx(1, abs=2e-3)
@@ -53,7 +54,7 @@ def test_law_is_the_density(shape):
 
 def test_law_of_several_shapes_is_a_mixture(groups):
     members = [groups["query"][0], groups["mlp_up"][0]]
-    x, density = roles.mean_law(members)
+    x, density = spectrum.mean_law(members)
     expected = (reference_law(x, 48, 48) * (x <= 2) + reference_law(np.maximum(x, 1e-9), 96, 48)) / 2
     middle = (x > 0.35) & (x < 1.65)
     np.testing.assert_allclose(density[middle], expected[middle], atol=2e-3)
@@ -61,8 +62,8 @@ def test_law_of_several_shapes_is_a_mixture(groups):
 
 def test_histogram_integrates_to_the_share_within_the_bins(groups):
     for members in groups.values():
-        bins = spectra.bins_of(members)
-        density = spectra.mean_density(members, bins)
+        bins = spectrum.bins_of(members)
+        density = spectrum.mean_density(members, bins)
         share = np.mean([np.mean(s.values <= bins[-1]) for s in members])
         assert np.sum(density * np.diff(bins)) == pytest.approx(share)
     assert share == 1  # mlp_down holds no spikes: everything is on the axis
@@ -70,11 +71,11 @@ def test_histogram_integrates_to_the_share_within_the_bins(groups):
 
 def test_spectrum_draws_histogram_control_law_and_edges(groups):
     members = groups["mlp_up"]
-    axes = spectra.draw("mlp_up", members).axes[0]
+    axes = figure_spectra.draw("mlp_up", members).axes[0]
     stairs = {p.get_label(): p.get_data() for p in axes.patches if not p.get_label().startswith("_")}
-    bins = spectra.bins_of(members)
-    np.testing.assert_allclose(stairs["trained, mean of 3"].values, spectra.mean_density(members, bins))
-    controls = spectra.mean_density([s.control for s in members], bins)
+    bins = spectrum.bins_of(members)
+    np.testing.assert_allclose(stairs["trained, mean of 3"].values, spectrum.mean_density(members, bins))
+    controls = spectrum.mean_density([s.control for s in members], bins)
     np.testing.assert_allclose(stairs["random control"].values, controls)
     curve = next(line for line in axes.lines if line.get_label() == "Marchenko–Pastur")
     x, y = curve.get_data()
@@ -88,17 +89,17 @@ def test_a_low_rank_is_measured_in_the_entries_sigma(make_run):
     w = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)) + 1e-9 * rng.standard_normal((40, 30))
     run = make_run([("delta", "query", 0, w)])
     run.matrices["undetermined"] = 27
-    (spectrum,) = roles.by_role(run)["query"]
+    (found,) = spectrum.by_role(run)["query"]
     assert run.matrices["sigma"][0] < 1e-8  # that of the rounding
-    assert spectrum.unit == pytest.approx(w.std() * math.sqrt(40), rel=0.02)
-    np.testing.assert_allclose(spectrum.values[:3] * spectrum.unit, np.linalg.svd(w, compute_uv=False)[:3])
-    assert not spectrum.values[3:].any()
-    assert "numerical rank 3" in spectra.title("query", [spectrum])[1]
+    assert found.unit == pytest.approx(w.std() * math.sqrt(40), rel=0.02)
+    np.testing.assert_allclose(found.values[:3] * found.unit, np.linalg.svd(w, compute_uv=False)[:3])
+    assert not found.values[3:].any()
+    assert "numerical rank 3" in figure_spectra.title("query", [found])[1]
 
 
 def test_strips_colour_exactly_the_outliers(groups):
     members = groups["query"]
-    figure = spectra.draw("query", members)
+    figure = figure_spectra.draw("query", members)
     right = figure.axes[2]
     coloured = [c for c in right.collections if np.allclose(c.get_color(), to_rgba(style.TRAINED))]
     drawn = np.sort([path.vertices[0, 0] for c in coloured for path in c.get_paths()])
@@ -110,19 +111,19 @@ def test_strips_colour_exactly_the_outliers(groups):
 
 def test_titles_are_computed_from_the_table(run, groups):
     table = run.matrices[run.matrices["role"] == "query"]
-    seen, note = spectra.title("query", groups["query"])
+    seen, note = figure_spectra.title("query", groups["query"])
     assert seen.startswith(f"query: {table['num_right_outliers'].median():g} of 48 singular values above")
     assert "median over 3 matrices" in note
     assert "random control: 0 and 0" in note
-    seen, _ = pvalues.title("query", groups["query"])
+    seen, _ = figure_pvalues.title("query", groups["query"])
     share = np.median(table["rejected_right"].astype(float) / 48)
     assert f"query: {style.percent(share)} of the right" in seen
-    assert seen in texts(pvalues.draw("query", groups["query"]))
+    assert seen in texts(figure_pvalues.draw("query", groups["query"]))
 
 
 def test_p_values_draw_every_matrix_mean_control_and_band(groups):
     members = groups["key"]
-    axes = pvalues.draw("key", members).axes[0]
+    axes = figure_pvalues.draw("key", members).axes[0]
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_allclose(lines["trained, mean of 3"], np.mean([s.p_right for s in members], axis=0))
     np.testing.assert_allclose(lines["random control"], np.mean([s.control.p_right for s in members], axis=0))
@@ -134,13 +135,13 @@ def test_p_values_draw_every_matrix_mean_control_and_band(groups):
 
 
 def test_mean_by_index_ignores_what_is_missing():
-    mean = pvalues.mean_by_index([np.array([0.2, np.nan, np.nan]), np.array([0.4, 0.6])])
+    mean = spectrum.mean_by_index([np.array([0.2, np.nan, np.nan]), np.array([0.4, 0.6])])
     np.testing.assert_allclose(mean, [0.3, 0.6, np.nan])
 
 
 def test_a_crowd_is_a_band(groups):
     members = groups["key"] * 20
-    axes = pvalues.draw("key", members).axes[1]
+    axes = figure_pvalues.draw("key", members).axes[1]
     assert [line.get_label() for line in axes.lines] == ["random control", "trained, mean of 60"]
     (band,) = axes.collections
     low, high = np.percentile([s.p_left for s in members], (10, 90), axis=0)
@@ -150,7 +151,7 @@ def test_a_crowd_is_a_band(groups):
 
 
 def test_ranks_draw_every_matrix_against_its_rank(groups):
-    figure = ranks.draw(groups)
+    figure = figure_ranks.draw(groups)
     axes = figure.axes[list(groups).index("mlp_up")]
     drawn = {tuple(line.get_ydata()) for line in axes.lines}
     for s in groups["mlp_up"]:
@@ -162,14 +163,14 @@ def test_ranks_draw_every_matrix_against_its_rank(groups):
 
 def test_heat_maps_hold_the_table(run):
     in_blocks = run.matrices[run.matrices["block"].notna()]
-    for measure in heatmaps.MEASURES:
-        names, blocks, values = heatmaps.grid(run, measure)
+    for measure in figure_heatmaps.MEASURES:
+        names, blocks, values = figure_heatmaps.grid(run, measure)
         expected = in_blocks.pivot(index="role", columns="block", values=measure).astype(float)
         np.testing.assert_allclose(values, expected.loc[names, blocks].to_numpy())
-    figure = heatmaps.draw(run)
+    figure = figure_heatmaps.draw(run)
     images = [axes.images[0].get_array() for axes in figure.axes]
-    for image, measure in zip(images, heatmaps.MEASURES, strict=True):
-        np.testing.assert_allclose(image, heatmaps.grid(run, measure)[2])
+    for image, measure in zip(images, figure_heatmaps.MEASURES, strict=True):
+        np.testing.assert_allclose(image, figure_heatmaps.grid(run, measure)[2])
     cells = [t.get_text() for t in figure.axes[0].texts]
     assert style.number(float(images[0][0, 0])) in cells
 
@@ -178,26 +179,26 @@ def test_heat_map_takes_medians_of_experts_and_shows_many_blocks(make_run, make_
     rng = np.random.default_rng(0)
     w = [make_spiked(rng, 12, 8, 0) for _ in range(3)]
     run = make_run([(f"e{i}", "mlp_up", 0, x) for i, x in enumerate(w)], control="none")
-    names, blocks, values = heatmaps.grid(run, "stable_rank")
+    names, blocks, values = figure_heatmaps.grid(run, "stable_rank")
     assert (names, blocks) == (["mlp_up"], [0])
     assert values[0, 0] == pytest.approx(run.matrices["stable_rank"].median())
     many = make_run([(f"b{i}", "query", i, w[i % 3]) for i in range(80)], control="none")
-    figure = heatmaps.draw(many)
+    figure = figure_heatmaps.draw(many)
     assert figure.axes[0].images[0].get_array().shape == (1, 80)
     assert len(figure.axes) == 8  # four maps, a colour bar each
-    assert heatmaps.draw(make_run([("e", "embedding", None, w[0])])) is None
+    assert figure_heatmaps.draw(make_run([("e", "embedding", None, w[0])])) is None
 
 
 def test_names_are_no_mathematics(groups, tmp_path):
     name = r"$\alpha$_{x}^2 \frac"
-    figure = spectra.draw(name, groups["value"])
+    figure = figure_spectra.draw(name, groups["value"])
     assert any(name in t for t in texts(figure))
     style.save(figure, tmp_path / "figure")  # drawing it would raise were it parsed
 
 
 def test_files_are_whole_and_reproducible(groups, tmp_path):
     for folder in ("a", "b"):
-        png = style.save(pvalues.draw("key", groups["key"]), tmp_path / folder / "key")
+        png = style.save(figure_pvalues.draw("key", groups["key"]), tmp_path / folder / "key")
         assert (tmp_path / folder / "key.png").read_bytes() == png
     for suffix in ("png", "pdf"):
         first, second = ((tmp_path / folder / f"key.{suffix}").read_bytes() for folder in ("a", "b"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eigensweep.engine.report import render_summary, summary_table
+from eigensweep.engine.studies.sweep.summary import render_summary, summary_table
 
 
 def test_medians_by_role(run):
@@ -12,7 +12,9 @@ def test_medians_by_role(run):
     assert table.loc["query", "matrices"] == table.loc["query", "ok"] == 3
     assert table.loc["query", "shape"] == "48 × 48"
     assert table.loc["query", "right_outliers"] == query["num_right_outliers"].median()
-    assert table.loc["query", "control_left_outliers"] == query["control_num_left_outliers"].median()
+    assert table.loc["query", "control_gaussian_left_outliers"] == (
+        query["control_gaussian_num_left_outliers"].median()
+    )
     assert table.loc["query", "alpha"] == pytest.approx(query["alpha"].median())
     assert table.loc["query", "rejected_left"] == pytest.approx(
         (query["rejected_left"].astype(float) / 48).median()
@@ -48,7 +50,7 @@ def test_many_shapes_are_one_row(make_run):
     )
     (row,) = summary_table(run).to_dict("records")
     assert (row["matrices"], row["shape"]) == (6, "6 shapes")
-    assert np.isnan(row["control_right_outliers"])
+    assert not any(column.startswith("control_") for column in row)
 
 
 def test_failures_are_counted_and_left_out_of_medians(make_run, make_spiked):
@@ -67,3 +69,15 @@ def test_text_is_aligned_and_complete(run):
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split()[:3] == ["role", "matrices", "shape"]
     assert all(len(line) < 130 for line in lines)
+
+
+def test_brackets_hold_the_first_control(make_run, make_spiked):
+    rng = np.random.default_rng(0)
+    run = make_run([("w", "query", 0, make_spiked(rng, 24, 24, 1))], control="both")
+    run.matrices["num_right_outliers"] = 7
+    run.matrices["control_gaussian_num_right_outliers"] = 2
+    run.matrices["control_permutation_num_right_outliers"] = 5
+    table = summary_table(run)
+    assert table["control_gaussian_right_outliers"].tolist() == [2]
+    assert not any(column.startswith("control_permutation_") for column in table)
+    assert " 7 (2) " in render_summary(table)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, esc, gallery
+from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, matters, text_table
 from eigensweep.engine.report.registry import Panels, Reported, Section, register
 from eigensweep.engine.studies.ablation import summary
 from eigensweep.engine.studies.ablation.figures import draw, title
@@ -24,9 +24,20 @@ def panels(study: Ablation, directory: Path) -> Panels:
         stem = directory / "figures" / (f"ablation_{start // PER_FIGURE + 1}" if start else "ablation")
         png = style.save(draw(study, scopes[start : start + PER_FIGURE]), stem)
         shown.append(Picture(png, *title(study), _READING))
-    numbers = f'<div class="scroll" tabindex="0"><pre>{esc(summary.render(study))}</pre></div>'
-    sections = [Section("Removal of singular values", gallery(shown)), Section("All removals", numbers)]
-    return Panels("Removal of singular values", sections)
+    sections = [
+        Section("Removal of singular values", gallery(shown)),
+        Section("All removals", _numbers(study)),
+    ]
+    return Panels(f"Removal of singular values from {checkpoint_name(study)}", sections)
+
+
+def _numbers(study: Ablation) -> str:
+    """The summary's tables."""
+    removals = text_table(summary.HEADINGS, summary.removals(study), kind="pairs")
+    parts = [matters(summary.baseline(study)), removals]
+    if found := summary.verdicts(study):
+        parts += [f"<h3>{esc(summary.CONTRAST)}</h3>", text_table(summary.CONTRAST_HEADINGS, found)]
+    return "".join(parts)
 
 
 REPORTED = register(Reported(LAYOUT, open_ablation, panels))

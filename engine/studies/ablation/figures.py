@@ -37,7 +37,7 @@ KINDS = {
 
 def title(study: Ablation) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
-    found = contrasts(study)
+    found = {scope: three for scope, three in contrasts(study).items() if np.isfinite(three).all()}
     evaluation, options = study.manifest["evaluation"], study.manifest["options"]
     more = [scope for scope, (_, low, _) in found.items() if low > 0]
     baseline = study.results.iloc[0]["loss"]

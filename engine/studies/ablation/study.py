@@ -132,7 +132,9 @@ class Ablation(Result):
             np.mean([table[scope, name].row_loss for name in names], axis=0) for names in (these, those)
         )
         weight = np.asarray(table[scope, these[0]].row_weight)
-        return paired_interval(after - before, weight, **_bootstrap(self.manifest["options"]))
+        with np.errstate(invalid="ignore"):  # of infinite losses
+            difference = after - before
+        return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
 
 
 def open_ablation(directory: str | Path) -> Ablation:
@@ -314,10 +316,9 @@ def changes(
     )
     weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
     hits = (correct - had) / np.maximum(count, 1)
-    with np.errstate(invalid="ignore"):  # an infinite loss has an infinite change, and no interval
-        numbers = (
-            *paired_interval(loss - before, weight, **_bootstrap(options)),
-            *paired_interval(hits, count, **_bootstrap(options)),
-        )
+    numbers = (
+        *paired_interval(loss - before, weight, **_bootstrap(options)),
+        *paired_interval(hits, count, **_bootstrap(options)),
+    )
     names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
     return dict(zip(names, numbers, strict=True))

@@ -1,5 +1,6 @@
 """A removal study as text: every removal's change with its interval; the smallest decile against the middle ones."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,31 +22,50 @@ HEADINGS = (
 )
 
 
+CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
+CONTRAST_HEADINGS = (
+    "scope",
+    "difference",
+    "interval",
+    "verdict",
+    "deciles that matter less than the smallest",
+)
+
+
 def render(study: Ablation) -> str:
     """The study's results as aligned plain text. Changes of the mean loss are in nats."""
-    rows = study.results.to_dict("records")
-    baseline = next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
-    evaluation, options = study.manifest["evaluation"], study.manifest["options"]
-    lines = [
-        f"baseline: loss {baseline['loss']:.4f} nats, perplexity {baseline['perplexity']:.4g}, accuracy "
-        f"{baseline['accuracy']:.4f} ({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets "
-        f"in {evaluation.get('rows', '?')} rows); {100 * options['confidence']:g} % bootstrap intervals",
-        "",
-        aligned(
-            [HEADINGS, *(_cells(row) for row in rows if row is not baseline and _says_something(row))], 2
-        ),
-    ]
-    found = contrasts(study)
-    if found:
-        heading = ("scope", "difference", "interval", "", "deciles that matter less than the smallest")
-        lines += [
-            "",
-            "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats:",
-        ]
-        lines += [
-            aligned([heading, *(_contrast_cells(study, scope, *three) for scope, three in found.items())], 2)
-        ]
+    lines = [baseline(study), "", aligned([HEADINGS, *removals(study)], 2)]
+    if found := verdicts(study):
+        lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
     return "\n".join(lines)
+
+
+def baseline(study: Ablation) -> str:
+    """The model as it is, in a sentence."""
+    row, evaluation = _baseline(study), study.manifest["evaluation"]
+    return (
+        f"baseline: loss {row['loss']:.4f} nats, perplexity {row['perplexity']:.4g}, accuracy {row['accuracy']:.4f} "
+        f"({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets in "
+        f"{evaluation.get('rows', '?')} rows); {100 * study.manifest['options']['confidence']:g} % bootstrap intervals"
+    )
+
+
+def removals(study: Ablation) -> list[tuple[str, ...]]:
+    """A row of text a removal, a cell a heading."""
+    rows = study.results.to_dict("records")
+    return [
+        _cells(row) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)
+    ]
+
+
+def verdicts(study: Ablation) -> list[tuple[str, ...]]:
+    """A row of text a scope: its smallest decile against its middle ones."""
+    return [_contrast_cells(study, scope, *three) for scope, three in contrasts(study).items()]
+
+
+def _baseline(study: Ablation) -> Mapping[str, Any]:
+    rows = study.results.to_dict("records")
+    return next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
 
 
 def _contrast_cells(
@@ -55,7 +75,7 @@ def _contrast_cells(
     return (
         scope,
         _signed(difference),
-        f"[{_signed(low)}, {_signed(high)}]",
+        _interval(low, high),
         verdict(low, high),
         ", ".join(map(str, less)) or "none",
     )
@@ -72,6 +92,8 @@ def contrasts(study: Ablation) -> dict[str, tuple[float, float, float]]:
 
 def verdict(low: float, high: float) -> str:
     """What an interval of a difference says."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "a loss is not finite"
     if low > 0:
         return "the smallest matters more"
     return "the middle matters more" if high < 0 else "no difference to be seen"
@@ -92,11 +114,16 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{100 * row['energy']:.2g} %",
         f"{row['loss']:.4f}",
         _signed(row["change"]),
-        f"[{_signed(row['change_low'])}, {_signed(row['change_high'])}]",
+        _interval(row["change_low"], row["change_high"]),
         f"{row['accuracy']:.4f}",
         f"{row['accuracy_change']:+.4f}",
         f"[{row['accuracy_low']:+.4f}, {row['accuracy_high']:+.4f}]",
     )
+
+
+def _interval(low: float, high: float) -> str:
+    """An infinite loss has none."""
+    return f"[{_signed(low)}, {_signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
 
 
 def _signed(x: float) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, esc, gallery
+from eigensweep.engine.report.page import Picture, checkpoint_name, gallery, matters, text_table
 from eigensweep.engine.report.registry import Panels, Reported, Section, register
 from eigensweep.engine.studies.finetune import drift, figures, summary
 from eigensweep.engine.studies.finetune.effects import (
@@ -45,8 +45,19 @@ def panels(run: Finetuning, directory: Path) -> Panels:
         write_table(directory / "spectral_change.parquet", to_table(drift.SPECTRAL_CHANGE, rows))
         png = style.save(drift.draw(before, after), folder / "spectral_change")
         shown.append(Picture(png, *drift.title(moved), _DRIFT))
-    numbers = f'<div class="scroll" tabindex="0"><pre>{esc(summary.render(run))}</pre></div>'
-    return Panels("Fine-tuning", [Section("Fine-tuning", gallery(shown)), Section("All models", numbers)])
+    sections = [Section("Fine-tuning", gallery(shown)), Section("All models", _numbers(run))]
+    return Panels(f"Fine-tuning of {checkpoint_name(run)}", sections)
+
+
+def _numbers(run: Finetuning) -> str:
+    """The summary's tables."""
+    parts = [matters(summary.majority(run)), text_table(summary.HEADINGS, summary.models(run), kind="pairs")]
+    if found := summary.changes(run):
+        parts += [
+            "<h3>Changes against the model of the same seed with nothing removed</h3>",
+            text_table(summary.EFFECT_HEADINGS, found, kind="pairs"),
+        ]
+    return "".join(parts)
 
 
 _DERIVED = {"finetune_effects": EFFECTS, "spectral_change": drift.SPECTRAL_CHANGE}

@@ -107,7 +107,11 @@ def open_finetune(directory: str | Path) -> Finetuning:
     Raises:
       RunError: if `directory` holds no finished one.
     """
-    return Finetuning.read(directory, LAYOUT)
+    run = Finetuning.read(directory, LAYOUT)
+    if "checkpoint" not in run.manifest:  # version 0.1
+        old = run.manifest.get("identity", {})
+        run.manifest["checkpoint"] = {"source": old.get("source"), "sha256": old.get("checkpoint")}
+    return run
 
 
 def effects(run: Finetuning, measure: str = "loss", seed: int = 0) -> list[dict[str, Any]]:

@@ -2,21 +2,64 @@
 
 from eigensweep.engine.studies.finetune.effects import MEASURES, Finetuning, effects
 
+HEADINGS = ("seed", "order", "scope", "decile", "loss", "accuracy")
+EFFECT_HEADINGS = (
+    "measure",
+    "scope",
+    "decile",
+    "order",
+    "change",
+    "interval over rows",
+    "interval over seeds",
+)
+
 
 def render(run: Finetuning) -> str:
     """The study's results as plain text. Changes of the mean loss are in nats."""
-    majority = run.manifest["majority"]
-    lines = [f"majority of the labels: loss {majority['loss']:.4f}, accuracy {majority['accuracy']:.3f}"]
-    for row in run.members.to_dict("records"):
-        what = f"{row['scope']} decile {row['decile']}" if row["decile"] else ""
+    lines = [majority(run)]
+    for seed, order, scope, decile, loss, accuracy in models(run):
+        what = f"{scope} decile {decile}" if scope else ""
+        lines.append(f"seed {seed}  {order:6s} {what:24s} loss {loss}  accuracy {accuracy}")
+    for measure, scope, decile, order, change, rows, seeds in changes(run):
         lines.append(
-            f"seed {row['seed']}  {row['order']:6s} {what:24s} loss {row['loss']:.4f}  accuracy {row['accuracy']:.3f}"
+            f"{measure} change, {scope} decile {decile}, {order}: {change} {rows} over rows, {seeds} over seeds"
         )
-    for measure in MEASURES:
-        for row in effects(run, measure):
-            lines.append(
-                f"{measure} change, {row['scope']} decile {row['decile']}, {row['order']}: {row['change']:+.4f} "
-                f"[{row['low']:+.4f}, {row['high']:+.4f}] over rows, "
-                f"[{row['seed_low']:+.4f}, {row['seed_high']:+.4f}] over seeds"
-            )
     return "\n".join(lines)
+
+
+def majority(run: Finetuning) -> str:
+    """What knowing only the shares of the labels gives."""
+    of = run.manifest["majority"]
+    return f"majority of the labels: loss {of['loss']:.4f}, accuracy {of['accuracy']:.3f}"
+
+
+def models(run: Finetuning) -> list[tuple[str, ...]]:
+    """A row of text a model, a cell a heading."""
+    return [
+        (
+            str(row["seed"]),
+            row["order"],
+            row["scope"],
+            str(row["decile"] or ""),
+            f"{row['loss']:.4f}",
+            f"{row['accuracy']:.3f}",
+        )
+        for row in run.members.to_dict("records")
+    ]
+
+
+def changes(run: Finetuning) -> list[tuple[str, ...]]:
+    """A row of text a measure and effect, a cell a heading."""
+    return [
+        (
+            measure,
+            row["scope"],
+            str(row["decile"]),
+            row["order"],
+            f"{row['change']:+.4f}",
+            f"[{row['low']:+.4f}, {row['high']:+.4f}]",
+            f"[{row['seed_low']:+.4f}, {row['seed_high']:+.4f}]",
+        )
+        for measure in MEASURES
+        for row in effects(run, measure)
+    ]

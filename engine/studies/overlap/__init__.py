@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, esc, gallery, table
+from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, table
 from eigensweep.engine.report.registry import Panels, Reported, Section, register
 from eigensweep.engine.studies.overlap import figure_covariances, summary
 from eigensweep.engine.studies.overlap.figures import by_role, draw_overlap, title
@@ -30,7 +30,7 @@ def panels(found: Overlap, directory: Path) -> Panels:
     section = Section("Overlap with activations", gallery(shown) + table(headings, rows))
     absent = found.manifest.get("without_activations", [])
     warnings = [f"{len(absent)} matrices met no activations: {', '.join(absent)}"] if absent else []
-    return Panels("Overlap with activations", [section], warnings)
+    return Panels(f"Overlap with activations of {checkpoint_name(found)}", [section], warnings)
 
 
 REPORTED = register(Reported(LAYOUT, open_overlap, panels))

@@ -1,7 +1,7 @@
 """The sweep: every weight matrix against random matrix theory."""
 
 from eigensweep.engine.report.registry import Reported, register
-from eigensweep.engine.studies.sweep.panels import panels
+from eigensweep.engine.studies.sweep import panels
 from eigensweep.engine.studies.sweep.study import layout, open_run
 
-REPORTED = register(Reported(layout(()), open_run, panels))
+REPORTED = register(Reported(layout(()), open_run, panels.panels))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, esc, gallery, table
+from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, table
 from eigensweep.engine.report.registry import Panels, Section
 from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
 from eigensweep.engine.report.style import number, shorten, slug
@@ -52,9 +52,7 @@ def panels(run: Run, directory: Path) -> Panels:
     sections.append(Section("Matrices", _matrices(rows, groups)))
     failed = [f"{shorten(row['name'], 200)}: {row['status']}" for row in rows if row["status"] != "ok"]
     swept = f"{len(rows)} swept, {len(run.manifest.get('skipped', []))} tensors left out"
-    source = str(run.manifest.get("checkpoint", {}).get("source", "")).rstrip("/")
-    name = shorten("/".join(source.split("/")[-2:]) or "a checkpoint", 120)
-    return Panels(f"Weight spectra of {name}", sections, failed, {"matrices": swept})
+    return Panels(f"Weight spectra of {checkpoint_name(run)}", sections, failed, {"matrices": swept})
 
 
 def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list[Picture]:
@@ -109,7 +107,9 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
     ]
     headings = ["name", "role", "block", "shape", *(label(MATRICES, column) for column in TABLE), "status"]
     buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
-    overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], identity="all")
+    overview = table(
+        buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all"
+    )
     return (
         f'<p class="note">Click a heading to sort.{note}</p>'
         '<label>Show only names, roles or statuses that hold <input id="filter" type="search"></label>'
