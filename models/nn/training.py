@@ -24,12 +24,11 @@ from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
-from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads
 from eigensweep.models.nn.parameters import Params, map_with_path, walk
-from eigensweep.models.nn.sharding import shard_batch
-from eigensweep.models.nn.states import TrainingError, newest_state, write_state
+from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 
 TRAINABLE = ("all", "head")
 _HEAD = ("pooler", "classifier")

@@ -14,7 +14,7 @@ from flax import nnx
 
 from eigensweep.models import CheckpointError, nn, open_checkpoint
 from eigensweep.models.nn import model as model_module
-from eigensweep.models.nn.block import Block
+from eigensweep.models.nn.modules import Block
 
 jax.config.update("jax_enable_x64", True)
 
