@@ -19,9 +19,9 @@ from eigensweep.models.nn.evaluate import (
     with_guide_weights,
 )
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
-from eigensweep.models.nn.model import Model, add_heads, build, heads_of, params_of, tap_of
+from eigensweep.models.nn.model import Model, add_heads, build, heads_of, params_of
 from eigensweep.models.nn.modules import Output, Transformer
-from eigensweep.models.nn.parameters import check, get, place, replace, walk
+from eigensweep.models.nn.parameters import check, get, place, replace, tap_of, walk
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained

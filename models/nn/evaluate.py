@@ -148,8 +148,9 @@ def perplexity(model: Model, params: Params, rows: Rows, batch_size: int, mesh: 
     """Perplexity over strided windows (`data.windows`) as transformers' guide defines it: `.perplexity`, `.mean`.
 
     The guide weights a window's mean loss by its number of new tokens less one, also where all of them are
-    predicted (at stride 1 only the first window counts); `weight` follows it, `count` is the number of predicted
-    tokens: with that as the weight, `score` gives the plain mean over tokens.
+    predicted (at stride 1 only the first window counts), and so does `weight` here: for comparing with published
+    perplexities, not for studies. `score` weights by the number of predicted tokens, so that its mean is that over
+    tokens at any stride. Where windows abut or leave text out the two are the same.
 
     Raises:
       As `score`.

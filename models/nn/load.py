@@ -121,8 +121,7 @@ def _used(checkpoint: Checkpoint) -> list[Leaf]:
         )
     if not name.endswith("ForSequenceClassification"):
         known.remove("classifier")
-    if own := leaves.pop(
-        "mlm/decoder/bias", None
-    ):  # where they differ, transformers reads the decoder's alone
-        leaves["mlm/bias"] = replace(own, path="mlm/bias")
+    decoder_bias = leaves.pop("mlm/decoder/bias", None)
+    if decoder_bias:  # where the head's own bias differs from it, transformers reads this one alone
+        leaves["mlm/bias"] = replace(decoder_bias, path="mlm/bias")
     return [leaf for path, leaf in leaves.items() if path.split("/")[0] in known]

@@ -42,7 +42,6 @@ from eigensweep.models.nn.parameters import Params, check, map_with_path, place
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
 DTYPES = ("float32", "bfloat16")
-_SHARED_INPUT = {"key": "query", "value": "query", "gate": "up"}
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,10 @@ class Model:
 
         return place(map_with_path(draw, self.abstract()))
 
-    def is_tied(self, head: str) -> bool:
+    def is_tied(self, head: str | None) -> bool:
         """Whether this head's kernel is the embedding's transpose."""
-        return self.architecture.tied and (head == "mlm" or head not in self.heads)
-
-    def reads_table(self, head: str | None) -> bool:
-        """Whether running this head needs the embedding."""
-        return head in ("unembedding", "mlm") and self.is_tied(head)
+        stored = head == "unembedding" and head in self.heads
+        return self.architecture.tied and head in ("unembedding", "mlm") and not stored
 
     def head(self, name: str | None = "default") -> str | None:
         """The head to run: the default is the classifier, else the language model, else the pooler, else none.
@@ -102,23 +98,18 @@ class Model:
         Raises:
           CheckpointError: the model has no such head.
         """
-        causal, tied = self.architecture.causal, self.architecture.tied
-        present = [
-            head for head in HEADS if head in self.heads or (head == "unembedding" and causal and tied)
-        ]
+        written = self.architecture.causal and self.architecture.tied  # by the embedding
+        present = [head for head in HEADS if head in self.heads or (head == "unembedding" and written)]
         if name == "default":
-            return next(
-                (head for head in ("classifier", "mlm", "unembedding", "pooler") if head in present), None
-            )
+            order = ("classifier", "mlm", "unembedding", "pooler")
+            return next((head for head in order if head in present), None)
         if name is not None and name not in present:
             have = ", ".join(present) or "none"
             raise CheckpointError(
                 f"the checkpoint has no {name!r} head, which this needs; heads it has: {have}"
             )
         if name == "classifier" and not self.architecture.classifier_dense and "pooler" not in self.heads:
-            raise CheckpointError(
-                "the classifier reads the pooler's output, and the checkpoint has no pooler"
-            )
+            raise CheckpointError("the classifier reads the pooler's output, and there is no pooler")
         return name
 
     @partial(jax.jit, static_argnums=0)
@@ -153,7 +144,7 @@ class Model:
         """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied."""
         name, module = self.head(head), _merge(self, "head", _pick(params, HEAD_KEYS))
         table = None
-        if self.reads_table(name):
+        if self.is_tied(name):
             if "embedding" not in params:
                 raise CheckpointError(
                     f"the head {name!r} is tied to the embedding, which unembed was not given"
@@ -298,26 +289,11 @@ def add_heads(model: Model, params: Params, heads: tuple[str, ...], seed: int) -
     return wider, params | {head: fresh[head] for head in wider.heads if head not in params}
 
 
-def tap_of(path: str) -> str:
-    """The tap that holds a linear layer's input: query, key and value share one, and so do up and gate.
-
-    >>> tap_of("blocks/3/attention/value/kernel")
-    'blocks/3/attention/query/kernel'
-    """
-    *parts, name, leaf = path.split("/")
-    if "blocks" not in parts:
-        return path
-    return "/".join((*parts, _SHARED_INPUT.get(name, name), leaf))
-
-
 def _heads_of_config(config: Config, arch: Architecture) -> tuple[str, ...]:
     name = (config.get("architectures") or [""])[0]
     if arch.causal:
-        return (
-            ()
-            if arch.tied or (name.endswith("Model") and not name.endswith("LMHeadModel"))
-            else ("unembedding",)
-        )
+        base = name.endswith("Model") and not name.endswith("LMHeadModel")
+        return () if arch.tied or base else ("unembedding",)
     pooler = () if arch.classifier_dense else ("pooler",)
     by_suffix = {
         "ForMaskedLM": ("mlm",),

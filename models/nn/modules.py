@@ -4,18 +4,17 @@ Modules also return their taps, the activations that enter their linear layers. 
 return them never computes a copy, so they cost nothing where nobody asks.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.layers import ACTIVATIONS, Norm, angles, dropout, embedding, linear, rotate
-
-if TYPE_CHECKING:
-    from eigensweep.models.nn.model import Model
 
 Taps = dict[str, Array]
 EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm")
@@ -34,17 +33,17 @@ class Context(NamedTuple):
 class Layer(NamedTuple):
     """What distinguishes one block from the next besides its parameters; traced, so that all share one compilation."""
 
-    number: Array  # int32, which block
-    window: Array  # int32, tokens seen backwards, itself included
-    scale: Array  # float32, multiplies q . k
+    number: Any  # int32, which block
+    window: Any  # int32, tokens seen backwards, itself included
+    scale: Any  # float32, multiplies q . k
 
 
 def layer(architecture: Architecture, index: int) -> Layer:
     """The settings of block `index`."""
     return Layer(
-        jnp.int32(index),
-        jnp.int32(architecture.windows[index]),
-        jnp.float32(architecture.attention_scales[index]),
+        np.int32(index),
+        np.int32(architecture.windows[index]),
+        np.float32(architecture.attention_scales[index]),
     )
 
 
@@ -90,6 +89,8 @@ def attend(
       (B, T, H * D); scores and softmax in float32, the sums in value's dtype.
     """
     batch, num_tokens, num_heads, head_dim = query.shape
+    chex.assert_shape([key, value], (batch, num_tokens, None, head_dim))
+    chex.assert_shape(seen, (batch, num_tokens, num_tokens))
     groups = query.reshape(batch, num_tokens, key.shape[2], -1, head_dim)
     scores = jnp.einsum("btkgd,bskd->bkgts", groups, key, preferred_element_type=jnp.float32) * scale
     scores = jnp.where(seen[:, None, None], scores, jnp.finfo(jnp.float32).min)
@@ -311,9 +312,9 @@ class Transformer(nnx.Module):
     Compiled as a whole it is unrolled: `Model.apply` compiles faster where the model is deep.
     """
 
-    def __init__(self, embed: Embed, blocks: list[Block], head: Head, model: "Model"):
+    def __init__(self, embed: Embed, blocks: list[Block], head: Head, model: Any):
         self.embed, self.blocks, self.head = embed, nnx.List(blocks), head
-        self.model = model
+        self.model = model  # the functional one, for its settings
 
     def __call__(
         self,
@@ -332,5 +333,5 @@ class Transformer(nnx.Module):
         with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
             for i, block in enumerate(self.blocks):
                 x, _ = block(x, context, layer(arch, i))
-            table = self.embed.embedding.embedding[...] if self.model.reads_table(name) else None
+            table = self.embed.embedding.embedding[...] if self.model.is_tied(name) else None
             return self.head(x, context, table, name)._replace(taps=None)

@@ -213,6 +213,11 @@ def _step(
     key: Array | None,
     number: Any,
 ) -> tuple[Params, Array]:
+    """One step. The passes through the model are compiled as one loop over its blocks.
+
+    The optimizer's part is a few elementwise kernels a leaf, and so still grows with the depth: stacked as the blocks
+    are in the loop, the norm that clips would be summed in another order, and a training would end with other bits.
+    """
     key = None if key is None else jax.random.fold_in(key, number)
     loss, gradient = _gradient(model, state["params"], frozen, batch, key)
     updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])
