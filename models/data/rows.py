@@ -6,14 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.models.data.batches import (
-    IGNORE,
-    Rows,
-    classification_rows,
-    mask_tokens,
-    text_rows,
-    windows,
-)
+from eigensweep.models.data.batches import IGNORE, Rows, classification_rows, mask_tokens, text_rows, windows
 from eigensweep.models.data.text import (
     TRUTH,
     DataError,

@@ -7,7 +7,6 @@ block. The residual streams of all batches wait on the host; the next block is r
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import chex
@@ -18,12 +17,11 @@ from jax import Array
 from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import IGNORE, Rows, batches
+from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.load import Read
-from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.modules import Context, Output, Taps
 from eigensweep.models.nn.parameters import Params, place
-from eigensweep.models.nn.sharding import shard_batch
-from eigensweep.models.nn.stages import HEAD_KEYS, Context, Output, Taps
 
 Visit = Callable[[int, Taps], None]
 Result = TypeVar("Result")
@@ -75,21 +73,18 @@ def row_losses(
     Returns:
       total (B,) float32: summed negative log-likelihood of the row's targets, nats; count (B,), correct (B,) int32.
     """
-    types = batch.type_ids if model.architecture.type_rows else None
-    states, _, context = model.trunk(
-        params, batch.input_ids, batch.attention_mask, type_ids=types, dropout_key=dropout_key
+    output = model.apply(
+        params,
+        batch.input_ids,
+        batch.attention_mask,
+        type_ids=batch.type_ids if model.architecture.type_rows else None,
+        dropout_key=dropout_key,
+        head=head,
     )
-    read = {key: params[key] for key in (*HEAD_KEYS, "embedding") if key in params}
-    return _head_losses(model, read, states[-1], context, batch.targets, head)
+    return score_logits(output.logits, batch.targets)
 
 
-@partial(jax.jit, static_argnums=(0, 5))
-def _head_losses(
-    model: Model, params: Params, x: Array, context: Context, targets: Array, head: str
-) -> tuple[Array, Array, Array]:
-    return score_logits(model.unembed(params, x, context, head).logits, targets)
-
-
+@jax.jit
 def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
     """Total, count and correct of every row, from logits (B, ..., classes) and targets (B, ...), IGNORE not scored."""
     chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
@@ -153,8 +148,9 @@ def perplexity(model: Model, params: Params, rows: Rows, batch_size: int, mesh: 
     """Perplexity over strided windows (`data.windows`) as transformers' guide defines it: `.perplexity`, `.mean`.
 
     The guide weights a window's mean loss by its number of new tokens less one, also where all of them are
-    predicted (at stride 1 only the first window counts); `weight` follows it, `count` is the number of predicted
-    tokens: with that as the weight, `score` gives the plain mean over tokens.
+    predicted (at stride 1 only the first window counts), and so does `weight` here: for comparing with published
+    perplexities, not for studies. `score` weights by the number of predicted tokens, so that its mean is that over
+    tokens at any stride. Where windows abut or leave text out the two are the same.
 
     Raises:
       As `score`.
@@ -192,21 +188,37 @@ def stream(
     Returns:
       finish(batch, output) of every batch.
     """
-    data, name = list(data), model.head(head)
-    num_blocks = model.architecture.num_blocks
-    parts = ["embed", *(f"blocks/{i}" for i in range(num_blocks)), "head"]
+    data, name, taps = list(data), model.head(head), visit is not None
+    parts = ["embed", *(f"blocks/{i}" for i in range(model.architecture.num_blocks)), "head"]
     states: list[tuple[Any, Context]] = []
+    results = []
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(read, parts[0])
-        for number, part in enumerate(parts):
+        for index, part in enumerate(parts):
+            params = None  # let go of the last part before the next is placed
             host = ahead.result()
             if part != "head":
-                ahead = pool.submit(read, parts[number + 1])
-            if part == "embed":
-                states = _embed_all(model, host, data)
-            elif part != "head":
-                _block_all(model, host, number - 1, states, visit)
-        return _finish_all(model, host, data, states, finish, name, visit)
+                ahead = pool.submit(read, parts[index + 1])
+            params = place(host, keep=True)
+            for number, batch in enumerate(data):
+                if part == "embed":
+                    types = batch.type_ids if model.architecture.type_rows else None
+                    found = model.embed(params, batch.input_ids, batch.attention_mask, type_ids=types)
+                    states.append(jax.device_get(found))
+                    continue
+                x, context = states[number]
+                if part == "head":
+                    output = model.unembed(params, x, context, name, taps=taps)
+                    tapped = output.taps or {}
+                else:
+                    x, inner = model.block(params, index - 1, x, context, taps=taps)
+                    states[number] = (jax.device_get(x), context)
+                    tapped = {f"{part}/{path}": value for path, value in inner.items()}
+                if visit is not None:
+                    visit(number, tapped)
+                if part == "head":
+                    results.append(finish(batch, output))
+    return results
 
 
 def stream_score(model: Model, read: Read, data: Iterable[Rows], head: str = "default") -> Scores:
@@ -216,48 +228,3 @@ def stream_score(model: Model, read: Read, data: Iterable[Rows], head: str = "de
         return batch.row, jax.device_get(score_logits(output.logits, batch.targets))
 
     return collect(stream(model, read, data, finish, head))
-
-
-def _embed_all(model: Model, host: Params, data: list[Rows]) -> list[tuple[Any, Context]]:
-    params = place(host, keep=True)
-    return [
-        jax.device_get(
-            model.embed(
-                params,
-                batch.input_ids,
-                batch.attention_mask,
-                type_ids=batch.type_ids if model.architecture.type_rows else None,
-            )
-        )
-        for batch in data
-    ]
-
-
-def _block_all(
-    model: Model, host: Params, index: int, states: list[tuple[Any, Context]], visit: Visit | None
-) -> None:
-    """Replace every batch's residual stream by what block `index` makes of it."""
-    params = place(host, keep=True)
-    for number, (x, context) in enumerate(states):
-        x, taps = model.block(params, index, x, context, taps=visit is not None)
-        if visit is not None:
-            visit(number, {f"blocks/{index}/{path}": value for path, value in taps.items()})
-        states[number] = (jax.device_get(x), context)
-
-
-def _finish_all(
-    model: Model,
-    host: Params,
-    data: list[Rows],
-    states: list[tuple[Any, Context]],
-    finish: Callable[[Rows, Output], Result],
-    head: str | None,
-    visit: Visit | None,
-) -> list[Result]:
-    params, results = place(host, keep=True), []
-    for number, (batch, (x, context)) in enumerate(zip(data, states, strict=True)):
-        output = model.unembed(params, x, context, head, taps=visit is not None)
-        if visit is not None:
-            visit(number, output.taps or {})
-        results.append(finish(batch, output))
-    return results

@@ -34,24 +34,13 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def linear(num_in: int, num_out: int, bias: bool, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
     """y = x kernel + bias, kernel (in, out); computed in `dtype` whatever the parameters are stored in."""
     return nnx.Linear(
-        num_in,
-        num_out,
-        use_bias=bias,
-        dtype=jnp.dtype(dtype),
-        param_dtype=jnp.float32,
-        rngs=rngs,
+        num_in, num_out, use_bias=bias, dtype=jnp.dtype(dtype), param_dtype=jnp.float32, rngs=rngs
     )
 
 
 def embedding(num_rows: int, width: int, dtype: str, rngs: nnx.Rngs) -> nnx.Embed:
     """A table (rows, width); an index outside it gives NaN, so that a wrong token id is seen."""
-    return nnx.Embed(
-        num_rows,
-        width,
-        dtype=jnp.dtype(dtype),
-        param_dtype=jnp.float32,
-        rngs=rngs,
-    )
+    return nnx.Embed(num_rows, width, dtype=jnp.dtype(dtype), param_dtype=jnp.float32, rngs=rngs)
 
 
 class Norm(nnx.Module):

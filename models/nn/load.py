@@ -10,10 +10,10 @@ from jax.sharding import Mesh
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import architecture
+from eigensweep.models.nn.devices import shardings
 from eigensweep.models.nn.model import Model, build
+from eigensweep.models.nn.modules import EMBED_KEYS, HEAD_KEYS, HEADS
 from eigensweep.models.nn.parameters import Params, get
-from eigensweep.models.nn.sharding import shardings
-from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS
 from eigensweep.models.params import checked_leaves, nest, refuse_adapter
 from eigensweep.models.plan import Leaf
 
@@ -121,8 +121,7 @@ def _used(checkpoint: Checkpoint) -> list[Leaf]:
         )
     if not name.endswith("ForSequenceClassification"):
         known.remove("classifier")
-    if own := leaves.pop(
-        "mlm/decoder/bias", None
-    ):  # where they differ, transformers reads the decoder's alone
-        leaves["mlm/bias"] = replace(own, path="mlm/bias")
+    decoder_bias = leaves.pop("mlm/decoder/bias", None)
+    if decoder_bias:  # where the head's own bias differs from it, transformers reads this one alone
+        leaves["mlm/bias"] = replace(decoder_bias, path="mlm/bias")
     return [leaf for path, leaf in leaves.items() if path.split("/")[0] in known]

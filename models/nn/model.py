@@ -24,13 +24,24 @@ from jax import Array
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture, Config, architecture
-from eigensweep.models.nn.block import Block, Context, Layer, Taps, layer
+from eigensweep.models.nn.modules import (
+    EMBED_KEYS,
+    HEAD_KEYS,
+    HEADS,
+    Block,
+    Context,
+    Embed,
+    Head,
+    Layer,
+    Output,
+    Taps,
+    Transformer,
+    layer,
+)
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
-from eigensweep.models.nn.stages import EMBED_KEYS, HEAD_KEYS, HEADS, Embed, Head, Output, Transformer
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
 DTYPES = ("float32", "bfloat16")
-_SHARED_INPUT = {"key": "query", "value": "query", "gate": "up"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,8 @@ class Model:
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Raise CheckpointError with every leaf that is missing, extra or of a wrong shape."""
-        check(params, self.abstract())
+        leaves, form = jax.tree.flatten(dict(params))
+        _check(self, form, tuple(np.shape(leaf) for leaf in leaves))
 
     def init(self, seed: int = 0) -> Params:
         """Random parameters, float32: kernels and tables N(0, 0.02^2), norms the identity, biases 0.
@@ -75,9 +87,10 @@ class Model:
 
         return place(map_with_path(draw, self.abstract()))
 
-    def is_tied(self, head: str) -> bool:
+    def is_tied(self, head: str | None) -> bool:
         """Whether this head's kernel is the embedding's transpose."""
-        return self.architecture.tied and (head == "mlm" or head not in self.heads)
+        stored = head == "unembedding" and head in self.heads
+        return self.architecture.tied and head in ("unembedding", "mlm") and not stored
 
     def head(self, name: str | None = "default") -> str | None:
         """The head to run: the default is the classifier, else the language model, else the pooler, else none.
@@ -85,25 +98,21 @@ class Model:
         Raises:
           CheckpointError: the model has no such head.
         """
-        causal, tied = self.architecture.causal, self.architecture.tied
-        present = [
-            head for head in HEADS if head in self.heads or (head == "unembedding" and causal and tied)
-        ]
+        written = self.architecture.causal and self.architecture.tied  # by the embedding
+        present = [head for head in HEADS if head in self.heads or (head == "unembedding" and written)]
         if name == "default":
-            return next(
-                (head for head in ("classifier", "mlm", "unembedding", "pooler") if head in present), None
-            )
+            order = ("classifier", "mlm", "unembedding", "pooler")
+            return next((head for head in order if head in present), None)
         if name is not None and name not in present:
             have = ", ".join(present) or "none"
             raise CheckpointError(
                 f"the checkpoint has no {name!r} head, which this needs; heads it has: {have}"
             )
         if name == "classifier" and not self.architecture.classifier_dense and "pooler" not in self.heads:
-            raise CheckpointError(
-                "the classifier reads the pooler's output, and the checkpoint has no pooler"
-            )
+            raise CheckpointError("the classifier reads the pooler's output, and there is no pooler")
         return name
 
+    @partial(jax.jit, static_argnums=0)
     def embed(
         self,
         params: Params,
@@ -114,12 +123,13 @@ class Model:
         positions: Any = None,
         dropout_key: Array | None = None,
     ) -> tuple[Array, Context]:
-        """The residual stream (B, T, d) that enters block 0, and what all blocks share.
+        """The residual stream (B, T, d) that enters block 0, and what all blocks share; arguments as `apply`'s.
 
         `params` needs only the EMBED_KEYS of the tree.
         """
         input_ids, mask = self.inputs(input_ids, attention_mask)
-        return _embed(self, _pick(params, EMBED_KEYS), input_ids, mask, type_ids, positions, dropout_key)
+        stage = _merge(self, "embed", _pick(params, EMBED_KEYS))
+        return stage(input_ids, mask.astype(bool), type_ids, positions, dropout_key)
 
     def block(
         self, params: Params, index: int, x: Array, context: Context, taps: bool = False
@@ -127,11 +137,22 @@ class Model:
         """Block `index` on the residual stream; `params` is its subtree alone, tap paths are relative to it."""
         return _block(self, params, layer(self.architecture, index), x, context, taps)
 
+    @partial(jax.jit, static_argnames=("self", "head", "taps"))
     def unembed(
         self, params: Params, x: Array, context: Context, head: str | None = "default", taps: bool = False
     ) -> Output:
         """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied."""
-        return _unembed(self, _pick(params, (*HEAD_KEYS, "embedding")), x, context, self.head(head), taps)
+        name, module = self.head(head), _merge(self, "head", _pick(params, HEAD_KEYS))
+        table = None
+        if self.is_tied(name):
+            if "embedding" not in params:
+                raise CheckpointError(
+                    f"the head {name!r} is tied to the embedding, which unembed was not given"
+                )
+            table = params["embedding"]["embedding"]
+        with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
+            output = module(x, context, table, name)
+        return output if taps else output._replace(taps=None)
 
     def apply(
         self,
@@ -166,59 +187,35 @@ class Model:
           CheckpointError: the parameters do not fit, or there is no such head.
           ValueError: shapes, or a text longer than the position table.
         """
-        name = self.head(head)
-        states, tapped, context = self.trunk(
-            params, input_ids, attention_mask, type_ids=type_ids, positions=positions, dropout_key=dropout_key,
-            hidden_states=hidden_states, taps=taps,
+        name, arch = self.head(head), self.architecture
+        self.check(params)
+        x, context = self.embed(
+            _pick(params, EMBED_KEYS), *self.inputs(input_ids, attention_mask),
+            type_ids=type_ids, positions=positions, dropout_key=dropout_key,
         )  # fmt: skip
-        output = _unembed(self, _pick(params, (*HEAD_KEYS, "embedding")), states[-1], context, name, taps)
+        blocks = [(params["blocks"][str(i)], layer(arch, i)) for i in range(arch.num_blocks)]
+        kept: list[tuple[Array | None, Taps]] = []
+
+        def step(x: Array, block: tuple[Params, Layer]) -> tuple[Array, tuple[Array | None, Taps]]:
+            y, found = _block(self, *block, x, context, taps)
+            return y, (x if hidden_states else None, found)
+
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
+            # one loop over a copy of the blocks: what is compiled does not grow with their number
+            x, stack = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks))
+            kept = [jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(arch.num_blocks)]
+        else:
+            for block in blocks:
+                x, one = step(x, block)
+                kept.append(one)
+        output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, taps)
+        tapped = {
+            f"blocks/{i}/{path}": value for i, (_, found) in enumerate(kept) for path, value in found.items()
+        }
         return output._replace(
-            hidden_states=(*states[:-1], output.hidden) if hidden_states else None,
+            hidden_states=(*(state for state, _ in kept), output.hidden) if hidden_states else None,
             taps=tapped | (output.taps or {}) if taps else None,
         )
-
-    def trunk(
-        self,
-        params: Params,
-        input_ids: Any,
-        attention_mask: Any = None,
-        *,
-        type_ids: Any = None,
-        positions: Any = None,
-        dropout_key: Array | None = None,
-        hidden_states: bool = False,
-        taps: bool = False,
-    ) -> tuple[list[Array], Taps, Context]:
-        """`apply` up to the heads: the residual streams (the last one alone, or all), the taps, what blocks share.
-
-        Raises:
-          CheckpointError, ValueError: as `apply`.
-        """
-        leaves, form = jax.tree.flatten(params)
-        _fits(self, form, tuple(np.shape(leaf) for leaf in leaves))
-        x, context = self.embed(
-            params, input_ids, attention_mask, type_ids=type_ids, positions=positions, dropout_key=dropout_key
-        )
-        blocks = [params["blocks"][str(i)] for i in range(self.architecture.num_blocks)]
-        layers = [layer(self.architecture, i) for i in range(len(blocks))]
-        states, found = [x], list[Taps]()
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, x)):
-            # all blocks in one loop: what is compiled does not grow with them, at the price of a copy of them
-            def step(x: Array, item: Any) -> tuple[Array, Any]:
-                y, tapped = _block(self, *item, x, context, taps)
-                return y, (y if hidden_states else None, tapped)
-
-            x, (stacked, tapped) = jax.lax.scan(step, x, _stacked(list(zip(blocks, layers, strict=True))))
-            numbers = range(len(blocks))
-            states = [*states, *(stacked[i] for i in numbers)] if hidden_states else [x]
-            found = [{path: value[i] for path, value in tapped.items()} for i in numbers]
-        else:
-            for block, settings in zip(blocks, layers, strict=True):
-                x, tapped = _block(self, block, settings, x, context, taps)
-                states = [*states, x] if hidden_states else [x]
-                found.append(tapped)
-        named = {f"blocks/{i}/{path}": value for i, part in enumerate(found) for path, value in part.items()}
-        return states, named, context
 
     def module(self, params: Params) -> Transformer:
         """The whole model as one nnx.Module on these parameters, `module(input_ids, attention_mask)` -> Output.
@@ -228,8 +225,7 @@ class Model:
         Raises:
           CheckpointError: the parameters do not fit.
         """
-        leaves, form = jax.tree.flatten(params)
-        _fits(self, form, tuple(np.shape(leaf) for leaf in leaves))
+        self.check(params)
         params = jax.tree.map(jnp.asarray, params)
         return Transformer(
             _merge(self, "embed", _pick(params, EMBED_KEYS)),
@@ -293,26 +289,11 @@ def add_heads(model: Model, params: Params, heads: tuple[str, ...], seed: int) -
     return wider, params | {head: fresh[head] for head in wider.heads if head not in params}
 
 
-def tap_of(path: str) -> str:
-    """The tap that holds a linear layer's input: query, key and value share one, and so do up and gate.
-
-    >>> tap_of("blocks/3/attention/value/kernel")
-    'blocks/3/attention/query/kernel'
-    """
-    *parts, name, leaf = path.split("/")
-    if "blocks" not in parts:
-        return path
-    return "/".join((*parts, _SHARED_INPUT.get(name, name), leaf))
-
-
 def _heads_of_config(config: Config, arch: Architecture) -> tuple[str, ...]:
     name = (config.get("architectures") or [""])[0]
     if arch.causal:
-        return (
-            ()
-            if arch.tied or (name.endswith("Model") and not name.endswith("LMHeadModel"))
-            else ("unembedding",)
-        )
+        base = name.endswith("Model") and not name.endswith("LMHeadModel")
+        return () if arch.tied or base else ("unembedding",)
     pooler = () if arch.classifier_dense else ("pooler",)
     by_suffix = {
         "ForMaskedLM": ("mlm",),
@@ -339,14 +320,11 @@ def _module(model: Model, stage: str, rngs: nnx.Rngs) -> nnx.Module:
     return Head(model.architecture, model.heads, model.dtype, rngs)
 
 
-def _stacked(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
 @lru_cache(maxsize=64)
-def _fits(model: Model, form: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
-    """`Model.check`, once for every form of a tree."""
-    model.check(jax.tree.unflatten(form, [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]))
+def _check(model: Model, form: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Once for every form of a tree."""
+    params = jax.tree.unflatten(form, [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes])
+    check(params, model.abstract())
 
 
 @lru_cache(maxsize=64)
@@ -362,13 +340,6 @@ def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
     return nnx.merge(definition, params)
 
 
-@partial(jax.jit, static_argnums=0)
-def _embed(
-    model: Model, params: Params, input_ids: Array, mask: Array, type_ids: Any, positions: Any, key: Any
-) -> tuple[Array, Context]:
-    return _merge(model, "embed", params)(input_ids, mask.astype(bool), type_ids, positions, key)
-
-
 @partial(jax.jit, static_argnums=(0, 5))
 def _block(
     model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool
@@ -376,18 +347,3 @@ def _block(
     with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
         x, tapped = _merge(model, "block", params)(x, context, layer)
     return x, tapped if taps else {}
-
-
-@partial(jax.jit, static_argnums=(0, 4, 5))
-def _unembed(
-    model: Model, params: Params, x: Array, context: Context, head: str | None, taps: bool
-) -> Output:
-    module = _merge(model, "head", _pick(params, HEAD_KEYS))
-    table = None
-    if head in ("unembedding", "mlm") and model.is_tied(head):
-        if "embedding" not in params:
-            raise CheckpointError(f"the head {head!r} is tied to the embedding, which unembed was not given")
-        table = params["embedding"]["embedding"]
-    with jax.default_matmul_precision("highest"):
-        output = module(x, context, table, head)
-    return output if taps else output._replace(taps=None)

@@ -13,6 +13,8 @@ from eigensweep.models.errors import CheckpointError, listed
 
 Params = dict[str, Any]
 
+_SHARED_INPUT = {"key": "query", "value": "query", "gate": "up"}
+
 
 def walk(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(path, leaf) of every leaf, in the tree's own order."""
@@ -121,3 +123,15 @@ def map_with_path(function: Callable[[str, Any], Any], params: Mapping[str, Any]
         else function(f"{prefix}{key}", value)
         for key, value in params.items()
     }
+
+
+def tap_of(path: str) -> str:
+    """The tap that holds a linear layer's input: query, key and value share one, and so do up and gate.
+
+    >>> tap_of("blocks/3/attention/value/kernel")
+    'blocks/3/attention/query/kernel'
+    """
+    *parts, name, leaf = path.split("/")
+    if "blocks" not in parts:
+        return path
+    return "/".join((*parts, _SHARED_INPUT.get(name, name), leaf))

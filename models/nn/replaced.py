@@ -10,9 +10,9 @@ from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix
+from eigensweep.models.nn.devices import with_memory_advice
 from eigensweep.models.nn.evaluate import Scores, stream_score
 from eigensweep.models.nn.load import reader
-from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, get, replace, walk
 

@@ -43,9 +43,5 @@ def sample_rows(model: Model, params: Params, start: int, num_rows: int, length:
         ids[:, t] = np.asarray(drawn)
     targets = np.concatenate((ids[:, 1:], np.full((num_rows, 1), IGNORE, np.int32)), axis=1)
     return Rows(
-        ids,
-        np.ones(ids.shape, bool),
-        np.zeros_like(ids),
-        targets,
-        np.arange(num_rows, dtype=np.int32),
+        ids, np.ones(ids.shape, bool), np.zeros_like(ids), targets, np.arange(num_rows, dtype=np.int32)
     )

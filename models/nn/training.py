@@ -24,12 +24,11 @@ from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
-from eigensweep.models.nn.memory import with_memory_advice
 from eigensweep.models.nn.model import Model, add_heads
 from eigensweep.models.nn.parameters import Params, map_with_path, walk
-from eigensweep.models.nn.sharding import shard_batch
-from eigensweep.models.nn.states import TrainingError, newest_state, write_state
+from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 
 TRAINABLE = ("all", "head")
 _HEAD = ("pooler", "classifier")
@@ -214,6 +213,11 @@ def _step(
     key: Array | None,
     number: Any,
 ) -> tuple[Params, Array]:
+    """One step. The passes through the model are compiled as one loop over its blocks.
+
+    The optimizer's part is a few elementwise kernels a leaf, and so still grows with the depth: stacked as the blocks
+    are in the loop, the norm that clips would be summed in another order, and a training would end with other bits.
+    """
     key = None if key is None else jax.random.fold_in(key, number)
     loss, gradient = _gradient(model, state["params"], frozen, batch, key)
     updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])

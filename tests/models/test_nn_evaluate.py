@@ -66,6 +66,25 @@ def test_perplexity_is_that_of_transformers_guide(gpt2, num, stride):
         assert scores.count.sum() == num - 1
 
 
+@pytest.mark.parametrize("stride", [1, 5, 11, 16, 20])
+def test_the_mean_of_scores_is_that_over_tokens_at_any_stride(gpt2, stride):
+    _, model, params = gpt2
+    tokens = np.random.default_rng(3).integers(0, 30, 47).astype(np.int32)
+    rows = windows(tokens, 16, stride)
+    losses = []
+    for ids, mask, targets in zip(rows.input_ids, rows.attention_mask, rows.targets, strict=True):
+        logp = np.asarray(jax.nn.log_softmax(model.apply(params, ids[None, : mask.sum()]).logits))[0]
+        losses += [-logp[t, target] for t, target in enumerate(targets) if target != IGNORE]
+    scores = nn.score(model, params, rows, 4)
+    assert len(losses) == scores.count.sum()
+    assert scores.mean == pytest.approx(np.mean(losses), rel=1e-5)
+    guided = nn.perplexity(model, params, rows, 4)
+    if stride >= 16:
+        assert guided.mean == scores.mean
+    elif stride == 1:
+        assert abs(guided.mean - scores.mean) > 0.01
+
+
 def test_scores_do_not_depend_on_the_batch_and_keep_the_order(gpt2):
     _, model, params = gpt2
     rows = windows(np.random.default_rng(1).integers(0, 30, 60).astype(np.int32), 16, 6)

@@ -12,7 +12,7 @@ import pytest
 
 from eigensweep.models import CheckpointError, nn, open_checkpoint
 from eigensweep.models.data import Rows
-from eigensweep.models.nn import states, training
+from eigensweep.models.nn import save, training
 
 jax.config.update("jax_enable_x64", True)
 
@@ -100,7 +100,7 @@ def test_a_directory_of_another_training_is_refused(start, task, tmp_path):
     model, params = start
     learned = {key: value for key, value in params.items() if key != "mlm"}
     state = {"params": learned, "optimizer": training.optimizer(OPTIONS, 2).init(learned), "best": learned}
-    states.write_state(tmp_path, 5, state, {"step": 5, "identity": "another"})
+    save.write_state(tmp_path, 5, state, {"step": 5, "identity": "another"})
     with pytest.raises(nn.TrainingError, match="holds another training"):
         nn.train(model, params, *task, OPTIONS, 7, directory=tmp_path)
 
@@ -121,17 +121,17 @@ def test_another_dtype_or_architecture_is_another_training(start, task, tmp_path
 def test_a_damaged_state_is_named(tmp_path):
     state = {"params": {"kernel": np.arange(6.0, dtype=np.float32)}}
     folder = tmp_path / "step_00000005"
-    states.write_state(tmp_path, 5, state, {"step": 5})
-    assert states.newest_state(tmp_path, state)[1] == {"step": 5}
+    save.write_state(tmp_path, 5, state, {"step": 5})
+    assert save.newest_state(tmp_path, state)[1] == {"step": 5}
     with pytest.raises(nn.TrainingError, match=f"{folder}: the saved state is damaged, or of another"):
-        states.newest_state(tmp_path, {**state, "more": np.zeros(3, np.float32)})
+        save.newest_state(tmp_path, {**state, "more": np.zeros(3, np.float32)})
     files = [path for path in folder.rglob("*") if path.is_file()]
     messages = []
     for path in files:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         try:
-            found = states.newest_state(tmp_path, state)
+            found = save.newest_state(tmp_path, state)
             np.testing.assert_array_equal(found[0]["params"]["kernel"], state["params"]["kernel"])
         except nn.TrainingError as error:
             messages.append(str(error))
