@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("engine", "models", "bin", "configs")
+INSTALLED = {"diffract": ["diffract-core"]} | packages_distributions()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -51,7 +52,7 @@ def imports():
 
 def distributions(module):
     """What brings a module; it is called like it where it is not installed."""
-    return {normal(name) for name in packages_distributions().get(module, [module])}
+    return {normal(name) for name in INSTALLED.get(module, [module])}
 
 
 def test_every_folder_with_code_is_listed():
@@ -72,11 +73,13 @@ def test_console_scripts_exist():
 
 
 def test_every_import_is_declared(imports):
-    """As a dependency; in the suites of the benchmark and the preset that needs the demo, as an extra's at least."""
+    """As a dependency, or as an extra's where only that extra serves; two are asked for by name when a file needs them."""
     required = names_of(PROJECT["project"]["dependencies"])
     extras = {
         "bin/suites/": names_of(PROJECT["project"]["optional-dependencies"]["bench"]),
         "configs/minilm.py": names_of(PROJECT["project"]["optional-dependencies"]["demo"]),
+        "models/sources/arrays.py": {"torch"},
+        "models/data/text.py": {"datasets"},
     }
     undeclared = []
     for module, files in imports.items():
