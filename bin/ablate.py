@@ -25,14 +25,10 @@ from eigensweep.engine.studies.ablation.study import Ablation, AblationOptions, 
 from eigensweep.engine.studies.ablation.summary import render
 
 _WRITE = flags.DEFINE_string(
-    "write_checkpoint",
-    None,
-    "write the checkpoint without the values of --removal here, for transformers to load",
+    "write_checkpoint", None, "write the checkpoint without the values of --removal here, for transformers to load"
 )
 _REMOVAL = flags.DEFINE_string(
-    "removal",
-    None,
-    "SCOPE/REMOVAL for --write_checkpoint, such as query/decile:10; not needed if there is only one",
+    "removal", None, "SCOPE/REMOVAL for --write_checkpoint, such as query/decile:10; not needed if there is only one"
 )
 
 

@@ -11,9 +11,7 @@ from absl import flags
 
 from eigensweep.bin.runner import UserError, console
 
-_SHAPES = flags.DEFINE_list(
-    "shapes", ["64x64", "172x64", "384x384", "1536x384"], "shapes of the matrices, m x n"
-)
+_SHAPES = flags.DEFINE_list("shapes", ["64x64", "172x64", "384x384", "1536x384"], "shapes of the matrices, m x n")
 _NUM = flags.DEFINE_integer("num_matrices", 20000, "Gaussian matrices a shape", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 1, "of the matrices")
 
@@ -25,9 +23,7 @@ def main(argv: list[str]) -> None:
 
     shapes = [_shape(text) for text in _SHAPES.value]
     print(
-        "| shape | matrices | 0.05 known | 0.05 fitted | 0.01 known | 0.01 fitted | sd at 0.01 |\n"
-        + "|---" * 7
-        + "|"
+        "| shape | matrices | 0.05 known | 0.05 fitted | 0.01 known | 0.01 fitted | sd at 0.01 |\n" + "|---" * 7 + "|"
     )
     for m, n in shapes:
         rates = " | ".join(firing_rates(m, n, _NUM.value, _SEED.value))

@@ -23,9 +23,7 @@ def main(argv: list[str]) -> None:
     for warning in checkpoint.warnings:
         print(f"warning: {warning}")
     done = models.convert(checkpoint, _OUT.value)
-    print(
-        f"{done.architecture}: {done.num_leaves} tensors, {done.num_bytes / 2**20:,.1f} MiB -> {done.directory}"
-    )
+    print(f"{done.architecture}: {done.num_leaves} tensors, {done.num_bytes / 2**20:,.1f} MiB -> {done.directory}")
 
 
 def run() -> None:

@@ -27,9 +27,7 @@ _NUM_DRAWS = flags.DEFINE_list("num_draws", ["1000000"], "draws; one number, or 
 _SEED = flags.DEFINE_integer("seed", 0, "seed of the threefry key", lower_bound=0)
 _OUT = flags.DEFINE_string("out", "null", "folder for null-<n>.npz")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "draws a dispatch; default: from n and the device", 1)
-_TABLE = flags.DEFINE_string(
-    "table", None, "also fit a compact table to all n (at least 3) and write it here"
-)
+_TABLE = flags.DEFINE_string("table", None, "also fit a compact table to all n (at least 3) and write it here")
 
 
 def main(argv: list[str]) -> None:

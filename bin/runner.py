@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 FOLDER = Path(next(iter(configs.__path__)))
 PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
-_DEFINE: dict[Any, Callable[..., Any]] = {
-    bool: flags.DEFINE_bool,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-}
+_DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 Chosen = TypeVar("Chosen", bound="Options")
 
 
@@ -150,10 +146,7 @@ def _define(options: type["Options"]) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", f"name of a preset ({', '.join(preset_names())}) or a Python file")
     flags.DEFINE_bool("report", True, "draw the figures and write report.html")
-    places = {
-        "checkpoint": "folder, file or hub id",
-        "workdir": "run directory; an unfinished run is continued",
-    }
+    places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
     for key, what in places.items():
         flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
         flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
@@ -177,9 +170,7 @@ def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
         return {}
     path = FOLDER / f"{name}.py" if name in preset_names() else Path(name)
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(
-            f"--config={name}: neither a preset of eigensweep ({', '.join(preset_names())}) nor a file"
-        )
+        raise UserError(f"--config={name}: neither a preset of eigensweep ({', '.join(preset_names())}) nor a file")
     spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
     assert spec is not None
     assert spec.loader is not None
@@ -191,9 +182,7 @@ def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
         raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
     command = values.pop("command", None)
     if command is not None and command != options.COMMAND:
-        raise UserError(
-            f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}"
-        )
+        raise UserError(f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}")
     for key in [key for key in values if key in options.ALIASES]:
         print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
         values[options.ALIASES[key]] = values.pop(key)

@@ -16,16 +16,10 @@ from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
 from eigensweep.engine.studies.sweep.options import SweepOptions
 
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "print the plan (matrices, roles, memory, what is left out) and stop"
-)
-_MEMORY_GIB = flags.DEFINE_float(
-    "memory_gib", None, "memory for one batch's arrays; default: from what is free"
-)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (matrices, roles, memory, what is left out) and stop")
+_MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "memory for one batch's arrays; default: from what is free")
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed",
-    False,
-    "one of several processes with one --workdir; found out from SLURM, Kubernetes, MPI, TPU pods",
+    "distributed", False, "one of several processes with one --workdir; found out from SLURM, Kubernetes, MPI, TPU pods"
 )
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where nothing tells it")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes, where nothing tells it", 1)

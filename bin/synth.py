@@ -15,9 +15,7 @@ from absl import flags
 from eigensweep.bin.runner import UserError, console
 
 _OUT = flags.DEFINE_string("out", None, "folder to write; must not exist, or be empty")
-_CONFIG = flags.DEFINE_string(
-    "config_json", None, "config.json of a known architecture; default: Llama-3-8B's"
-)
+_CONFIG = flags.DEFINE_string("config_json", None, "config.json of a known architecture; default: Llama-3-8B's")
 _BLOCKS = flags.DEFINE_integer("blocks", None, "this many blocks instead of the config's", lower_bound=1)
 _VOCAB = flags.DEFINE_integer("vocab", None, "this vocabulary instead of the config's", lower_bound=1)
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "bfloat16, float16 or float32")
@@ -38,9 +36,7 @@ def main(argv: list[str]) -> None:
         config[key] = _BLOCKS.value
     if _VOCAB.value:
         config["vocab_size"] = _VOCAB.value
-    planted = synth.write_synthetic(
-        _OUT.value, config, seed=_SEED.value, dtype=_DTYPE.value, spikes=_SPIKES.value
-    )
+    planted = synth.write_synthetic(_OUT.value, config, seed=_SEED.value, dtype=_DTYPE.value, spikes=_SPIKES.value)
     size = sum(f.stat().st_size for f in Path(_OUT.value).iterdir())
     print(f"{len(planted)} matrices with {_SPIKES.value} spikes each, {size / 1e9:.2f} GB: {_OUT.value}")
 

@@ -19,10 +19,5 @@ from eigensweep.configs import minilm
 def get_config() -> ConfigDict:
     """Three epochs of the whole model."""
     return ConfigDict(
-        {
-            "command": "finetune",
-            "checkpoint": minilm.get_config().checkpoint,
-            "format": "boolq",
-            "learning_rate": 1e-4,
-        }
+        {"command": "finetune", "checkpoint": minilm.get_config().checkpoint, "format": "boolq", "learning_rate": 1e-4}
     )

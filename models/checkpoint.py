@@ -84,9 +84,7 @@ def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] 
     return open_file(path, name, config)
 
 
-def open_checkpoint(
-    source: str | Path | Mapping[str, Any], *, config: dict[str, Any] | None = None
-) -> Checkpoint:
+def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str, Any] | None = None) -> Checkpoint:
     """Opens a checkpoint without reading its tensors.
 
     Args:

@@ -20,9 +20,7 @@ def _in_dtype(name: str, matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
         cast = matrix.astype(dtype)
     if np.isfinite(matrix).all() and not np.isfinite(cast).all():
-        raise ValueError(
-            f"{name}: entries up to {float(np.abs(matrix).max()):g} do not fit into {dtype.name}"
-        )
+        raise ValueError(f"{name}: entries up to {float(np.abs(matrix).max()):g} do not fit into {dtype.name}")
     return cast
 
 
@@ -35,9 +33,7 @@ def _edited(checkpoint: Checkpoint, replacements: Mapping[str, np.ndarray]) -> d
             raise ValueError(f"{name!r} is none of the checkpoint's {len(matrices)} matrices")
         new, matrix = np.asarray(replacement), matrices[name]
         if new.shape != matrix.shape:
-            raise ValueError(
-                f"{name}: a matrix of shape {list(matrix.shape)} was expected, got {list(new.shape)}"
-            )
+            raise ValueError(f"{name}: a matrix of shape {list(matrix.shape)} was expected, got {list(new.shape)}")
         cut = checkpoint.plan.cuts[name]
         tensor = cut.tensor
         if tensor.name not in edited:
@@ -61,9 +57,7 @@ def _copy_companions(folder: Path, out: Path) -> None:
             shutil.copyfile(path, target)
 
 
-def write_huggingface(
-    checkpoint: Checkpoint, out: str | Path, replacements: Mapping[str, np.ndarray]
-) -> Path:
+def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Mapping[str, np.ndarray]) -> Path:
     """Writes a copy of a checkpoint in which some matrices are replaced; everything else stays bit for bit.
 
     Args:
@@ -81,9 +75,7 @@ def write_huggingface(
     """
     source = checkpoint.source
     if source.kind != "huggingface" or source.directory is None:
-        raise CheckpointError(
-            f"{source.name}: of kind {source.kind}; only folders with safetensors are written back"
-        )
+        raise CheckpointError(f"{source.name}: of kind {source.kind}; only folders with safetensors are written back")
     edited = _edited(checkpoint, replacements)
     with staged(out) as stage:
         stage.mkdir()

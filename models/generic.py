@@ -45,9 +45,7 @@ def reason_to_skip(tensor: Tensor) -> str | None:
 
 def natural(name: str) -> tuple:
     """A key that sorts layer 2 before layer 10."""
-    return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)
-    )
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name))
 
 
 def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
@@ -74,9 +72,7 @@ def read_generically(draft: Draft, tensor: Tensor) -> None:
     """Adds the matrices in a tensor, or the reason why there are none, and the tensor as a leaf."""
     path = leaf_path(tensor.name)
     if path in draft.leaves:
-        draft.mismatches.append(
-            f"{tensor.name} and {draft.leaves[path].tensor.name} would both be the leaf {path}"
-        )
+        draft.mismatches.append(f"{tensor.name} and {draft.leaves[path].tensor.name} would both be the leaf {path}")
     else:
         draft.leaves[path] = Leaf(path, tensor.shape, tensor)
     if reason := reason_to_skip(tensor):

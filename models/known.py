@@ -46,9 +46,7 @@ def model_dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
         raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
     for name, size in dims.items():
         if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
-            raise CheckpointError(
-                f"{where}: no usable config of a {family.name} model: {name} would be {size!r}"
-            )
+            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {size!r}")
     return dims
 
 

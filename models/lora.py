@@ -23,9 +23,7 @@ from eigensweep.models.plan import Draft, Plan
 from eigensweep.models.roles import guess_role
 from eigensweep.models.sources import Source
 
-_FACTOR = re.compile(
-    r"(?P<module>.*)\.lora_(?P<table>embedding_)?(?P<factor>[AB])(?:\.default)?(?:\.weight)?"
-)
+_FACTOR = re.compile(r"(?P<module>.*)\.lora_(?P<table>embedding_)?(?P<factor>[AB])(?:\.default)?(?:\.weight)?")
 _UNSUPPORTED = {
     "use_dora": "DoRA also rescales the base weight, which the adapter does not hold",
     "use_qalora": "QALoRA pools the inputs of A",
@@ -107,17 +105,13 @@ def _delta_rows(a: Tensor, b: Tensor, scale: float, dtype: str, start: int, stop
     return (scale * product).astype(dtype)
 
 
-def _add_delta(
-    draft: Draft, config: Mapping[str, Any], module: str, a: Tensor, b: Tensor, where: str
-) -> None:
+def _add_delta(draft: Draft, config: Mapping[str, Any], module: str, a: Tensor, b: Tensor, where: str) -> None:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.dtype not in FLOATING or b.dtype not in FLOATING:
         for tensor in (a, b):
             draft.skip(tensor, f"factor of an update that is no matrix: {list(tensor.shape)} {tensor.dtype}")
         return
     if a.shape[0] != b.shape[1]:
-        raise CheckpointError(
-            f"{where}: {a.name} {list(a.shape)} and {b.name} {list(b.shape)} have different ranks"
-        )
+        raise CheckpointError(f"{where}: {a.name} {list(a.shape)} and {b.name} {list(b.shape)} have different ranks")
     scale = _scale(config, module, a, where)
     name, outputs = f"{module}.weight", b.shape[0]
     dtype = "float64" if a.dtype == b.dtype == "float64" else "float32"
@@ -181,8 +175,6 @@ def plan_lora(source: Source, where: str) -> Plan:
     for module, pair in factors.items():
         if len(pair) != 2:
             (there,) = pair.values()
-            raise CheckpointError(
-                f"{source.name}: {there.file}: {there.name} has no partner: A and B come in pairs"
-            )
+            raise CheckpointError(f"{source.name}: {there.file}: {there.name} has no partner: A and B come in pairs")
         _add_delta(draft, config, module.removesuffix("."), pair["A"], pair["B"], where)
     return replace(draft.finish(), cuts={})

@@ -48,9 +48,7 @@ def same_content(a: Tensor, b: Tensor) -> bool:
     rows = max(1, _CHUNK_BYTES * count // max(a.nbytes, 1))
     for start in range(0, count, rows):
         # As bytes: NaN equals NaN here, and -0 does not equal 0.
-        one, other = (
-            np.ascontiguousarray(t.read(start, min(start + rows, count))).view(np.uint8) for t in (a, b)
-        )
+        one, other = (np.ascontiguousarray(t.read(start, min(start + rows, count))).view(np.uint8) for t in (a, b))
         if not np.array_equal(one, other):
             return False
     return True
@@ -140,9 +138,7 @@ class Cut:
         role, block, expert = what
         dtype, file = self.tensor.dtype, self.tensor.file
         shape, reader = self.matrix_shape, self.read_matrix
-        return Matrix(
-            name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader
-        )
+        return Matrix(name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader)
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""

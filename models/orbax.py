@@ -124,9 +124,7 @@ def _save(leaves: list[Leaf], directory: Path) -> None:
         checkpointer.save(directory, args=ocp.args.PyTreeSave(nest(stored)))
 
 
-def _read_rows(
-    folder: Path, path: str, shape: tuple[int, ...], dtype: np.dtype, start: int, stop: int
-) -> np.ndarray:
+def _read_rows(folder: Path, path: str, shape: tuple[int, ...], dtype: np.dtype, start: int, stop: int) -> np.ndarray:
     import tensorstore
 
     if 0 in shape:  # Orbax stores no empty arrays
@@ -137,9 +135,7 @@ def _read_rows(
     try:
         array = tensorstore.open({"driver": "zarr", "kvstore": kvstore}, open=True, read=True).result()
         if (array.shape, array.dtype.numpy_dtype) != (shape, dtype):
-            raise ValueError(
-                f"it is {array.dtype.name} {list(array.shape)}, {NOTES} says {dtype.name} {list(shape)}"
-            )
+            raise ValueError(f"it is {array.dtype.name} {list(array.shape)}, {NOTES} says {dtype.name} {list(shape)}")
         return (array[start:stop] if array.rank else array).read().result()
     except (ValueError, OSError) as e:
         raise CheckpointError(f"{folder}: leaf {path} cannot be read: {str(e).splitlines()[0]}") from e
@@ -153,9 +149,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
     """
     notes = read_json(folder / NOTES)
     if notes.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder / NOTES}: format {notes.get('format')!r}, this version reads {FORMAT}"
-        )
+        raise CheckpointError(f"{folder / NOTES}: format {notes.get('format')!r}, this version reads {FORMAT}")
     kinds = {"identity": dict, "leaves": dict, "matrices": list, "skipped": list, "warnings": list}
     for key, kind in kinds.items():
         if not isinstance(notes.get(key), kind):
@@ -179,9 +173,7 @@ def open_orbax(folder: Path, name: str) -> Source:
     except (KeyError, TypeError) as e:
         raise CheckpointError(f"{folder / NOTES}: not as eigensweep-convert writes it: {e!r}") from e
     files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Source(
-        name, "orbax", tensors, notes.get("config"), files, lambda: sha256, directory=folder, notes=notes
-    )
+    return Source(name, "orbax", tensors, notes.get("config"), files, lambda: sha256, directory=folder, notes=notes)
 
 
 def _matrix(source: Source, entry: dict[str, Any]) -> Matrix:
@@ -190,9 +182,7 @@ def _matrix(source: Source, entry: dict[str, Any]) -> Matrix:
     fields = {**entry, "shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
     matrix = Matrix(**fields, dtype=tensor.dtype, file=tensor.file, reader=cut.read_matrix)
     if matrix.shape != cut.matrix_shape:
-        raise ValueError(
-            f"{matrix.name} is said to be {list(matrix.shape)}, its leaf holds {list(cut.matrix_shape)}"
-        )
+        raise ValueError(f"{matrix.name} is said to be {list(matrix.shape)}, its leaf holds {list(cut.matrix_shape)}")
     return matrix
 
 

@@ -22,22 +22,13 @@ from eigensweep.models.known import model_dims, required_rules
 from eigensweep.models.sources.folder import INDEX, WEIGHTS
 from eigensweep.models.staging import runs, staged
 
-DTYPES = {
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float16": np.dtype(np.float16),
-    "float32": np.dtype(np.float32),
-}
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
 _Wanted = tuple[str, tuple[int, ...], Rule]
 """Stored name, shape and rule of a tensor."""
 
 SIGMA = 0.02
 STRENGTHS = (1.25, 1.75, 2.5, 4.0)  # of the spikes, in units of the right edge; taken in turn
-PREFIXES = {
-    "gpt2": "transformer.",
-    "bert": "bert.",
-    "roberta": "roberta.",
-    "gpt_neox": "gpt_neox.",
-}  # else "model."
+PREFIXES = {"gpt2": "transformer.", "bert": "bert.", "roberta": "roberta.", "gpt_neox": "gpt_neox."}  # else "model."
 HEADS = ("unembedding/", "mlm/", "classifier/")  # leaves that stand outside the base model
 LLAMA_8B = {
     "architectures": ["LlamaForCausalLM"],

@@ -45,11 +45,6 @@ def _seconds(cache: str) -> float:
     environment = os.environ | {"XDG_CACHE_HOME": cache}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", _CODE],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment,
+            [sys.executable, "-c", _CODE], check=True, capture_output=True, text=True, cwd=folder, env=environment
         )
     return float(json.loads(done.stdout.splitlines()[-1]))

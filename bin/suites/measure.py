@@ -55,11 +55,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def compare(
-    comparison: Comparison,
-    ours: Callable[[], Any],
-    theirs: Callable[[], Any],
-    repeats: int,
-    warm_up: bool = True,
+    comparison: Comparison, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, warm_up: bool = True
 ) -> Comparison:
     """Warm both up once, then time them in turn `repeats` times, so that drift of the machine hits both alike."""
     if warm_up:

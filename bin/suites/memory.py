@@ -63,7 +63,5 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
 
 
 def _peak(code: str, *arguments: str) -> float:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout.splitlines()[-1]))

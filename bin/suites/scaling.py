@@ -36,12 +36,8 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
 
 def fits(comparisons: list[Comparison]) -> dict[str, float]:
     """Slopes of log time against log n and against log count."""
-    by_size = [
-        (int(c.case.split(" x ")[1]), np.median(c.ours)) for c in comparisons if c.case.startswith("2 x")
-    ]
-    by_count = [
-        (int(c.case.split()[2]), np.median(c.ours)) for c in comparisons if c.case.startswith("sweep")
-    ]
+    by_size = [(int(c.case.split(" x ")[1]), np.median(c.ours)) for c in comparisons if c.case.startswith("2 x")]
+    by_count = [(int(c.case.split()[2]), np.median(c.ours)) for c in comparisons if c.case.startswith("sweep")]
     slopes = {}
     for what, points in (("matrix size", by_size), ("number of matrices", by_count)):
         if len(points) > 1:

@@ -7,13 +7,7 @@ import numpy as np
 from eigensweep.bin.suites.measure import Comparison, compare
 from eigensweep.engine.spectral.svd import decompose
 
-BATCHES = {
-    384: 24,
-    768: 12,
-    1024: 8,
-    2048: 4,
-    4096: 2,
-}  # n -> matrices: a small model's block, down to two large ones
+BATCHES = {384: 24, 768: 12, 1024: 8, 2048: 4, 4096: 2}  # n -> matrices: a small model's block, down to two large ones
 LARGE = 4096  # timed once, without a warm-up, which the smaller sizes were
 TARGETS = {"torch float64": 1.5, "torch float32": 1.0}
 

@@ -17,15 +17,7 @@ OURS = "u, s, vt in float64, KS of every vector, MP, edges, power law, permutati
 PEER = "WeightWatcher analyze(mp_fit=True, randomize=True)"
 DIFFRACT = ("pl_alpha", "mp_ks", "mp_num_spikes", "tw_num_spikes")
 DIFFRACT_DOES = "u, s, vt in float32, MP, edges, power law, permutation control; no statistic of a vector"
-ROLES = (
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "mlp_up",
-    "mlp_down",
-    "pooler",
-)  # what WeightWatcher looks at
+ROLES = ("query", "key", "value", "attention_output", "mlp_up", "mlp_down", "pooler")  # what WeightWatcher looks at
 WARM_TARGET, COLD_TARGET = 25.0, 8.0
 
 
@@ -47,14 +39,10 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
 
 def _against_weightwatcher(folder: str, repeats: int) -> list[Comparison]:
     options = SweepOptions(roles=ROLES)
-    warm = Comparison(
-        "sweep", "MiniLM, warm", PEER, target=WARM_TARGET, note=f"ours: {OURS}; the peer: values only"
-    )
+    warm = Comparison("sweep", "MiniLM, warm", PEER, target=WARM_TARGET, note=f"ours: {OURS}; the peer: values only")
     compare(warm, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder), repeats)
     again = Comparison("sweep", "MiniLM, whole process", PEER, note="the second start: programs are compiled")
-    cold = Comparison(
-        "sweep", "MiniLM, first process", PEER, target=COLD_TARGET, note="nothing is compiled yet"
-    )
+    cold = Comparison("sweep", "MiniLM, first process", PEER, target=COLD_TARGET, note="nothing is compiled yet")
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
             cold.ours.append(seconds(lambda: _process(_OURS_CODE, folder, cache)))
@@ -62,9 +50,7 @@ def _against_weightwatcher(folder: str, repeats: int) -> list[Comparison]:
         cold.theirs.append(seconds(lambda: _process(_PEER_CODE, folder)))
     again.theirs = cold.theirs
     plain = Comparison("sweep", "MiniLM, warm", "WeightWatcher analyze(), alpha only")
-    compare(
-        plain, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder, plain=True), repeats
-    )
+    compare(plain, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder, plain=True), repeats)
     return [warm, cold, again, plain]
 
 

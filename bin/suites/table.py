@@ -23,9 +23,7 @@ def text(comparisons: list[Comparison]) -> str:
         for c in comparisons
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"{c.suite}, {c.case}: {c.note}" for c in comparisons if c.note]
     return "\n".join([*lines, *dict.fromkeys(notes)])
 
@@ -51,12 +49,7 @@ def figure(comparisons: list[Comparison], path: Path) -> None:
     ax.set_yticks(range(len(shown)), [f"{c.suite}: {c.case} vs {c.peer}" for c in shown], fontsize=8)
     for i, c in enumerate(shown):
         ax.annotate(
-            f"{c.ratio:.3g}x",
-            (max(c.ratio, 1), i),
-            (3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
+            f"{c.ratio:.3g}x", (max(c.ratio, 1), i), (3, 0), textcoords="offset points", va="center", fontsize=8
         )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

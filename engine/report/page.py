@@ -80,14 +80,11 @@ def matters(text: str) -> str:
     return f'<p class="note">{esc(text)}</p>'
 
 
-def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "", identity: str = ""
-) -> str:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "", identity: str = "") -> str:
     """A table of cells that are HTML already; the first cell of a row is its header."""
     head = "".join(f'<th scope="col">{h}</th>' for h in headings)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>\n"
-        for row in rows
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>\n" for row in rows
     )
     mark = f' id="{identity}"' if identity else ""
     return (
@@ -109,9 +106,7 @@ def checkpoint_name(result: Result) -> str:
 
 def definitions(entries: Mapping[str, Any]) -> str:
     """A mapping as a definition list, nested values as `a: b, ...`."""
-    return (
-        "<dl>" + "".join(f"<dt>{esc(k)}</dt><dd>{esc(_flat(v))}</dd>" for k, v in entries.items()) + "</dl>"
-    )
+    return "<dl>" + "".join(f"<dt>{esc(k)}</dt><dd>{esc(_flat(v))}</dd>" for k, v in entries.items()) + "</dl>"
 
 
 def _flat(value: Any) -> str:
@@ -125,11 +120,7 @@ def _flat(value: Any) -> str:
 def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
     manifest = shown[0][0].manifest
     identity = manifest.get("checkpoint", {})
-    facts: dict[str, Any] = {
-        "checkpoint": identity.get("source"),
-        "kind": None,
-        "sha256": identity.get("sha256"),
-    }
+    facts: dict[str, Any] = {"checkpoint": identity.get("source"), "kind": None, "sha256": identity.get("sha256")}
     if "kind" in identity:
         facts["kind"] = f"{identity['kind']}, architecture {identity.get('architecture', 'unknown')}"
     for _, panels in shown:
@@ -138,9 +129,7 @@ def _header(shown: Sequence[tuple[Result, Panels]]) -> str:
     if "eigensweep" in manifest:
         facts["made with"] = f"eigensweep {manifest['eigensweep']}"
     known = {name: fact for name, fact in facts.items() if fact is not None}
-    warnings = [
-        w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)
-    ]
+    warnings = [w for result, panels in shown for w in (*result.manifest.get("warnings", ()), *panels.warnings)]
     items = [f"<li>{esc(w)}</li>" for w in dict.fromkeys(warnings)]
     if len(items) > MOST_WARNINGS:
         items = [*items[:MOST_WARNINGS], f"<li>and {len(items) - MOST_WARNINGS} more, see the tables</li>"]
@@ -184,10 +173,7 @@ def _columns(tables: Mapping[str, Columns]) -> str:
         f"<details><summary>What the columns of {esc(name)}.parquet mean</summary>"
         + table(
             ["column", "unit", "formula", "source"],
-            [
-                [f"<code>{esc(k)}</code>", esc(c.unit), _with_code(c.formula), esc(c.source)]
-                for k, c in columns.items()
-            ],
+            [[f"<code>{esc(k)}</code>", esc(c.unit), _with_code(c.formula), esc(c.source)] for k, c in columns.items()],
             kind="wide",
         )
         + "</details>"

@@ -101,10 +101,7 @@ def group_labels(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         shapes.setdefault(str(row["role"]), set()).add((row["m"], row["n"]))
     split = {role for role, found in shapes.items() if 1 < len(found) <= MAX_SHAPES}
-    return [
-        f"{row['role']} {row['m']} × {row['n']}" if str(row["role"]) in split else str(row["role"])
-        for row in rows
-    ]
+    return [f"{row['role']} {row['m']} × {row['n']}" if str(row["role"]) in split else str(row["role"]) for row in rows]
 
 
 def by_role(run: Run) -> dict[str, list[Spectrum]]:
@@ -137,9 +134,7 @@ def block_of(row: Mapping[str, Any]) -> int | None:
     return None if math.isnan(block) else int(block)
 
 
-def _spectrum(
-    row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "", control: str = ""
-) -> Spectrum:
+def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "", control: str = "") -> Spectrum:
     m, n = int(row["m"]), int(row["n"])
     determined = min(m, n) - int(np.nan_to_num(scalar(row, f"{prefix}undetermined")))
     values = _list(vectors, f"{prefix}singular_values")

@@ -95,9 +95,7 @@ def headline(figure: "Figure", seen: str, note: str) -> None:
 def save(figure: "Figure", stem: Path) -> bytes:
     """Write `stem`.png and `stem`.pdf, each whole or not at all and without a time stamp; returns the PNG."""
     pdf = io.BytesIO()
-    figure.savefig(
-        pdf, format="pdf", metadata={"Creator": "eigensweep", "Producer": None, "CreationDate": None}
-    )
+    figure.savefig(pdf, format="pdf", metadata={"Creator": "eigensweep", "Producer": None, "CreationDate": None})
     png = _png(figure)
     for suffix, data in (("png", png), ("pdf", pdf.getvalue())):
         write_atomically(stem.with_name(f"{stem.name}.{suffix}"), partial(_put, data))
@@ -165,9 +163,7 @@ def percent(share: float) -> str:
 def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     """A table for a terminal: the first `left` columns of text to the left, the others, numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        (*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])) for line in lines
-    )
+    padded = ((*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])) for line in lines)
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 

@@ -54,8 +54,6 @@ def write_report(run: Result | str | Path, directory: str | Path | None = None) 
         for result in results:
             study = STUDIES[result.study]
             shown.append((result, study.panels(result, target)))
-    tables = {
-        name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()
-    }
+    tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
     write_bytes(target / "report.html", page(shown, tables).encode("utf-8", "replace"))
     return target / "report.html"

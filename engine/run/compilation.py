@@ -5,10 +5,7 @@ from pathlib import Path
 
 import jax
 
-_THRESHOLDS = {
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0,
-}
+_THRESHOLDS = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": 0}
 
 
 def use_compilation_cache() -> None:

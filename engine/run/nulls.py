@@ -22,9 +22,7 @@ def _monte_carlo(seed: int, n: int, num_draws: int) -> np.ndarray:
     return np.asarray(sampling.sample_null(purpose_key(seed, "null", n), n, num_draws))
 
 
-def p_values(
-    d_stat: np.ndarray, n: int, *, null: str = "table", seed: int = 0, num_draws: int = 100_000
-) -> np.ndarray:
+def p_values(d_stat: np.ndarray, n: int, *, null: str = "table", seed: int = 0, num_draws: int = 100_000) -> np.ndarray:
     """P(D >= d_stat) for unit vectors of length n under the null of normalised Gaussian vectors.
 
     Args:

@@ -83,12 +83,7 @@ def _plain(value: Any) -> Any:
 
 
 def _of_vectors(
-    d_stat: np.ndarray,
-    length: int,
-    determined: np.ndarray,
-    side: str,
-    options: MatrixOptions,
-    nulls: dict[str, Any],
+    d_stat: np.ndarray, length: int, determined: np.ndarray, side: str, options: MatrixOptions, nulls: dict[str, Any]
 ) -> dict[str, np.ndarray]:
     """KS statistics, p-values, their average and rejections; d_stat and determined (B, b)."""
     p = np.where(determined, p_values(d_stat, length, seed=options.seed, **nulls), np.nan)
@@ -139,9 +134,7 @@ def _of_values(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, j
         evals = s**2
         # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
         within = jnp.arange(s.size) < found["hard_rank"]
-        law = power_law.fit(
-            evals if power == "weightwatcher" else jnp.where(within, evals, 0.0), method=power
-        )
+        law = power_law.fit(evals if power == "weightwatcher" else jnp.where(within, evals, 0.0), method=power)
         return found | {
             "alpha": law.alpha,
             "xmin": law.xmin,
@@ -156,9 +149,7 @@ def _of_values(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, j
 
 
 @partial(jax.jit, static_argnames=("a", "b", "eps", "level"))
-def _of_shape(
-    s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float
-) -> dict[str, jax.Array]:
+def _of_shape(s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float) -> dict[str, jax.Array]:
     """Noise, edges and outliers of (a, b) or (b, a) matrices."""
 
     def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:

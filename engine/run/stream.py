@@ -102,9 +102,7 @@ def batches(sources: Sequence[MatrixSource], memory_bytes: int | None = None) ->
         stored = math.prod(shape) * jnp.dtype(dtype).itemsize
         fitting = min(budget // max(1, working_bytes(shape)), HOST_BYTES // max(1, stored))
         size = 1 if is_streamed(shape) else max(1, min(len(members), fitting))
-        size = math.ceil(
-            len(members) / math.ceil(len(members) / size)
-        )  # even batches: fewer shapes to compile
+        size = math.ceil(len(members) / math.ceil(len(members) / size))  # even batches: fewer shapes to compile
         result += [Batch(shape, tuple(members[i : i + size])) for i in range(0, len(members), size)]
     return sorted(result, key=lambda batch: -cost(batch.shape))
 
@@ -133,11 +131,7 @@ def read_ahead(todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[np.ndarray],
 
 
 def decomposed(
-    sources: Sequence[MatrixSource],
-    strategy: str = "auto",
-    *,
-    ks: bool = False,
-    memory_bytes: int | None = None,
+    sources: Sequence[MatrixSource], strategy: str = "auto", *, ks: bool = False, memory_bytes: int | None = None
 ) -> Iterator[tuple[MatrixSource, Decomposed]]:
     """Every matrix with its singular vectors, a `Decomposed` of one; in the order of `batches`, not of `sources`.
 
@@ -185,9 +179,7 @@ def decompose_batch(
     return _joined(first, second)
 
 
-def _decompose(
-    names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, vectors: bool, ks: bool
-) -> Decomposed:
+def _decompose(names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, vectors: bool, ks: bool) -> Decomposed:
     """`decompose_batch` of what fits: unusable matrices have a status and NaN."""
     m, n = ws[0].shape
     shape_status = entries.status_of_shape((m, n))
@@ -208,9 +200,7 @@ def _decompose(
         strategies[i], residual = fields["strategy"][place], fields["residual"][place]
         if not residual <= tolerance:
             statuses[i] = f"inaccurate decomposition: residual {residual:.1e}"
-    arrays: dict[str, Any] = {
-        key: _spread(value, good, len(ws)) for key, value in fields.items() if key != "strategy"
-    }
+    arrays: dict[str, Any] = {key: _spread(value, good, len(ws)) for key, value in fields.items() if key != "strategy"}
     return replace(result, **arrays, strategy=tuple(strategies), status=tuple(statuses))
 
 

@@ -33,9 +33,7 @@ def paired_interval(
     """
     difference, weight = np.asarray(difference, np.float64), np.asarray(weight, np.float64)
     if difference.shape != weight.shape or difference.ndim != 1:
-        raise ValueError(
-            f"expected two vectors of one length, got shapes {difference.shape} and {weight.shape}"
-        )
+        raise ValueError(f"expected two vectors of one length, got shapes {difference.shape} and {weight.shape}")
     if not weight.sum() > 0 or (weight < 0).any():
         raise ValueError("weight: expected none below 0 and at least one above")
     num = difference.size
@@ -52,8 +50,6 @@ def paired_interval(
         counts = rng.multinomial(num, np.full(num, 1 / num), size)
         total = counts @ weight
         # rows without weight alone (a row that scores nothing) tell nothing: such a sample repeats the mean
-        means[start : start + size] = np.divide(
-            counts @ weighted, total, out=np.full(size, mean), where=total > 0
-        )
+        means[start : start + size] = np.divide(counts @ weighted, total, out=np.full(size, mean), where=total > 0)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return mean, float(low), float(high)

@@ -31,9 +31,7 @@ def gaussian(key: Array, w: NDArray) -> NDArray:
 
 def permutation(key: Array, w: NDArray) -> NDArray:
     """The entries of w in a uniformly random order: same shape, same dtype, the same values bit for bit."""
-    bits = np.ascontiguousarray(w).view(
-        f"u{w.dtype.itemsize}"
-    )  # NumPy shuffles integers faster than bfloat16
+    bits = np.ascontiguousarray(w).view(f"u{w.dtype.itemsize}")  # NumPy shuffles integers faster than bfloat16
     return generator(key, _PERMUTATION).permutation(bits.ravel()).view(w.dtype).reshape(w.shape)
 
 

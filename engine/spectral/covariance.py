@@ -96,9 +96,7 @@ def principal_axes(f: ArrayLike) -> Axes:
       ValueError: entries that are not finite.
     """
     if not bool(jnp.isfinite(jnp.asarray(f)).all()):
-        raise ValueError(
-            "the covariance has entries that are not finite: no data, or activations that overflow"
-        )
+        raise ValueError("the covariance has entries that are not finite: no data, or activations that overflow")
     if jax.default_backend() == "cpu":
         evals, vectors = scipy.linalg.eigh(np.asarray(f, np.float64), driver="evd")
     else:

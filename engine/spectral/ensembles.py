@@ -19,7 +19,5 @@ def gaussian_singular_values(seed: Any, a: int, b: int, num: int, spike: float =
     above = np.sqrt(rng.chisquare(np.arange(b - 1, 0, -1), (num, b - 1)))
     d, e = diagonal**2, diagonal[:, :-1] * above
     d[:, 1:] += above**2
-    evals = [
-        scipy.linalg.eigvalsh_tridiagonal(x, y, lapack_driver="sterf") for x, y in zip(d, e, strict=True)
-    ]
+    evals = [scipy.linalg.eigvalsh_tridiagonal(x, y, lapack_driver="sterf") for x, y in zip(d, e, strict=True)]
     return np.sqrt(np.maximum(np.array(evals)[:, ::-1], 0))

@@ -71,9 +71,7 @@ def null_tail(t: ArrayLike, n: int, r: int | None = None) -> np.ndarray:
     """
     r = n if r is None else r
     if n < 2 or not 1 <= r <= n:
-        raise ValueError(
-            f"a maximum over r = {r} entries of a unit vector in R^{n}: expected n >= 2, 1 <= r <= n"
-        )
+        raise ValueError(f"a maximum over r = {r} entries of a unit vector in R^{n}: expected n >= 2, 1 <= r <= n")
     t = np.asarray(t, np.float64)
     inside = (t > 0) & (t < 1)
     if r == n:

@@ -107,9 +107,7 @@ def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
     """
     removals: list[Removal] = []
     for text in texts:
-        words = (
-            [f"decile:{k}" for k in range(1, ranks.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
-        )
+        words = [f"decile:{k}" for k in range(1, ranks.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
         for removal in map(parse, words):
             numbered = removal.kind not in DRAWN or text.count(":") > 1
             draws = (removal.draw,) if numbered else range(num_draws)
@@ -118,13 +116,7 @@ def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
 
 
 def indices(
-    removal: Removal,
-    s: NDArray,
-    shape: tuple[int, int],
-    sigma: float,
-    eps: float,
-    level: float,
-    key: jax.Array,
+    removal: Removal, s: NDArray, shape: tuple[int, int], sigma: float, eps: float, level: float, key: jax.Array
 ) -> NDArray:
     """Which singular values go, ascending, 0 the largest. Removals of kind "random" take none.
 
@@ -170,9 +162,7 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> 
     """
     w, u, s, vt, sigma, eps = factors
     if not all(np.isfinite(x).all() for x in (w, u, s, vt)):
-        raise ValueError(
-            f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity"
-        )
+        raise ValueError(f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity")
     if removal.kind == "random":
         right, left = _outliers(s, w.shape, sigma, eps, level)
         return _random_directions(w, min(_number(removal.which, s.size, right, left), s.size), key)
@@ -209,9 +199,7 @@ def _band(removal: Removal, b: int) -> NDArray:
     return np.arange(low, high)
 
 
-def _outliers(
-    s: NDArray, shape: tuple[int, int], sigma: float, eps: float, level: float
-) -> tuple[NDArray, NDArray]:
+def _outliers(s: NDArray, shape: tuple[int, int], sigma: float, eps: float, level: float) -> tuple[NDArray, NDArray]:
     right, left = (int(count) for count in edges.num_outliers(s, *shape, sigma, level, eps))
     return np.arange(right), np.arange(s.size - left, s.size)
 

@@ -28,9 +28,7 @@ _READING = "One line a role, runs from left to right; sums or medians over the m
 def labels_of(runs: Sequence[Run]) -> list[str]:
     """A name a run: its directory's, with as many parents as tell them apart."""
     paths = [
-        Path(
-            run.directory if run.directory is not None else run.manifest["checkpoint"].get("source", "run")
-        ).resolve()
+        Path(run.directory if run.directory is not None else run.manifest["checkpoint"].get("source", "run")).resolve()
         for run in runs
     ]
     for depth in range(1, max(len(p.parts) for p in paths) + 1):
@@ -94,9 +92,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str]) -> "Figure":
         axes.set_ylim(0, None)
     every = max(1, -(-len(runs) // 8))
     for axes in panels[3:]:
-        axes.set_xticks(
-            places[::every], [style.shorten(x, 14) for x in labels[::every]], rotation=35, ha="right"
-        )
+        axes.set_xticks(places[::every], [style.shorten(x, 14) for x in labels[::every]], rotation=35, ha="right")
     handles, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1]))
     figure.legend(handles, names, loc="lower center", ncols=5, fontsize=7)
     return figure
@@ -123,8 +119,7 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
     with style.context():
         png = style.save(draw(runs, labels), directory / "figures" / "comparison")
     sources = {
-        label: run.manifest.get("checkpoint", {}).get("source", "–")
-        for label, run in zip(labels, runs, strict=True)
+        label: run.manifest.get("checkpoint", {}).get("source", "–") for label, run in zip(labels, runs, strict=True)
     }
     body = "\n".join(
         (
@@ -145,8 +140,7 @@ def _by_role(runs: Sequence[Run], labels: Sequence[str]) -> str:
     parts = ["<h2>Roles</h2>"]
     for measure, heading in MEASURES.items():
         rows = [
-            [esc(style.shorten(role, 40)), *map(style.number, values)]
-            for role, values in series(runs, measure).items()
+            [esc(style.shorten(role, 40)), *map(style.number, values)] for role, values in series(runs, measure).items()
         ]
         headings = ["role", *(esc(style.shorten(x, 40)) for x in labels)]
         parts.append(f"<h3>{esc(heading)}</h3>{table(headings, rows)}")

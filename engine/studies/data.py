@@ -18,23 +18,17 @@ from eigensweep.models.nn import Model, sample_rows
 class DataFields(Options):
     """What is read and how it goes through the model. The numbers depend on the rows, whose digest a manifest holds."""
 
-    data: str = option(
-        "", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub", counts=False
-    )
+    data: str = option("", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub", counts=False)
     format: str = option("text", "what the data are (models/data/rows.py)", choices=FORMATS, counts=False)
     field: str = option("text", "of JSON lines and labelled rows: the field with the text", counts=False)
     pair_field: str = option("", "of labelled rows: the field with the second text", counts=False)
     label_field: str = option("label", "of labelled rows: the field with the label", counts=False)
-    labels: tuple[str, ...] = option(
-        (), "of labelled rows: the labels, in the order of the outputs", counts=False
-    )
+    labels: tuple[str, ...] = option((), "of labelled rows: the labels, in the order of the outputs", counts=False)
     tokenizer: str = option("", "folder or hub id; the checkpoint's own by default", counts=False)
     any_tokenizer: bool = option(
         False, "also one with far fewer tokens than the model embeds, another model's", counts=False
     )
-    length: int = option(
-        0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0, counts=False
-    )
+    length: int = option(0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0, counts=False)
     batch_size: int = option(32, "rows that go through the model at a time", least=1, counts=False)
     dtype: str = option("float32", "of the forward pass", choices=("float32", "bfloat16"), counts=False)
     devices: int = option(1, "devices that share each batch", least=1, counts=False)
@@ -77,9 +71,7 @@ class TextFields(DataFields):
         counts=False,
     )
     max_rows: int = option(0, "use so many of the rows; 0: all", least=0, counts=False)
-    mask_probability: float = option(
-        0.15, "of a masked language model's targets", inside=(0, 1), counts=False
-    )
+    mask_probability: float = option(0.15, "of a masked language model's targets", inside=(0, 1), counts=False)
 
 
 def tokenizer_of(checkpoint: Checkpoint, tokenizer: str) -> Any:
@@ -89,13 +81,7 @@ def tokenizer_of(checkpoint: Checkpoint, tokenizer: str) -> Any:
 
 
 def rows_for(
-    checkpoint: Checkpoint,
-    model: Model,
-    params: Any,
-    options: TextFields,
-    seed: int,
-    head: str | None,
-    choose: str,
+    checkpoint: Checkpoint, model: Model, params: Any, options: TextFields, seed: int, head: str | None, choose: str
 ) -> Rows:
     """The rows that a model is measured on, or that pass through it.
 

@@ -23,15 +23,10 @@ class MeasureFields(TextFields):
         counts=False,
     )  # fmt: skip
     param_dtype: str = option(
-        "",
-        "of the parameters; as stored by default",
-        choices=("", "float32", "bfloat16", "float16"),
-        counts=False,
+        "", "of the parameters; as stored by default", choices=("", "float32", "bfloat16", "float16"), counts=False
     )
     stream: bool = option(
-        False,
-        "one block on the device at a time, read anew for every removal: for models beyond it",
-        counts=False,
+        False, "one block on the device at a time, read anew for every removal: for models beyond it", counts=False
     )
 
 
@@ -73,11 +68,7 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
         edited = nn.with_matrices(params, checkpoint, replaced)
         return nn.score(model, edited, rows, options.batch_size, head, mesh)
 
-    description = {
-        "measure": MEASURES[head],
-        **describe_rows(rows, options),
-        "param_dtype": options.param_dtype,
-    }
+    description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": options.param_dtype}
     return Measure(description, evaluate)
 
 

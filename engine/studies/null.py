@@ -13,9 +13,7 @@ from eigensweep.engine.tables.errors import RunError
 SAVE_EVERY_S = 10.0
 
 
-def draw(
-    n: int, num_draws: int, seed: int, path: Path, batch_size: int | None = None
-) -> tuple[NullHistogram, float]:
+def draw(n: int, num_draws: int, seed: int, path: Path, batch_size: int | None = None) -> tuple[NullHistogram, float]:
     """The histogram in `path`, begun, continued or as it is there, with `num_draws` draws; and vectors a second.
 
     Raises:

@@ -25,10 +25,7 @@ VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "numpy", "scipy", "pyarrow")
 
 @contextlib.contextmanager
 def claimed(
-    directory: str | Path,
-    layout: Layout,
-    identity: Mapping[str, Any],
-    record: Mapping[str, Any] | None = None,
+    directory: str | Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any] | None = None
 ) -> Iterator[Work]:
     """Hold a run directory for one study: `with claimed(…) as work:`.
 
@@ -87,9 +84,7 @@ def _locked(directory: Path) -> Iterator[None]:
         raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
 
 
-def _claim(
-    directory: Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]
-) -> dict[str, Any]:
+def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of the study in `directory`: the one there if it is this very study, else a new one."""
     remove_unfinished(directory)
     there = None
@@ -121,9 +116,7 @@ def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         old = there.get(key)
         if key == "checkpoint" and isinstance(old, Mapping):
             if old.get("sha256") != value.get("sha256"):
-                lines.append(
-                    f"checkpoint: {old.get('source')} there, {value.get('source')} now (contents differ)"
-                )
+                lines.append(f"checkpoint: {old.get('source')} there, {value.get('source')} now (contents differ)")
         elif isinstance(value, Mapping) and isinstance(old, Mapping):
             names = [name for name in {**value, **old} if old.get(name) != value.get(name)]
             lines += [f"{name}: {old.get(name)!r} there, {value.get(name)!r} now" for name in names]

@@ -15,18 +15,14 @@ _KS = "Thamm, Staats & Rosenow 2022"
 _BH = "Benjamini & Hochberg 1995"
 
 MATRICES: dict[str, Column] = {
-    "name": Column(
-        TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"
-    ),
+    "name": Column(TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"),
     "role": Column(TEXT, "", "what the matrix does: query, key, value, attention_output, mlp_up, ..."),
     "block": Column(COUNT, "", "transformer block, from 0; null outside the blocks"),
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
     "n": Column(COUNT, "", "columns of W: the input dimension"),
     "dtype": Column(TEXT, "", "type of the stored weights"),
-    "sigma": Column(
-        FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"
-    ),
+    "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
         FLOAT, "[w]", "standard deviation whose Marchenko-Pastur law fits the bulk of s; unmoved by spikes"
@@ -34,10 +30,7 @@ MATRICES: dict[str, Column] = {
     "nu_minus": Column(FLOAT, "[w]", "left edge of the bulk: sigma sqrt(a) (1 - sqrt(b/a))", _MP),
     "nu_plus": Column(FLOAT, "[w]", "right edge of the bulk: sigma sqrt(a) (1 + sqrt(b/a))", _MP),
     "mp_ks": Column(
-        FLOAT,
-        "",
-        "Kolmogorov-Smirnov distance between the singular values without outliers and the law",
-        _MP,
+        FLOAT, "", "Kolmogorov-Smirnov distance between the singular values without outliers and the law", _MP
     ),
     "num_right_outliers": Column(
         COUNT,
@@ -65,9 +58,7 @@ MATRICES: dict[str, Column] = {
     "condition": Column(FLOAT, "", "s_1 / s_b"),
     "mp_softrank": Column(FLOAT, "", "nu_plus^2 / lambda_1"),
     "alpha": Column(FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL),
-    "xmin": Column(
-        FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL
-    ),
+    "xmin": Column(FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL),
     "pl_d": Column(FLOAT, "", "Kolmogorov-Smirnov distance between tail and fit", _PL),
     "pl_sigma": Column(FLOAT, "", "standard error of alpha: (alpha - 1) / sqrt(num_pl_spikes)", _PL),
     "num_pl_spikes": Column(COUNT, "", "#{lambda_i >= xmin}", _PL),
@@ -75,12 +66,8 @@ MATRICES: dict[str, Column] = {
     "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
     "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
     "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),
-    "mean_p_right": Column(
-        FLOAT, "", "mean of p_right over the vectors that are determined; 0.5 for noise", _KS
-    ),
-    "mean_p_left": Column(
-        FLOAT, "", "mean of p_left over the vectors that are determined; 0.5 for noise", _KS
-    ),
+    "mean_p_right": Column(FLOAT, "", "mean of p_right over the vectors that are determined; 0.5 for noise", _KS),
+    "mean_p_left": Column(FLOAT, "", "mean of p_left over the vectors that are determined; 0.5 for noise", _KS),
     "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
     "rejected_left": Column(COUNT, "", "left vectors whose p the procedure rejects at the level", _BH),
     "undetermined": Column(COUNT, "", "b - hard_rank: singular vectors that W does not determine"),
@@ -113,10 +100,7 @@ IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
-CONTROLS = {
-    "gaussian": "a Gaussian matrix of the same shape and sigma",
-    "permutation": "a permutation of its entries",
-}
+CONTROLS = {"gaussian": "a Gaussian matrix of the same shape and sigma", "permutation": "a permutation of its entries"}
 
 
 def control_prefix(kind: str) -> str:

@@ -38,17 +38,13 @@ class Work:
       done: whether the study was finished before; then there is nothing to do.
     """
 
-    def __init__(
-        self, directory: Path, layout: Layout, manifest: Mapping[str, Any], identity: Mapping[str, Any]
-    ):
+    def __init__(self, directory: Path, layout: Layout, manifest: Mapping[str, Any], identity: Mapping[str, Any]):
         self.directory, self.layout, self.manifest = directory, layout, dict(manifest)
         self._folder = layout.parts(directory)
         self._digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._tables = {table: schema(columns) for table, columns in layout.tables.items()}
         nested = {table: pa.list_(pa.struct(list(fields))) for table, fields in self._tables.items()}
-        self._schema = pa.schema(
-            {"unit": pa.string(), "seconds": pa.string()} | nested, metadata={"run": self._digest}
-        )
+        self._schema = pa.schema({"unit": pa.string(), "seconds": pa.string()} | nested, metadata={"run": self._digest})
         self.done = self.manifest.get("status") == "done"
         if hosts.is_first():
             remove_unfinished(self._folder)

@@ -49,9 +49,7 @@ class Result:
             holds = f" (it holds: {found})" if found else ""
             raise RunError(f"{directory}: not the run directory of a finished {layout.study}{holds}")
         if manifest.get("status") != "done":
-            raise RunError(
-                f"{directory}: the {layout.study} has not finished; start it again with the same workdir"
-            )
+            raise RunError(f"{directory}: the {layout.study} has not finished; start it again with the same workdir")
         tables = {table: read_table(directory / f"{table}.parquet") for table in layout.tables}
         return cls(tables, manifest, directory)
 

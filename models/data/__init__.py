@@ -1,14 +1,6 @@
 """Text for models: tokenizers, readers, rows of fixed shape, windows, masks, batches, splits. Knows no model."""
 
-from eigensweep.models.data.batches import (
-    IGNORE,
-    Rows,
-    batches,
-    classification_rows,
-    mask_tokens,
-    text_rows,
-    windows,
-)
+from eigensweep.models.data.batches import IGNORE, Rows, batches, classification_rows, mask_tokens, text_rows, windows
 from eigensweep.models.data.rows import FORMATS, DataOptions, read_examples, read_rows
 from eigensweep.models.data.split import duplicates, groups_of, split
 from eigensweep.models.data.text import (

@@ -121,9 +121,7 @@ def mask_tokens(rows: Rows, tokenizer: Any, seed: int, probability: float = 0.15
       ValueError: probability not in (0, 1].
     """
     if tokenizer.mask_token_id is None:
-        raise DataError(
-            f"the tokenizer {tokenizer.name_or_path} has no mask token, which the masked-token loss needs"
-        )
+        raise DataError(f"the tokenizer {tokenizer.name_or_path} has no mask token, which the masked-token loss needs")
     if not 0.0 < probability <= 1.0:
         raise ValueError(f"probability: expected a value in (0, 1], got {probability}")
     special = np.asarray(sorted(set(tokenizer.all_special_ids)), np.int32)

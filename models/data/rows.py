@@ -83,9 +83,7 @@ class DataOptions:
         if self.length == 1:
             raise ValueError("length is 1; expected at least 2, or 0 for the longest")
         if not 0 < self.mask_probability < 1:
-            raise ValueError(
-                f"mask_probability is {self.mask_probability}; expected a number between 0 and 1"
-            )
+            raise ValueError(f"mask_probability is {self.mask_probability}; expected a number between 0 and 1")
         if not 0 <= self.data_from < self.data_to <= 1:
             raise ValueError(
                 f"data_from and data_to are shares of the data, 0 <= from < to <= 1, not {self.data_from} and "
@@ -140,9 +138,7 @@ def read_rows(
         )
     if options.format == "sampled":
         if sample is None or not causal or tokenizer.bos_token_id is None:
-            raise DataError(
-                "format is 'sampled', which needs a causal model and a tokenizer with a start token"
-            )
+            raise DataError("format is 'sampled', which needs a causal model and a tokenizer with a start token")
         return sample(tokenizer.bos_token_id, options.max_rows, length, options.seed)
     if head == "classifier" and num_labels not in (None, len(options.classes)):
         raise DataError(

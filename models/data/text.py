@@ -173,10 +173,7 @@ def read_labelled(
 
 
 def _examples(
-    path: str | Path,
-    texts: Callable[[dict[str, Any], str], tuple[str, str | None]],
-    label: str,
-    labels: Sequence[str],
+    path: str | Path, texts: Callable[[dict[str, Any], str], tuple[str, str | None]], label: str, labels: Sequence[str]
 ) -> list[Example]:
     examples = []
     for number, row in read_jsonl(path):

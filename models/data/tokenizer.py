@@ -37,15 +37,11 @@ def load_tokenizer(source: str | Path) -> Any:
     except Exception as error:
         raise DataError(f"no tokenizer could be read from {source}: {one_line(error)}") from error
     if not words:
-        raise DataError(
-            f"no tokenizer could be read from {source}: it has no vocabulary file (tokenizer.json, …)"
-        )
+        raise DataError(f"no tokenizer could be read from {source}: it has no vocabulary file (tokenizer.json, …)")
     return tokenizer
 
 
-def check_vocabulary(
-    tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = FEWEST_TOKENS
-) -> None:
+def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = FEWEST_TOKENS) -> None:
     """Hold the tokenizer's ids against the model's embedding, which may have unused rows at its end.
 
     Args:
@@ -83,9 +79,7 @@ def encode_text(tokenizer: Any, text: str, special_tokens: bool = True) -> np.nd
     return np.asarray(ids, np.int32)
 
 
-def encode_pairs(
-    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, length: int
-) -> list[dict]:
+def encode_pairs(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, length: int) -> list[dict]:
     """Ids and token types of texts or text pairs, cut to `length`: of a pair, the longer text loses its end first."""
     with _naming(f"the tokenizer {getattr(tokenizer, 'name_or_path', '')} cannot encode the text"):
         coded = tokenizer(

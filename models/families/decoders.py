@@ -132,9 +132,7 @@ _QKV = tuple(
     Part(f"blocks/{{b}}/attention/{share}/kernel", share, share, size)
     for share, size in (("query", "q"), ("key", "kv"), ("value", "kv"))
 )
-_GATE_UP = tuple(
-    Part(f"blocks/{{b}}/mlp/{share}/kernel", f"mlp_{share}", share, "mlp") for share in ("gate", "up")
-)
+_GATE_UP = tuple(Part(f"blocks/{{b}}/mlp/{share}/kernel", f"mlp_{share}", share, "mlp") for share in ("gate", "up"))
 
 PHI3 = _decoder(
     name="phi3",
@@ -179,14 +177,8 @@ GEMMA3 = _decoder(
     defaults={**GEMMA2.defaults, "vocab_size": 262208},
     dims=partial(_decoder_dims, reads=("attention_bias",), qk_norm=True),
     rules=_SANDWICH_RULES,
-    renames=(
-        (r"language_model\.(?:model\.)?(.*)", r"\1"),
-        (r"model\.language_model\.(.*)", r"\1"),
-        *_RENAMES,
-    ),
-    skips=(
-        (r"(?:vision_tower|multi_modal_projector)\..*", "of the vision tower, no part of the text model"),
-    ),
+    renames=((r"language_model\.(?:model\.)?(.*)", r"\1"), (r"model\.language_model\.(.*)", r"\1"), *_RENAMES),
+    skips=((r"(?:vision_tower|multi_modal_projector)\..*", "of the vision tower, no part of the text model"),),
     text_config="text_config",
 )
 
@@ -201,9 +193,7 @@ _EXPERT_RULES = (
     Rule(
         f"{_MLP}.experts.gate_up_proj",
         ("experts", "2moe_mlp", "d"),
-        tuple(
-            Part(f"{_EXPERT}/{share}/kernel", f"mlp_{share}", share, "moe_mlp") for share in ("gate", "up")
-        ),
+        tuple(Part(f"{_EXPERT}/{share}/kernel", f"mlp_{share}", share, "moe_mlp") for share in ("gate", "up")),
         "linear",
         stacked=True,
         when="moe",
@@ -219,14 +209,7 @@ _EXPERT_RULES = (
     *_mlp_rules(f"{_MLP}.shared_expert", f"{_MOE}/shared", "shared_mlp", None, "shared"),
     *linear(f"{_MLP}.shared_expert_gate", f"{_MOE}/shared_gate", "other", "one", "d", when="shared"),
 )
-_MOE_RULES = (
-    *_BEFORE,
-    *_attention_rules(),
-    *_mlp_rules(when="dense"),
-    *_EXPERT_RULES,
-    *_BLOCK_NORMS,
-    *_AFTER,
-)
+_MOE_RULES = (*_BEFORE, *_attention_rules(), *_mlp_rules(when="dense"), *_EXPERT_RULES, *_BLOCK_NORMS, *_AFTER)
 
 
 def _moe_dims(
@@ -270,9 +253,7 @@ def _qwen3_moe_dims(config: Mapping[str, Any]) -> Dims:
 MIXTRAL = _decoder(
     name="mixtral",
     model_types=("mixtral",),
-    defaults=sizes(
-        32000, 4096, 14336, 32, 32, num_key_value_heads=8, num_local_experts=8, tie_word_embeddings=False
-    ),
+    defaults=sizes(32000, 4096, 14336, 32, 32, num_key_value_heads=8, num_local_experts=8, tie_word_embeddings=False),
     dims=_mixtral_dims,
     rules=_MOE_RULES,
     renames=(

@@ -4,18 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.families.rules import (
-    Dims,
-    Family,
-    Rule,
-    embedding,
-    flags,
-    heads,
-    linear,
-    norm,
-    sizes,
-    vector,
-)
+from eigensweep.models.families.rules import Dims, Family, Rule, embedding, flags, heads, linear, norm, sizes, vector
 
 _DEFAULTS = sizes(30522, 768, 3072, 12, 12, max_position_embeddings=512, type_vocab_size=2)
 
@@ -37,17 +26,13 @@ _BLOCK, _ATTENTION = "encoder.layer.{b}", "blocks/{b}/attention"
 
 _ENCODER: tuple[Rule, ...] = (
     *embedding("embeddings.word_embeddings", "embedding", "embedding", "vocab", "d"),
-    *embedding(
-        "embeddings.position_embeddings", "position_embedding", "position_embedding", "positions", "d"
-    ),
+    *embedding("embeddings.position_embeddings", "position_embedding", "position_embedding", "positions", "d"),
     *embedding("embeddings.token_type_embeddings", "type_embedding", "other", "types", "d"),
     *norm("embeddings.LayerNorm", "embedding_norm", "d", bias=True),
     *linear(f"{_BLOCK}.attention.self.query", f"{_ATTENTION}/query", "query", "d", "d", "always"),
     *linear(f"{_BLOCK}.attention.self.key", f"{_ATTENTION}/key", "key", "d", "d", "always"),
     *linear(f"{_BLOCK}.attention.self.value", f"{_ATTENTION}/value", "value", "d", "d", "always"),
-    *linear(
-        f"{_BLOCK}.attention.output.dense", f"{_ATTENTION}/output", "attention_output", "d", "d", "always"
-    ),
+    *linear(f"{_BLOCK}.attention.output.dense", f"{_ATTENTION}/output", "attention_output", "d", "d", "always"),
     *norm(f"{_BLOCK}.attention.output.LayerNorm", "blocks/{b}/attention_norm", "d", bias=True),
     *linear(f"{_BLOCK}.intermediate.dense", "blocks/{b}/mlp/up", "mlp_up", "mlp", "d", "always"),
     *linear(f"{_BLOCK}.output.dense", "blocks/{b}/mlp/down", "mlp_down", "d", "mlp", "always"),
@@ -85,16 +70,10 @@ BERT = Family(
             "cls.predictions.decoder",
             "cls.predictions.bias",
         ),
-        *linear(
-            "cls.seq_relationship", "next_sentence", "classifier", "two", "d", "optional", when="optional"
-        ),
+        *linear("cls.seq_relationship", "next_sentence", "classifier", "two", "d", "optional", when="optional"),
         *heads("classifier", "qa_outputs"),
     ),
-    renames=(
-        (r"bert\.(.*)", r"\1"),
-        (r"(.*LayerNorm)\.gamma", r"\1.weight"),
-        (r"(.*LayerNorm)\.beta", r"\1.bias"),
-    ),
+    renames=((r"bert\.(.*)", r"\1"), (r"(.*LayerNorm)\.gamma", r"\1.weight"), (r"(.*LayerNorm)\.beta", r"\1.bias")),
 )
 ROBERTA = Family(
     name="roberta",

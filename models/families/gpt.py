@@ -42,8 +42,7 @@ def _conv1d(source: str, path: str, role: str, out: str, inp: str) -> tuple[Rule
 def _fused(leaf: str, roles: bool, size: str = "") -> tuple[Part, ...]:
     """Query, key and value in one tensor; end to end where they have a size."""
     return tuple(
-        Part(f"blocks/{{b}}/attention/{share}/{leaf}", share if roles else "", share, size)
-        for share in _SHARES
+        Part(f"blocks/{{b}}/attention/{share}/{leaf}", share if roles else "", share, size) for share in _SHARES
     )
 
 

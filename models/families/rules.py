@@ -62,9 +62,7 @@ class Rule:
     def regex(self) -> re.Pattern:
         """The pattern, compiled for `fullmatch`."""
         escaped = re.escape(self.pattern)
-        return re.compile(
-            escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)")
-        )
+        return re.compile(escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)"))
 
 
 @dataclass(frozen=True)
@@ -99,37 +97,26 @@ class Family:
 
     def skip_reason(self, name: str) -> str | None:
         """Why a tensor (renamed) is no parameter; None where it is one."""
-        return next(
-            (why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None
-        )
+        return next((why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None)
 
 
 NO_PARAMETERS = (
     (r"(?:.*\.)?(?:position_ids|token_type_ids)", "a buffer of indices, no parameter"),
     (r".*rotary_emb\.(?:inv_freq|cos_cached|sin_cached)", "a buffer of rotary frequencies, no parameter"),
-    (
-        r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias",
-        "a buffer with the causal mask, no parameter",
-    ),
+    (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
 )
 """Buffers that older versions of transformers wrote among the weights."""
 
 
-def linear(
-    source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"
-):
+def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"):
     """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
     weight = Rule(f"{source}.weight", (out, inp), (Part(f"{path}/kernel", role),), "linear", when=when)
     return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", out, bias))
 
 
-def embedding(
-    source: str, path: str, role: str, entries: str, dim: str, when: str = "always"
-) -> tuple[Rule, ...]:
+def embedding(source: str, path: str, role: str, entries: str, dim: str, when: str = "always") -> tuple[Rule, ...]:
     """A rule for a table with one row an entry."""
-    return (
-        Rule(f"{source}.weight", (entries, dim), (Part(f"{path}/embedding", role),), "embedding", when=when),
-    )
+    return (Rule(f"{source}.weight", (entries, dim), (Part(f"{path}/embedding", role),), "embedding", when=when),)
 
 
 def vector(source: str, path: str, size: str, when: str = "always", tied_to: str = "") -> Rule:
@@ -146,9 +133,7 @@ def norm(source: str, path: str, size: str, bias: bool = False, when: str = "alw
 def unembedding(source: str = "lm_head", when: str = "unembedding", dim: str = "d") -> tuple[Rule, ...]:
     """The language model's head, which may be the embedding itself."""
     part = Part("unembedding/kernel", "unembedding")
-    return (
-        Rule(f"{source}.weight", ("vocab", dim), (part,), "linear", when=when, tied_to="embedding/embedding"),
-    )
+    return (Rule(f"{source}.weight", ("vocab", dim), (part,), "linear", when=when, tied_to="embedding/embedding"),)
 
 
 def heads(*sources: str, dim: str = "d") -> tuple[Rule, ...]:

@@ -1,13 +1,7 @@
 """Forward passes: Flax NNX modules as pure, jit-compiled functions of the canonical tree of parameters."""
 
 from eigensweep.models.nn.architecture import Architecture, architecture, families
-from eigensweep.models.nn.devices import (
-    DeviceMemoryError,
-    make_mesh,
-    shard_batch,
-    shardings,
-    with_memory_advice,
-)
+from eigensweep.models.nn.devices import DeviceMemoryError, make_mesh, shard_batch, shardings, with_memory_advice
 from eigensweep.models.nn.evaluate import (
     Scores,
     perplexity,

@@ -66,9 +66,7 @@ class Architecture:
     num_labels: int = 2
     classifier_dense: bool = False  # RoBERTa's two-layer head in place of pooler and output
     mlm_activation: str = "gelu"
-    decoder_bias: bool = (
-        False  # the masked-language head's decoder has a bias of its own, in place of the head's
-    )
+    decoder_bias: bool = False  # the masked-language head's decoder has a bias of its own, in place of the head's
     dropout: float = 0.0
     attention_dropout: float = 0.0
     classifier_dropout: float = 0.0
@@ -156,13 +154,7 @@ def validate(c: Any) -> None:
       CheckpointError: names the key of config.json, its value and what was expected.
     """
     gated, encoder = c.model_type in _GATED, c.model_type in _ENCODERS
-    sizes = [
-        "vocab_size",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "max_position_embeddings",
-    ]
+    sizes = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"]
     sizes += [_mlp_key(c), *(("num_key_value_heads", "head_dim", "sliding_window") if gated else ())]
     least = dict.fromkeys(sizes, 1) | dict.fromkeys(("type_vocab_size", "pad_token_id") if encoder else (), 0)
     for name, lowest in least.items():
@@ -181,9 +173,7 @@ def validate(c: Any) -> None:
     if gated and c.num_attention_heads % c.num_key_value_heads:
         raise _wrong(c, "num_key_value_heads", f"a divisor of the {c.num_attention_heads} query heads")
     if encoder and c.max_position_embeddings <= _offset(c):
-        raise _wrong(
-            c, "max_position_embeddings", f"more than the {_offset(c)} rows before the first token's"
-        )
+        raise _wrong(c, "max_position_embeddings", f"more than the {_offset(c)} rows before the first token's")
     usual = {
         "is_causal": True,
         "use_bidirectional_attention": False,
@@ -196,9 +186,7 @@ def validate(c: Any) -> None:
     }
     for name, value in (usual | ({"is_decoder": False, "is_causal": None} if encoder else {})).items():
         if value is not None and getattr(c, name, None) not in (None, value):
-            raise CheckpointError(
-                f"config.json: {name} = {getattr(c, name)!r} is not supported for {c.model_type}"
-            )
+            raise CheckpointError(f"config.json: {name} = {getattr(c, name)!r} is not supported for {c.model_type}")
     if c.is_heterogeneous:
         raise CheckpointError("config.json: per_layer_config is not supported")
 
@@ -297,9 +285,7 @@ def _rope(c: Any) -> Rope:
             raise CheckpointError(f"config.json: {name} = {value!r}: expected a positive number")
     low, high = numbers.get("low_freq_factor", 1.0), numbers.get("high_freq_factor", 4.0)
     if high <= low:
-        raise CheckpointError(
-            f"config.json: high_freq_factor = {high}: expected more than low_freq_factor, {low}"
-        )
+        raise CheckpointError(f"config.json: high_freq_factor = {high}: expected more than low_freq_factor, {low}")
     # part of a head turns in GPT-NeoX and Phi-3; in the others all of it, whatever their config says, or, with a
     # scaling beside it, shapes that do not fit
     fraction, partial = numbers["partial_rotary_factor"], c.model_type in ("gpt_neox", "phi3")
@@ -313,6 +299,4 @@ def _rope(c: Any) -> Rope:
         )
     original = numbers.get("original_max_position_embeddings", c.max_position_embeddings)
     factor = numbers.get("factor", 1.0)
-    return Rope(
-        dim, float(numbers["rope_theta"]), kind, float(factor), float(low), float(high), int(original)
-    )
+    return Rope(dim, float(numbers["rope_theta"]), kind, float(factor), float(low), float(high), int(original))

@@ -25,10 +25,7 @@ class DeviceMemoryError(InputError, RuntimeError):
 
 
 def with_memory_advice(
-    run: Callable[[int], Result],
-    batch_size: int,
-    probe: Callable[[int], object] | None = None,
-    multiple: int = 1,
+    run: Callable[[int], Result], batch_size: int, probe: Callable[[int], object] | None = None, multiple: int = 1
 ) -> Result:
     """run(batch_size), with XLA's RESOURCE_EXHAUSTED turned into advice.
 
@@ -117,9 +114,7 @@ def shard_batch(arrays: Any, mesh: Mesh | None) -> Any:
     num = mesh.shape["data"]
     rows = {np.shape(array)[0] for array in jax.tree.leaves(arrays)}
     if any(number % num for number in rows):
-        raise ValueError(
-            f"batch_size: expected a multiple of the mesh's {num} devices along 'data', got {max(rows)}"
-        )
+        raise ValueError(f"batch_size: expected a multiple of the mesh's {num} devices along 'data', got {max(rows)}")
     return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data")))
 
 

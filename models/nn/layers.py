@@ -22,9 +22,7 @@ def _gelu_tanh(x: Array) -> Array:
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": _gelu,
     "gelu_python": _gelu,
-    **dict.fromkeys(
-        ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"), _gelu_tanh
-    ),
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"), _gelu_tanh),
     **dict.fromkeys(("silu", "swish"), jax.nn.silu),
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -33,9 +31,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def linear(num_in: int, num_out: int, bias: bool, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
     """y = x kernel + bias, kernel (in, out); computed in `dtype` whatever the parameters are stored in."""
-    return nnx.Linear(
-        num_in, num_out, use_bias=bias, dtype=jnp.dtype(dtype), param_dtype=jnp.float32, rngs=rngs
-    )
+    return nnx.Linear(num_in, num_out, use_bias=bias, dtype=jnp.dtype(dtype), param_dtype=jnp.float32, rngs=rngs)
 
 
 def embedding(num_rows: int, width: int, dtype: str, rngs: nnx.Rngs) -> nnx.Embed:

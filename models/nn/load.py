@@ -93,9 +93,7 @@ def part_keys(model: Model, part: str) -> tuple[str, ...]:
 def _fitted(checkpoint: Checkpoint, dtype: str) -> tuple[Model, list[Leaf]]:
     refuse_adapter(checkpoint)
     if checkpoint.config is None:
-        raise CheckpointError(
-            f"{checkpoint.source.name}: there is no config.json, which the forward pass needs"
-        )
+        raise CheckpointError(f"{checkpoint.source.name}: there is no config.json, which the forward pass needs")
     architecture(checkpoint.config)  # a setting that does not serve is the first thing to say
     leaves = _used(checkpoint)
     tree = nest({leaf.path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves})

@@ -60,9 +60,7 @@ class Model:
 
     def abstract(self) -> Params:
         """The tree with jax.ShapeDtypeStruct leaves; a new one each time."""
-        embed, block, head = (
-            nnx.to_pure_dict(_definition(self, stage)[1]) for stage in ("embed", "block", "head")
-        )
+        embed, block, head = (nnx.to_pure_dict(_definition(self, stage)[1]) for stage in ("embed", "block", "head"))
         blocks = {str(i): block for i in range(self.architecture.num_blocks)}
         return jax.tree.map(lambda leaf: leaf, {**embed, "blocks": blocks, **head})
 
@@ -105,9 +103,7 @@ class Model:
             return next((head for head in order if head in present), None)
         if name is not None and name not in present:
             have = ", ".join(present) or "none"
-            raise CheckpointError(
-                f"the checkpoint has no {name!r} head, which this needs; heads it has: {have}"
-            )
+            raise CheckpointError(f"the checkpoint has no {name!r} head, which this needs; heads it has: {have}")
         if name == "classifier" and not self.architecture.classifier_dense and "pooler" not in self.heads:
             raise CheckpointError("the classifier reads the pooler's output, and there is no pooler")
         return name
@@ -131,9 +127,7 @@ class Model:
         stage = _merge(self, "embed", _pick(params, EMBED_KEYS))
         return stage(input_ids, mask.astype(bool), type_ids, positions, dropout_key)
 
-    def block(
-        self, params: Params, index: int, x: Array, context: Context, taps: bool = False
-    ) -> tuple[Array, Taps]:
+    def block(self, params: Params, index: int, x: Array, context: Context, taps: bool = False) -> tuple[Array, Taps]:
         """Block `index` on the residual stream; `params` is its subtree alone, tap paths are relative to it."""
         return _block(self, params, layer(self.architecture, index), x, context, taps)
 
@@ -146,9 +140,7 @@ class Model:
         table = None
         if self.is_tied(name):
             if "embedding" not in params:
-                raise CheckpointError(
-                    f"the head {name!r} is tied to the embedding, which unembed was not given"
-                )
+                raise CheckpointError(f"the head {name!r} is tied to the embedding, which unembed was not given")
             table = params["embedding"]["embedding"]
         with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
             output = module(x, context, table, name)
@@ -209,9 +201,7 @@ class Model:
                 x, one = step(x, block)
                 kept.append(one)
         output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, taps)
-        tapped = {
-            f"blocks/{i}/{path}": value for i, (_, found) in enumerate(kept) for path, value in found.items()
-        }
+        tapped = {f"blocks/{i}/{path}": value for i, (_, found) in enumerate(kept) for path, value in found.items()}
         return output._replace(
             hidden_states=(*(state for state, _ in kept), output.hidden) if hidden_states else None,
             taps=tapped | (output.taps or {}) if taps else None,
@@ -341,9 +331,7 @@ def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _block(
-    model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool
-) -> tuple[Array, Taps]:
+def _block(model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool) -> tuple[Array, Taps]:
     with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
         x, tapped = _merge(model, "block", params)(x, context, layer)
     return x, tapped if taps else {}

@@ -41,9 +41,7 @@ class Layer(NamedTuple):
 def layer(architecture: Architecture, index: int) -> Layer:
     """The settings of block `index`."""
     return Layer(
-        np.int32(index),
-        np.int32(architecture.windows[index]),
-        np.float32(architecture.attention_scales[index]),
+        np.int32(index), np.int32(architecture.windows[index]), np.float32(architecture.attention_scales[index])
     )
 
 
@@ -69,13 +67,7 @@ def allowed(mask: Array, causal: bool, window: Array) -> Array:
 
 
 def attend(
-    query: Array,
-    key: Array,
-    value: Array,
-    seen: Array,
-    scale: Array,
-    rate: float = 0.0,
-    drop: Array | None = None,
+    query: Array, key: Array, value: Array, seen: Array, scale: Array, rate: float = 0.0, drop: Array | None = None
 ) -> Array:
     """softmax(scale q . k) v with grouped queries: consecutive query heads share a key/value head.
 
@@ -160,9 +152,7 @@ class Block(nnx.Module):
         keys: tuple[Array | None, ...] = (None, None, None)
         if context.dropout_key is not None:
             keys = tuple(jax.random.split(jax.random.fold_in(context.dropout_key, layer.number), 3))
-        mixed, taps = self.attention(
-            x if residual == "post" else self.attention_norm(x), context, layer, keys[0]
-        )
+        mixed, taps = self.attention(x if residual == "post" else self.attention_norm(x), context, layer, keys[0])
         mixed = dropout(mixed, rate, keys[1])
         if residual == "post":
             x = self.attention_norm(x + mixed)
@@ -175,16 +165,10 @@ class Block(nnx.Module):
 class Output(NamedTuple):
     """One forward pass. What was not asked for, or what the model has not, is None."""
 
-    logits: (
-        Array | None
-    )  # float32: (B, T, vocab) of a language or masked-language head, (B, labels) of a classifier
+    logits: Array | None  # float32: (B, T, vocab) of a language or masked-language head, (B, labels) of a classifier
     hidden: Array  # (B, T, d): the last block's output, after the final norm where there is one
-    pooled: (
-        Array | None
-    )  # (B, d): tanh(pooler(first token)); RoBERTa's classifier reads the first token itself
-    hidden_states: (
-        tuple[Array, ...] | None
-    )  # the embedding's output and each block's, the last one normed: L + 1
+    pooled: Array | None  # (B, d): tanh(pooler(first token)); RoBERTa's classifier reads the first token itself
+    hidden_states: tuple[Array, ...] | None  # the embedding's output and each block's, the last one normed: L + 1
     taps: Taps | None  # canonical kernel path -> the activations (B, T, d_in) entering it
 
 
@@ -202,12 +186,7 @@ class Embed(nnx.Module):
             self.embedding_norm = norm(arch)
 
     def __call__(
-        self,
-        input_ids: Array,
-        mask: Array,
-        type_ids: Array | None,
-        positions: Array | None,
-        key: Array | None,
+        self, input_ids: Array, mask: Array, type_ids: Array | None, positions: Array | None, key: Array | None
     ) -> tuple[Array, Context]:
         arch = self.arch
         if positions is None:  # count tokens, not padding: the same on either side

@@ -35,9 +35,7 @@ def get(params: Mapping[str, Any], path: str) -> Any:
     for depth, key in enumerate(path.split("/")):
         if not isinstance(node, Mapping) or key not in node:
             there = "a leaf" if not isinstance(node, Mapping) else f"{', '.join(map(str, node))}"
-            raise KeyError(
-                f"no parameter {path!r}: under {'/'.join(path.split('/')[:depth])!r} there is {there}"
-            )
+            raise KeyError(f"no parameter {path!r}: under {'/'.join(path.split('/')[:depth])!r} there is {there}")
         node = node[key]
     return node
 
@@ -71,9 +69,7 @@ def check(params: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """
     have, want = dict(walk(params)), dict(walk(expected))
     lines = [f"missing {path} {tuple(leaf.shape)}" for path, leaf in want.items() if path not in have]
-    lines += [
-        f"not in the model: {path} {tuple(np.shape(leaf))}" for path, leaf in have.items() if path not in want
-    ]
+    lines += [f"not in the model: {path} {tuple(np.shape(leaf))}" for path, leaf in have.items() if path not in want]
     for path, leaf in want.items():
         if path in have and tuple(np.shape(have[path])) != tuple(leaf.shape):
             lines.append(f"{path} is {tuple(np.shape(have[path]))}, the model has {tuple(leaf.shape)}")
@@ -82,10 +78,7 @@ def check(params: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 def place(
-    params: MutableMapping[str, Any],
-    shardings: Mapping[str, Any] | None = None,
-    dtype: Any = None,
-    keep: bool = False,
+    params: MutableMapping[str, Any], shardings: Mapping[str, Any] | None = None, dtype: Any = None, keep: bool = False
 ) -> Params:
     """Put a tree on the devices leaf by leaf.
 

@@ -41,12 +41,7 @@ def with_matrices(params: Params, checkpoint: Checkpoint, replaced: Replaced) ->
 
 
 def streamed_scores(
-    checkpoint: Checkpoint,
-    model: Model,
-    replaced: Replaced,
-    rows: Rows,
-    batch_size: int,
-    head: str = "default",
+    checkpoint: Checkpoint, model: Model, replaced: Replaced, rows: Rows, batch_size: int, head: str = "default"
 ) -> Scores:
     """`score` with matrices in place of the checkpoint's, one block of the model on the device at a time.
 

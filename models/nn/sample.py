@@ -42,6 +42,4 @@ def sample_rows(model: Model, params: Params, start: int, num_rows: int, length:
         drawn = jax.random.categorical(jax.random.fold_in(key, t), jnp.asarray(logits)[:, t - 1])
         ids[:, t] = np.asarray(drawn)
     targets = np.concatenate((ids[:, 1:], np.full((num_rows, 1), IGNORE, np.int32)), axis=1)
-    return Rows(
-        ids, np.ones(ids.shape, bool), np.zeros_like(ids), targets, np.arange(num_rows, dtype=np.int32)
-    )
+    return Rows(ids, np.ones(ids.shape, bool), np.zeros_like(ids), targets, np.arange(num_rows, dtype=np.int32))

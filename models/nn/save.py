@@ -77,15 +77,9 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
             "sha256": digest.hexdigest(),
         },
         "config": config,
-        "leaves": {
-            path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for path, leaf in leaves.items()
-        },
+        "leaves": {path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for path, leaf in leaves.items()},
         "matrices": [_entry(matrix) for matrix in kept]
-        + [
-            _entry(_fresh(path, leaf))
-            for path, leaf in leaves.items()
-            if leaf.ndim == 2 and path not in known
-        ],
+        + [_entry(_fresh(path, leaf)) for path, leaf in leaves.items() if leaf.ndim == 2 and path not in known],
         "skipped": [
             {"name": path, "shape": list(leaf.shape), "dtype": leaf.dtype.name, "reason": "not a matrix"}
             for path, leaf in leaves.items()
@@ -96,9 +90,10 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
 
 
 def _entry(matrix: Matrix) -> dict[str, Any]:
-    return {
-        f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name not in _UNSTORED
-    } | {"shape": list(matrix.shape), "tied": list(matrix.tied)}
+    return {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix) if f.name not in _UNSTORED} | {
+        "shape": list(matrix.shape),
+        "tied": list(matrix.tied),
+    }
 
 
 def _fresh(path: str, leaf: np.ndarray) -> Matrix:
@@ -106,9 +101,7 @@ def _fresh(path: str, leaf: np.ndarray) -> Matrix:
     head = path.split("/")[0]
     role = head if head in ("pooler", "classifier") else "other"
     shape = (leaf.shape[1], leaf.shape[0])
-    return Matrix(
-        path, role, None, shape, leaf.dtype.name, False, (), "", None, path, None, True, leaf.T.copy
-    )
+    return Matrix(path, role, None, shape, leaf.dtype.name, False, (), "", None, path, None, True, leaf.T.copy)
 
 
 class TrainingError(InputError, ValueError):

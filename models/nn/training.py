@@ -148,9 +148,7 @@ def train(
         state, progress = _start(directory, identity, trained, options)
         key = jax.random.key(seed, impl="rbg") if options.dropout else None
         _, total = options.steps(len(rows.row))
-        recipe = dataclasses.replace(
-            options, epochs=1, evaluate_every=0, patience=0
-        )  # all that a step depends on
+        recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0)  # all that a step depends on
         losses: list[Array] = []
         for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
             if _is_over(progress, total, options):
@@ -185,14 +183,11 @@ def optimizer(options: TrainOptions, total: int) -> optax.GradientTransformation
         return map_with_path(lambda path, _: path.split("/")[-1] not in ("bias", "scale"), params)
 
     return optax.chain(
-        optax.clip_by_global_norm(options.clip),
-        optax.adamw(rate, weight_decay=options.weight_decay, mask=decays),
+        optax.clip_by_global_norm(options.clip), optax.adamw(rate, weight_decay=options.weight_decay, mask=decays)
     )
 
 
-def _gradient(
-    model: Model, trained: Params, frozen: Params, batch: Rows, key: Array | None
-) -> tuple[Array, Params]:
+def _gradient(model: Model, trained: Params, frozen: Params, batch: Rows, key: Array | None) -> tuple[Array, Params]:
     """Mean cross-entropy of a batch, and its gradient."""
 
     def loss(trained: Params) -> Array:
@@ -274,9 +269,7 @@ def _copy(tree: Params) -> Params:
     return jax.tree.map(jnp.copy, tree)
 
 
-def _start(
-    directory: Path | None, identity: str, trained: Params, options: TrainOptions
-) -> tuple[Params, Progress]:
+def _start(directory: Path | None, identity: str, trained: Params, options: TrainOptions) -> tuple[Params, Progress]:
     """The first state, or the newest one in `directory`."""
     state = {
         "params": _copy(trained),
@@ -298,9 +291,7 @@ def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
     return dataclasses.asdict(progress) | {"identity": identity}
 
 
-def _identity(
-    model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int
-) -> str:
+def _identity(model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int) -> str:
     """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
     total = hashlib.sha256(f"{model} {options} {seed}".encode())
     for array in (*rows, *validation):
@@ -324,9 +315,7 @@ def check_classifier(model: Model, num_labels: int) -> None:
             "an encoder (bert, roberta) is needed"
         )
     if "classifier" in model.heads and arch.num_labels != num_labels:
-        raise CheckpointError(
-            f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}"
-        )
+        raise CheckpointError(f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}")
 
 
 def with_classifier(model: Model, params: Params, num_labels: int, seed: int) -> tuple[Model, Params]:

@@ -40,9 +40,7 @@ def torch_to_numpy(tensor: Any) -> np.ndarray:
     return tensor.numpy()
 
 
-def named_tensors(
-    arrays: Mapping[str, np.ndarray], file: str = ""
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def named_tensors(arrays: Mapping[str, np.ndarray], file: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Arrays as tensors, and second names of one and the same memory: {later name: first name}."""
 
     def rows(array: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -105,18 +103,14 @@ def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]
         held: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except _BROKEN as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise CheckpointError(
-            f"{path}: not a file of tensors that torch reads with weights_only=True: {reason}"
-        ) from e
+        raise CheckpointError(f"{path}: not a file of tensors that torch reads with weights_only=True: {reason}") from e
     if not isinstance(held, dict):
         raise CheckpointError(f"{path}: a dict of tensors was expected, got {type(held).__name__}")
     arrays: dict[str, np.ndarray] = {}
     for name, tensor in held.items():
         is_dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
         if not is_dense or not isinstance(name, str):
-            raise CheckpointError(
-                f"{path}: {name!r}: a dense tensor was expected, got {type(tensor).__name__}"
-            )
+            raise CheckpointError(f"{path}: {name!r}: a dense tensor was expected, got {type(tensor).__name__}")
         if tensor.is_quantized:
             raise CheckpointError(f"{path}: {name!r} is quantized ({tensor.dtype}): dequantize it first")
         try:

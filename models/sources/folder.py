@@ -62,9 +62,7 @@ def _check_shard(index: Path, name: Any) -> None:
     if not path.is_file():
         raise CheckpointError(f"{index}: names the shard {name!r}, but there is no such file")
     if not lies_inside(index.parent, path):
-        raise CheckpointError(
-            f"{index}: names {name!r}, a link to {path.resolve()}, outside the checkpoint's folder"
-        )
+        raise CheckpointError(f"{index}: names {name!r}, a link to {path.resolve()}, outside the checkpoint's folder")
 
 
 def read_index_names(index: Path) -> dict[str, list[str]]:
@@ -170,18 +168,14 @@ def open_folder(folder: Path, name: str) -> Source:
     if (folder / ADAPTER_CONFIG).is_file():
         opened.warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
     if config and config.get("quantization_config"):
-        opened.warnings.append(
-            f"{folder / CONFIG} says that the model is quantized: packed weights are left out"
-        )
+        opened.warnings.append(f"{folder / CONFIG} says that the model is quantized: packed weights are left out")
     return _source(name, kind, folder, opened, config)
 
 
 def _open_adapter(folder: Path, name: str) -> Source:
     """An adapter's folder as a source; the tensors keep PEFT's names."""
     if not (folder / ADAPTER_CONFIG).is_file():
-        raise CheckpointError(
-            f"{folder / ADAPTER_CONFIG}: missing, and without it the scale of the update is unknown"
-        )
+        raise CheckpointError(f"{folder / ADAPTER_CONFIG}: missing, and without it the scale of the update is unknown")
     config = read_json(folder / ADAPTER_CONFIG)
     for weights, opener in ((ADAPTER_WEIGHTS, open_safetensors), (ADAPTER_TORCH_WEIGHTS, open_torch)):
         if (folder / weights).is_file():
@@ -203,6 +197,4 @@ def _no_weights(folder: Path) -> str:
         p.parent.name for p in folder.glob("*/adapter_model.safetensors")
     )
     hint = f"; but there are some in {', '.join(below)}" if below else ""
-    return (
-        f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, adapter_model.safetensors, {TORCH_WEIGHTS}{hint}"
-    )
+    return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, adapter_model.safetensors, {TORCH_WEIGHTS}{hint}"

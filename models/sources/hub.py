@@ -66,9 +66,7 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
             f"log in (`hf auth login`)"
         ) from e
     except RevisionNotFoundError as e:
-        raise CheckpointError(
-            f"{repo}: this model on the Hugging Face hub has no revision {revision!r}"
-        ) from e
+        raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no revision {revision!r}") from e
     except (HfHubHTTPError, HFValidationError, OSError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise CheckpointError(f"{repo}: cannot be had from the Hugging Face hub: {reason}") from e

@@ -60,12 +60,7 @@ def p_value(d: np.ndarray, null_sorted: np.ndarray) -> np.ndarray:
 
 
 def draws(
-    key: Array,
-    n: int,
-    num_draws: int,
-    batch_size: int | None = None,
-    mesh: Mesh | None = None,
-    first_draw: int = 0,
+    key: Array, n: int, num_draws: int, batch_size: int | None = None, mesh: Mesh | None = None, first_draw: int = 0
 ) -> Iterator[np.ndarray]:
     """Draws number first_draw .. num_draws - 1 in their order, as float32 arrays of one dispatch each.
 
@@ -117,11 +112,7 @@ def _compiled_step(n: int, chunks: int, at_once: int, mesh: Mesh) -> Callable[[A
         return lax.map(draw, jnp.arange(chunks), batch_size=at_once).reshape(-1)
 
     sharded = jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec()),
-        out_specs=PartitionSpec(axis),
-        check_vma=False,
+        local, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec()), out_specs=PartitionSpec(axis), check_vma=False
     )
     return jax.jit(sharded)
 

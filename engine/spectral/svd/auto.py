@@ -73,9 +73,7 @@ class Decomposition(NamedTuple):
     strategy: tuple[str, ...]
 
 
-def decompose(
-    w: Any, strategy: str = "auto", vectors: bool = True, workers: int | None = None
-) -> Decomposition:
+def decompose(w: Any, strategy: str = "auto", vectors: bool = True, workers: int | None = None) -> Decomposition:
     """Thin singular value decomposition of every matrix of a batch.
 
     Args:

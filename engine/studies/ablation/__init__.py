@@ -24,10 +24,7 @@ def panels(study: Ablation, directory: Path) -> Panels:
         stem = directory / "figures" / (f"ablation_{start // PER_FIGURE + 1}" if start else "ablation")
         png = style.save(draw(study, scopes[start : start + PER_FIGURE]), stem)
         shown.append(Picture(png, *title(study), _READING))
-    sections = [
-        Section("Removal of singular values", gallery(shown)),
-        Section("All removals", _numbers(study)),
-    ]
+    sections = [Section("Removal of singular values", gallery(shown)), Section("All removals", _numbers(study))]
     return Panels(f"Removal of singular values from {checkpoint_name(study)}", sections)
 
 

@@ -32,9 +32,7 @@ def factored(
 
 def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions) -> LowRank:
     """What a removal subtracts from a matrix; draws depend on the seed, the removal and the matrix's name alone."""
-    return removal.update(
-        taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name)
-    )
+    return removal.update(taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name))
 
 
 def edit(

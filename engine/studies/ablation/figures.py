@@ -102,9 +102,7 @@ def _legend(figure: "Figure") -> tuple[list[Any], list[str]]:
 def _members(study: Ablation, scopes: Sequence[str]) -> dict[str, list[Spectrum]]:
     """The spectra behind each scope."""
     spectra = {s.name: s for group in by_role(study).values() for s in group}
-    matrices = [
-        SimpleNamespace(name=s.name, role=s.role, block=s.block, shape=(s.m, s.n)) for s in spectra.values()
-    ]
+    matrices = [SimpleNamespace(name=s.name, role=s.role, block=s.block, shape=(s.m, s.n)) for s in spectra.values()]
     found = resolve_scopes(matrices, study.manifest["options"]["scopes"])
     return {scope: [spectra[matrix.name] for matrix in found[scope]] for scope in scopes}
 
@@ -129,12 +127,7 @@ def _limits(study: Ablation, scopes: Sequence[str]) -> tuple[tuple[float, float]
     return (min(1.4 * low, -0.15 * threshold), ceiling), threshold
 
 
-def _changes(
-    axes: "Axes",
-    records: Sequence[Mapping[str, Any]],
-    limits: tuple[float, float],
-    threshold: float,
-) -> None:
+def _changes(axes: "Axes", records: Sequence[Mapping[str, Any]], limits: tuple[float, float], threshold: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     lost = [r["removal"] for r in records if not _is_drawn(r)]
@@ -157,11 +150,7 @@ def _changes(
                   label="a tenth of the values")  # fmt: skip
     for side, position in SIDES.items():
         for kind, (label, color, marker, shift) in KINDS.items():
-            found = [
-                r
-                for r in records
-                if r["kind"] == kind and r["removal"].split(":")[1] == side and r["removed"]
-            ]
+            found = [r for r in records if r["kind"] == kind and r["removal"].split(":")[1] == side and r["removed"]]
             if found:
                 _point(axes, position + shift, found, color, marker, label)
         if not any(r["removal"] == f"outliers:{side}" and r["removed"] for r in records):
@@ -197,9 +186,7 @@ def _bars(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]
     return change, np.maximum(np.stack([change - low, high - change]), 0)
 
 
-def _point(
-    axes: "Axes", x: float, records: Sequence[Mapping[str, Any]], color: str, marker: str, label: str
-) -> None:
+def _point(axes: "Axes", x: float, records: Sequence[Mapping[str, Any]], color: str, marker: str, label: str) -> None:
     """One removal with its interval; of several draws the mean, and the range of their intervals."""
     y = float(np.mean([r["change"] for r in records]))
     low = min((r["change_low"] for r in records), default=0.0)
@@ -218,9 +205,7 @@ def _spectrum(axes: "Axes", members: list[Spectrum]) -> None:
         if edge > 0:
             axes.axvline(edge, color=style.INK, lw=0.6, ls=(0, (4, 3)))
     axes.set_xlim(0, bins[-1])
-    axes.set_ylim(
-        0, min(1.25 * max(law.max(), float(np.sort(mean_density(members, bins))[-2])), 4 * law.max())
-    )
+    axes.set_ylim(0, min(1.25 * max(law.max(), float(np.sort(mean_density(members, bins))[-2])), 4 * law.max()))
     _inset(axes, "singular value / σ√max(m, n)", "density")
     axes.set_yticks([])
 
@@ -232,9 +217,7 @@ def _p_values(axes: "Axes", members: list[Spectrum]) -> None:
         groups = [[getattr(s, f"p_{side}") for s in members if s.values.size == size] for size in sizes]
         for series in groups:
             p = mean_by_index(series)
-            axes.plot(
-                np.linspace(0.5, 10.5, p.size), p, color=color, lw=0.9, label=f"p-values, {side} vectors"
-            )
+            axes.plot(np.linspace(0.5, 10.5, p.size), p, color=color, lw=0.9, label=f"p-values, {side} vectors")
     axes.axhline(0.5, color=style.CONTROL, lw=0.6, ls=":")
     axes.set_xlim(0.5, 10.5)
     axes.set_ylim(0, 0.75)

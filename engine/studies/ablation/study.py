@@ -82,8 +82,7 @@ class AblationOptions(MeasureFields, MatrixOptions):
     ALIASES: ClassVar[Mapping[str, str]] = {"data_kind": "format", "data_devices": "devices"}
 
     scopes: tuple[str, ...] = option(
-        ("roles",),
-        "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names",
+        ("roles",), "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names"
     )
     removals: tuple[str, ...] = option(
         ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
@@ -107,16 +106,9 @@ class Ablation(Result):
     default_study: ClassVar[str] = NAME
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
-    rows = frame_of(
-        "ablation_rows",
-        "The same removals with losses, weights, hits and counts by row of the data.",
-    )
-    matrices = frame_of(
-        "matrices", "One row a decomposed matrix: identity, sigma, edges, numbers of outliers."
-    )
-    spectra = frame_of(
-        "spectra", "One row a decomposed matrix: singular values and averaged p-values, by index."
-    )
+    rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
+    matrices = frame_of("matrices", "One row a decomposed matrix: identity, sigma, edges, numbers of outliers.")
+    spectra = frame_of("spectra", "One row a decomposed matrix: singular values and averaged p-values, by index.")
 
     def contrast(self, scope: str, these: Sequence[str], those: Sequence[str]) -> tuple[float, float, float]:
         """Mean loss after the removals `these` less that after `those`, nats, with its paired bootstrap interval.
@@ -128,9 +120,7 @@ class Ablation(Result):
         for name in (*these, *those):
             if (scope, name) not in table:
                 raise KeyError(f"no removal {name!r} of {scope!r} in {self.directory}")
-        after, before = (
-            np.mean([table[scope, name].row_loss for name in names], axis=0) for names in (these, those)
-        )
+        after, before = (np.mean([table[scope, name].row_loss for name in names], axis=0) for names in (these, those))
         weight = np.asarray(table[scope, these[0]].row_weight)
         with np.errstate(invalid="ignore"):  # of infinite losses
             difference = after - before
@@ -185,11 +175,7 @@ def ablate(
     scopes = resolve_scopes(checkpoint.matrices, options.scopes)
     removals = removal.expand(options.removals, options.num_draws)
     check_bands(scopes, removals)
-    identity = {
-        "checkpoint": checkpoint.identity,
-        "options": options.to_json(),
-        "evaluation": measure.description,
-    }
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": measure.description}
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
             _Worker(work, scopes, removals, measure, options, on_progress).run()
@@ -222,10 +208,7 @@ class _Worker:
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
             self._write(units[0], row, row)
         self.baseline = {
-            key: value
-            for rows in self.work.read(units[0]).values()
-            for row in rows
-            for key, value in row.items()
+            key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
         for scope, taken, row in self._rows(todo):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
@@ -307,9 +290,7 @@ def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
 
 
-def changes(
-    row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, float]:
+def changes(row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
     """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
     loss, before, correct, had = (
         np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)

@@ -23,13 +23,7 @@ HEADINGS = (
 
 
 CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
-CONTRAST_HEADINGS = (
-    "scope",
-    "difference",
-    "interval",
-    "verdict",
-    "deciles that matter less than the smallest",
-)
+CONTRAST_HEADINGS = ("scope", "difference", "interval", "verdict", "deciles that matter less than the smallest")
 
 
 def render(study: Ablation) -> str:
@@ -53,9 +47,7 @@ def baseline(study: Ablation) -> str:
 def removals(study: Ablation) -> list[tuple[str, ...]]:
     """A row of text a removal, a cell a heading."""
     rows = study.results.to_dict("records")
-    return [
-        _cells(row) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)
-    ]
+    return [_cells(row) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)]
 
 
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:
@@ -68,17 +60,9 @@ def _baseline(study: Ablation) -> Mapping[str, Any]:
     return next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
 
 
-def _contrast_cells(
-    study: Ablation, scope: str, difference: float, low: float, high: float
-) -> tuple[str, ...]:
+def _contrast_cells(study: Ablation, scope: str, difference: float, low: float, high: float) -> tuple[str, ...]:
     less = [k for k in range(2, 10) if study.contrast(scope, ["decile:10"], [f"decile:{k}"])[1] > 0]
-    return (
-        scope,
-        _signed(difference),
-        _interval(low, high),
-        verdict(low, high),
-        ", ".join(map(str, less)) or "none",
-    )
+    return (scope, _signed(difference), _interval(low, high), verdict(low, high), ", ".join(map(str, less)) or "none")
 
 
 def contrasts(study: Ablation) -> dict[str, tuple[float, float, float]]:

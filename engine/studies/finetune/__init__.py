@@ -7,23 +7,14 @@ from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, checkpoint_name, gallery, matters, text_table
 from eigensweep.engine.report.registry import Panels, Reported, Section, register
 from eigensweep.engine.studies.finetune import drift, figures, summary
-from eigensweep.engine.studies.finetune.effects import (
-    EFFECTS,
-    LAYOUT,
-    MEASURES,
-    Finetuning,
-    effects,
-    open_finetune,
-)
+from eigensweep.engine.studies.finetune.effects import EFFECTS, LAYOUT, MEASURES, Finetuning, effects, open_finetune
 from eigensweep.engine.studies.sweep.study import is_finished, open_run
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.files import write_table
 
 _CURVES = "Loss over steps of every training."
 _ORDER = "Change of the held-out loss (above) and accuracy (below) when a decile of the singular values is removed."
-_DRIFT = (
-    "How far the singular values moved (above), and averaged p-values of the right vectors (below), by rank."
-)
+_DRIFT = "How far the singular values moved (above), and averaged p-values of the right vectors (below), by rank."
 
 
 def panels(run: Finetuning, directory: Path) -> Panels:

@@ -51,12 +51,8 @@ def _pairs(before: Run, after: Run) -> list[tuple[dict, dict]]:
     """Of every shared matrix its scalars and lists, before and after."""
     tables = []
     for run in (before, after):
-        matrices, spectra = (
-            table.set_index("name").to_dict("index") for table in (run.matrices, run.spectra)
-        )
-        tables.append(
-            {n: row | spectra[n] | {"name": n} for n, row in matrices.items() if row["status"] == "ok"}
-        )
+        matrices, spectra = (table.set_index("name").to_dict("index") for table in (run.matrices, run.spectra))
+        tables.append({n: row | spectra[n] | {"name": n} for n, row in matrices.items() if row["status"] == "ok"})
     first, second = tables
     return [(row, second[name]) for name, row in first.items() if name in second]
 
@@ -73,9 +69,7 @@ def _rows(before: dict, after: dict) -> list[dict]:
             for side in SIDES:
                 row[f"p_{side}"] = _mean(np.asarray(before[f"p_{side}"])[k])
                 row[f"p_{side}_after"] = _mean(np.asarray(after[f"p_{side}"])[k])
-            row["outliers_before"], row["outliers_after"] = (
-                int(r["num_right_outliers"]) for r in (before, after)
-            )
+            row["outliers_before"], row["outliers_after"] = (int(r["num_right_outliers"]) for r in (before, after))
             rows.append(row)
     return rows
 

@@ -29,9 +29,7 @@ FINETUNE = {
     "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over them"),
     "loss": Column(FLOAT, "nats", "mean cross-entropy of the held-out rows"),
     "accuracy": Column(FLOAT, "", "share of the held-out rows with the right class"),
-    "validation_loss": Column(
-        FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"
-    ),
+    "validation_loss": Column(FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"),
     "best_step": Column(COUNT, "", "steps done at that look, whose weights are measured"),
     "steps": Column(COUNT, "", "steps of the training"),
     "seconds": Column(FLOAT, "s", "of training, removal and measurement; since the last start"),
@@ -60,9 +58,7 @@ EFFECTS = {
     "seed_high": Column(FLOAT, "[y]", "change + the same"),
     "seeds": Column(LIST, "[y]", "each seed's change"),
 }
-LAYOUT = Layout(
-    NAME, {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}, "finetune.json"
-)
+LAYOUT = Layout(NAME, {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}, "finetune.json")
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 
 

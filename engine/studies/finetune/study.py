@@ -48,23 +48,17 @@ class FinetuneOptions(DataFields):
         "task": "format", "text": "field", "pair": "pair_field", "label": "label_field",
     }  # fmt: skip
 
-    format: str = option(
-        "boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False
-    )
+    format: str = option("boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False)
     length: int = option(128, "tokens a row", least=4, counts=False)
     batch_size: int = option(16, "rows a step", least=1)
     dtype: str = option(
         "float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16")
     )
     devices: int = option(1, "deal batches out over that many", least=1)
-    num_train: int = option(
-        2600, "rows to learn from, validation rows among them; the rest is held out", least=1
-    )
+    num_train: int = option(2600, "rows to learn from, validation rows among them; the rest is held out", least=1)
     validation: float = option(0.1, "share of num_train that early stopping looks at", inside=(0, 1))
     num_test: int = option(0, "held-out rows to use, 0 for all", least=0)
-    split_seed: int = option(
-        0, "which passages are held out: the same for all members", least=0, most=LARGEST
-    )
+    split_seed: int = option(0, "which passages are held out: the same for all members", least=0, most=LARGEST)
     trainable: str = option("all", "all parameters, or the head", choices=("all", "head"))
     epochs: int = option(3, "passes over the rows, at most", least=1)
     learning_rate: float = option(5e-5, "its peak")
@@ -78,12 +72,9 @@ class FinetuneOptions(DataFields):
     study: bool = option(False, "remove deciles before and after fine-tuning")
     deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
     scopes: tuple[str, ...] = option(
-        ("blocks",),
-        "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices",
+        ("blocks",), "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices"
     )
-    orders: tuple[str, ...] = option(
-        ("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)"
-    )
+    orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
     spectra: bool = option(True, "sweep the model before and after fine-tuning, and compare", counts=False)
 
     def __post_init__(self) -> None:
@@ -131,10 +122,7 @@ def members_of(options: FinetuneOptions, scopes: Mapping[str, Any]) -> list[Memb
     return [
         member
         for seed in options.seeds
-        for member in (
-            Member(seed),
-            *(Member(seed, order, *taken) for order in orders for taken in removals),
-        )
+        for member in (Member(seed), *(Member(seed, order, *taken) for order in orders for taken in removals))
     ]
 
 
@@ -160,11 +148,7 @@ def run_finetune(
         "options": resolved.to_json(),
         "data": {"sha256": task.sha256(), "labels": list(task.labels)},
     }
-    record: dict[str, Any] = {
-        "majority": task.majority(),
-        "rows": task.sizes(),
-        "warnings": list(checkpoint.warnings),
-    }
+    record: dict[str, Any] = {"majority": task.majority(), "rows": task.sizes(), "warnings": list(checkpoint.warnings)}
     if task.num_duplicates:
         record["warnings"].append(
             f"{task.num_duplicates} rows share their passage with another; each passage is in one part of the split"
@@ -272,29 +256,16 @@ class _Worker:
         return self._removed[of][member.decile]
 
     def _measure(
-        self,
-        member: Member,
-        model: nn.Model,
-        params: Any,
-        progress: nn.Progress | None,
-        taken: dict[str, Any],
+        self, member: Member, model: nn.Model, params: Any, progress: nn.Progress | None, taken: dict[str, Any]
     ) -> dict[str, list[dict[str, Any]]]:
         scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh)
         name = asdict(member)
         row = name | taken | {"loss": scores.mean, "accuracy": scores.accuracy}
         if progress is not None:
-            row |= {
-                "validation_loss": progress.best_loss,
-                "best_step": progress.best_step,
-                "steps": progress.step,
-            }
+            row |= {"validation_loss": progress.best_loss, "best_step": progress.best_step, "steps": progress.step}
         history = progress.history if progress is not None else []
         of_rows = name | {"row_loss": scores.loss, "row_correct": scores.correct.astype(np.float64)}
-        return {
-            "finetune": [row],
-            "finetune_rows": [of_rows],
-            "finetune_history": [name | look for look in history],
-        }
+        return {"finetune": [row], "finetune_rows": [of_rows], "finetune_history": [name | look for look in history]}
 
     def _on_look(self, member: Member, progress: nn.Progress, total: int) -> None:
         look = progress.history[-1]

@@ -3,15 +3,7 @@
 from eigensweep.engine.studies.finetune.effects import MEASURES, Finetuning, effects
 
 HEADINGS = ("seed", "order", "scope", "decile", "loss", "accuracy")
-EFFECT_HEADINGS = (
-    "measure",
-    "scope",
-    "decile",
-    "order",
-    "change",
-    "interval over rows",
-    "interval over seeds",
-)
+EFFECT_HEADINGS = ("measure", "scope", "decile", "order", "change", "interval over rows", "interval over seeds")
 
 
 def render(run: Finetuning) -> str:

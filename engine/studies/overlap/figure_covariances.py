@@ -69,9 +69,7 @@ def title(found: Overlap) -> tuple[str, str]:
 
 
 def _limits(panels: dict[str, list[dict]]) -> tuple[float, float]:
-    shares = [
-        np.asarray(r["evals"])[: r["num_axes"]] / np.sum(r["evals"]) for rows in panels.values() for r in rows
-    ]
+    shares = [np.asarray(r["evals"])[: r["num_axes"]] / np.sum(r["evals"]) for rows in panels.values() for r in rows]
     return max(0.5 * min(float(x[-1]) for x in shares), 1e-12), 2.0
 
 

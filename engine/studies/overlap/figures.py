@@ -188,9 +188,7 @@ def _spectrum(axes: "Axes", members: list[Vectors], bins: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _overlaps(
-    axes: "Axes", members: list[Vectors], values: np.ndarray, overlap: np.ndarray, bins: np.ndarray
-) -> None:
+def _overlaps(axes: "Axes", members: list[Vectors], values: np.ndarray, overlap: np.ndarray, bins: np.ndarray) -> None:
     outside = np.concatenate([(v.right | v.left)[np.isfinite(v.overlap)] for v in members])
     for mask, alpha, size in ((~outside, 0.2, 1.5), (outside, 0.55, 2.5)):
         every = max(1, int(mask.sum()) // MAX_DOTS)

@@ -63,9 +63,7 @@ COVARIANCES = {
     "num_tokens": _TOKENS,
     "num_axes": _AXES,
     "evals": Column(
-        LIST,
-        "[x]^2",
-        "all eigenvalues of F = mean x x^T over the tokens (centred: their covariance), descending",
+        LIST, "[x]^2", "all eigenvalues of F = mean x x^T over the tokens (centred: their covariance), descending"
     ),
 }
 LAYOUT = Layout(NAME, {"overlap": OVERLAP, "overlap_covariances": COVARIANCES}, "overlap.json", ("sweep",))
@@ -81,9 +79,7 @@ class OverlapOptions(TextFields):
     length: int = option(128, "tokens a row", least=2, counts=False)
     max_rows: int = option(1024, "of the data's rows, chosen by the seed; 0 for all", least=0, counts=False)
     batch_size: int = option(16, "rows that go through the model at a time", least=1, counts=False)
-    seed: int = option(
-        0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False
-    )
+    seed: int = option(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False)
     centred: bool = option(False, "covariances about the mean activation")
     level: float = option(
         0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5), counts=False
@@ -132,11 +128,7 @@ def run_overlap(
     params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
     rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
     swept = _swept(checkpoint, options, Path(workdir), on_progress)
-    identity = {
-        "checkpoint": checkpoint.identity,
-        "options": options.to_json(),
-        "data": describe_rows(rows, options),
-    }
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "data": describe_rows(rows, options)}
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = list(data.batches(rows, batch_size))[:most]
@@ -231,15 +223,10 @@ class Collector:
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            found = {
-                m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes)
-                for m, d in decomposed(self.groups[tap])
-            }
+            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
             rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
-            rows["overlap_covariances"].append(
-                about | {"block": block, "d": len(axes.evals), "evals": axes.evals}
-            )
+            rows["overlap_covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
         now = time.perf_counter()
         self.work.write({unit: rows}, {"total": now - self._began})
         self._began = now

@@ -27,10 +27,7 @@ HEADINGS = {
     "left": ("O left", "of those below the left edge"),
     "smallest": ("O smallest", "of the smallest tenth of each matrix's singular values, wherever the edge"),
     "null": ("null", "mean overlap for a random rotation"),
-    "axis_right": (
-        "j right",
-        "median rank of the axis that they overlap with most, 1: the largest eigenvalue of F",
-    ),
+    "axis_right": ("j right", "median rank of the axis that they overlap with most, 1: the largest eigenvalue of F"),
     "axis_left": ("j left", "the same of those below the left edge"),
     "p_right": ("p right", "one-sided, right > inside: permutations within each matrix"),
     "p_left": ("p left", "one-sided, left > inside"),
@@ -71,10 +68,7 @@ def _row(label: str, members: list[Vectors], seed: int) -> dict[str, Any]:
         ranks = np.concatenate([v.partner[mask] for v, mask in zip(members, masks, strict=True)])
         result[name] = float(np.median(ranks)) if ranks.size else math.nan
     for name, (chosen, without) in tests.items():
-        values = [
-            np.where(other & ~mine, np.nan, x)
-            for x, mine, other in zip(overlap, chosen, without, strict=True)
-        ]
+        values = [np.where(other & ~mine, np.nan, x) for x, mine, other in zip(overlap, chosen, without, strict=True)]
         result[name] = permutation_p(values, chosen, seed)
     return result
 

@@ -49,9 +49,7 @@ def draw(role: str, members: list[Spectrum]) -> "Figure":
         if side == "right":
             axes.set_ylabel(f"p-value, mean of {WINDOW}")
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="upper right", bbox_to_anchor=(0.99, 0.9), ncols=len(names), handlelength=1.2
-    )
+    figure.legend(handles, names, loc="upper right", bbox_to_anchor=(0.99, 0.9), ncols=len(names), handlelength=1.2)
     return figure
 
 

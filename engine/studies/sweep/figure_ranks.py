@@ -37,17 +37,13 @@ def draw(groups: dict[str, list[Spectrum]]) -> "Figure":
     Args:
       groups: spectra by role, at least one role.
     """
-    columns = min(
-        len(groups), 3 if -len(groups) % 3 < -len(groups) % 4 else 4
-    )  # the one that leaves fewer gaps
+    columns = min(len(groups), 3 if -len(groups) % 3 < -len(groups) % 4 else 4)  # the one that leaves fewer gaps
     rows = -(-len(groups) // columns)
     height = 0.95 + 1.5 * rows
     figure = style.new_figure(height=height)
     style.headline(figure, *title(groups))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=0.075, right=0.985, bottom=0.4 / height, top=1 - 0.6 / height, wspace=0.1, hspace=0.25
-    )
+    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.4 / height, top=1 - 0.6 / height, wspace=0.1, hspace=0.25)
     flat = panels.ravel()
     for axes, (role, members) in zip(flat, groups.items(), strict=False):
         _panel(axes, role, members)
@@ -56,9 +52,7 @@ def draw(groups: dict[str, list[Spectrum]]) -> "Figure":
     values = np.concatenate([s.values[s.values > NULL * s.values[0]] for g in groups.values() for s in g])
     top = 1.5 * max(values.max(), max(s.edges[1] for members in groups.values() for s in members))
     floor = max(min(0.1, float(np.quantile(values, 0.02)) / 1.5), 1e-5 * top)
-    style.log_axis(
-        flat[0], "x", 1, max(2, max(s.values.size for members in groups.values() for s in members))
-    )
+    style.log_axis(flat[0], "x", 1, max(2, max(s.values.size for members in groups.values() for s in members)))
     style.log_axis(flat[0], "y", floor, top)
     for column in range(columns):
         lowest = flat[max(i for i in range(len(groups)) if i % columns == column)]

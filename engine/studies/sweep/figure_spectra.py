@@ -26,9 +26,7 @@ def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     size = median_text([s.values.size for s in members])
     right, left = _counts(members)
-    seen = (
-        f"{role}: {right} of {size} singular values above the right edge of the bulk, {left} below the left"
-    )
+    seen = f"{role}: {right} of {size} singular values above the right edge of the bulk, {left} below the left"
     controls = [s.control for s in members if s.control]
     notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
     if controls:

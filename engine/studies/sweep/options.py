@@ -5,12 +5,7 @@ from typing import ClassVar
 
 from eigensweep.engine.run.options import MatrixOptions, option
 
-CONTROLS = {
-    "none": (),
-    "gaussian": ("gaussian",),
-    "permutation": ("permutation",),
-    "both": ("gaussian", "permutation"),
-}
+CONTROLS = {"none": (), "gaussian": ("gaussian",), "permutation": ("permutation",), "both": ("gaussian", "permutation")}
 
 
 @dataclass(frozen=True)
@@ -19,22 +14,16 @@ class SweepOptions(MatrixOptions):
 
     COMMAND: ClassVar[str] = "sweep"
 
-    control: str = option(
-        "permutation", "random matrices that go down the same path", choices=tuple(CONTROLS)
-    )
+    control: str = option("permutation", "random matrices that go down the same path", choices=tuple(CONTROLS))
     power_law: str = option(
         "default",
         "default (two-sided KS) or weightwatcher (its fit, number for number)",
         choices=("default", "weightwatcher"),
     )
     null: str = option(
-        "table",
-        "where p-values come from: the shipped table or a fresh simulation",
-        choices=("table", "monte_carlo"),
+        "table", "where p-values come from: the shipped table or a fresh simulation", choices=("table", "monte_carlo")
     )
-    num_draws: int = option(
-        100_000, "unit vectors a dimension for null = monte_carlo; p >= 1/(1 + num_draws)", least=1
-    )
+    num_draws: int = option(100_000, "unit vectors a dimension for null = monte_carlo; p >= 1/(1 + num_draws)", least=1)
     min_dim: int = option(1, "matrices whose smaller side is below this are left out, and listed", least=1)
     roles: tuple[str, ...] = option((), "the roles to sweep, as query,key; empty for all")
     blocks: tuple[int, ...] = option(

@@ -10,13 +10,7 @@ from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery
 from eigensweep.engine.report.registry import Panels, Section
 from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
 from eigensweep.engine.report.style import number, shorten, slug
-from eigensweep.engine.studies.sweep import (
-    figure_heatmaps,
-    figure_pvalues,
-    figure_ranks,
-    figure_spectra,
-    summary,
-)
+from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, summary
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.svg import pictures
 from eigensweep.engine.tables.columns import label
@@ -107,9 +101,7 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
     ]
     headings = ["name", "role", "block", "shape", *(label(MATRICES, column) for column in TABLE), "status"]
     buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
-    overview = table(
-        buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all"
-    )
+    overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all")
     return (
         f'<p class="note">Click a heading to sort.{note}</p>'
         '<label>Show only names, roles or statuses that hold <input id="filter" type="search"></label>'

@@ -89,13 +89,9 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None) -> str:
     lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB:"]
     for batch in planned:
         count = len(batch.sources)
-        lines.append(
-            f"  {count:4d} x {_x(batch.shape):>15}  {count * working_bytes(batch.shape) / GIB:8.3f} GiB"
-        )
+        lines.append(f"  {count:4d} x {_x(batch.shape):>15}  {count * working_bytes(batch.shape) / GIB:8.3f} GiB")
     lines += ["", f"{len(plan.left_out)} tensors left out" + (":" if plan.left_out else "")]
-    lines += [
-        f"  {name}  {_x(shape) or 'scalar'} {dtype}: {reason}" for name, shape, dtype, reason in plan.left_out
-    ]
+    lines += [f"  {name}  {_x(shape) or 'scalar'} {dtype}: {reason}" for name, shape, dtype, reason in plan.left_out]
     return "\n".join(lines)
 
 

@@ -33,12 +33,9 @@ class Run(Result):
     """A finished sweep, from a run directory or from memory."""
 
     matrices = frame_of(
-        "matrices",
-        "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices.",
+        "matrices", "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices."
     )
-    spectra = frame_of(
-        "spectra", "One row a matrix: float64 arrays in index order, singular values descending."
-    )
+    spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")
 
 
 def layout(controls: Sequence[str]) -> Layout:
@@ -95,17 +92,11 @@ def sweep(
     plan = make_plan(checkpoint, options)
     files = layout(options.controls)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
-    record = {
-        "matrices": len(plan.matrices),
-        "skipped": left_out_json(plan),
-        "warnings": list(checkpoint.warnings),
-    }
+    record = {"matrices": len(plan.matrices), "skipped": left_out_json(plan), "warnings": list(checkpoint.warnings)}
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}
-        seconds = _work(
-            plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress
-        )
+        seconds = _work(plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress)
         ordered = [rows[matrix.name] for matrix in plan.matrices]
         tables = {name: to_table(columns, ordered) for name, columns in files.tables.items()}
         done = {"status": "done", "timings": {what: round(spent, 3) for what, spent in seconds.items()}}
@@ -155,9 +146,7 @@ def _work(
     return sums
 
 
-def _rows(
-    sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepOptions
-) -> list[dict[str, Any]]:
+def _rows(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepOptions) -> list[dict[str, Any]]:
     """A row a matrix: its identity, its statistics, and those of its controls under their prefixes."""
     names = [source.name for source in sources]
     usable = min(ws[0].shape) > 1

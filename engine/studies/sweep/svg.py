@@ -143,9 +143,7 @@ def _p_values(s: Spectrum) -> str:
         return ""
     x, y = _x(1, max(2, s.p_right.size, s.p_left.size)), _y(0, 1)
     low, high = float(y(0.5 - BAND)), float(y(0.5 + BAND))
-    marks = [
-        f'<rect class="band" x="{LEFT}" y="{high:.1f}" width="{RIGHT - LEFT}" height="{low - high:.1f}"/>'
-    ]
+    marks = [f'<rect class="band" x="{LEFT}" y="{high:.1f}" width="{RIGHT - LEFT}" height="{low - high:.1f}"/>']
     for name, p in (("left", s.p_left), ("right", s.p_right)):
         index = _thin(p.size, log=False)
         marks.append(_line(name, x(index + 1), y(p[index])))
