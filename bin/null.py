@@ -30,9 +30,8 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "draws a dispatch; defaul
 _TABLE = flags.DEFINE_string("table", None, "also fit a compact table to all n (at least 3) and write it here")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Draw, save, print."""
-    del argv
     from eigensweep.engine.studies.null import draw
 
     sizes, num_draws = _sizes()
@@ -78,10 +77,7 @@ def _line(null: "NullHistogram", rate: float) -> str:
     return f"{null.n:7d} {null.num_draws:11d} " + " ".join(f"{x:9.4f}" for x in t) + f" {speed}"
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

@@ -32,17 +32,17 @@ class Result:
     tables: dict[str, pa.Table]
     manifest: dict[str, Any]
     directory: Path | None = None
-    default_study: ClassVar[str] = "sweep"  # of manifests of version 0.1
+    layout: ClassVar[Layout]  # the study's files
     _frames: dict[str, "pd.DataFrame"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def read(cls, directory: str | Path, layout: Layout) -> Self:
+    def read(cls, directory: str | Path) -> Self:
         """Read what a study left.
 
         Raises:
           RunError: `directory` holds no finished study of this kind.
         """
-        directory = Path(directory)
+        directory, layout = Path(directory), cls.layout
         manifest = layout.read_manifest(directory)
         if manifest is None:
             found = ", ".join(studies_in(directory)) if directory.is_dir() else ""
@@ -56,7 +56,7 @@ class Result:
     @property
     def study(self) -> str:
         """Which study it is of."""
-        return str(self.manifest.get("study", self.default_study))
+        return str(self.manifest.get("study", self.layout.study))
 
     def frame(self, table: str) -> "pd.DataFrame":
         """A table for pandas, made once: counts as nullable integers, lists as float64 arrays."""

@@ -103,7 +103,7 @@ class AblationOptions(MeasureFields, MatrixOptions):
 class Ablation(Result):
     """A finished removal study."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
@@ -127,13 +127,7 @@ class Ablation(Result):
         return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
 
 
-def open_ablation(directory: str | Path) -> Ablation:
-    """Read what a removal study left.
-
-    Raises:
-      RunError: if `directory` holds no finished removal study.
-    """
-    return Ablation.read(directory, LAYOUT)
+open_ablation = Ablation.read
 
 
 def run_ablation(

@@ -65,7 +65,7 @@ MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 class Finetuning(Result):
     """A finished study; the manifest has the majority baseline, too."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     members = frame_of("finetune", "One row a member.")
     history = frame_of("finetune_history", "One row a look at the validation rows.")
@@ -103,7 +103,7 @@ def open_finetune(directory: str | Path) -> Finetuning:
     Raises:
       RunError: if `directory` holds no finished one.
     """
-    run = Finetuning.read(directory, LAYOUT)
+    run = Finetuning.read(directory)
     if "checkpoint" not in run.manifest:  # version 0.1
         old = run.manifest.get("identity", {})
         run.manifest["checkpoint"] = {"source": old.get("source"), "sha256": old.get("checkpoint")}

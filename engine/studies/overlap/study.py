@@ -89,7 +89,7 @@ class OverlapOptions(TextFields):
 class Overlap(Result):
     """A finished overlap study."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     @property
     def run(self) -> Run:
@@ -106,13 +106,7 @@ class Overlap(Result):
         return bool(self.manifest.get("options", self.manifest.get("identity", {})).get("centred"))
 
 
-def open_overlap(directory: str | Path) -> Overlap:
-    """Read the overlap study of a run directory.
-
-    Raises:
-      RunError: there is none, or it is not finished.
-    """
-    return Overlap.read(directory, LAYOUT)
+open_overlap = Overlap.read
 
 
 def run_overlap(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -32,6 +32,8 @@ NAME = "sweep"
 class Run(Result):
     """A finished sweep, from a run directory or from memory."""
 
+    layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
+
     matrices = frame_of(
         "matrices", "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices."
     )
@@ -49,7 +51,7 @@ def open_run(directory: str | Path) -> Run:
     Raises:
       RunError: if `directory` holds no finished sweep.
     """
-    run = Run.read(directory, layout(()))
+    run = Run.read(directory)
     chosen = run.manifest.get("options", {}).get("control", "none")
     prefix = control_prefix({"both": "gaussian"}.get(chosen, chosen))
     old = {f"control_{column}": prefix + column for column in (*SCALARS, *VECTORS)}
@@ -60,7 +62,7 @@ def open_run(directory: str | Path) -> Run:
 
 def is_finished(directory: str | Path) -> bool:
     """Whether `directory` holds a finished sweep."""
-    return layout(()).is_finished(directory)
+    return Run.layout.is_finished(directory)
 
 
 def sweep(
