@@ -8,7 +8,8 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table
-from eigensweep.engine.report.spectrum import Run, control_name, group_labels, order, scalar, shown_control
+from eigensweep.engine.report.spectrum import control_name, grouped, order, scalar, shown_control
+from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes
 
 if TYPE_CHECKING:
@@ -44,15 +45,11 @@ def series(runs: Sequence[Run], measure: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     roles: dict[str, str] = {}
     for i, run in enumerate(runs):
-        values: dict[str, list[float]] = {}
-        rows = run.matrices.to_dict("records")
-        for row, label in zip(rows, group_labels(rows), strict=True):
-            value = scalar(row, measure)
-            roles[label] = str(row["role"])
-            if row["status"] == "ok" and np.isfinite(value):
-                values.setdefault(label, []).append(value)
-        for role, entries in values.items():
-            result.setdefault(role, np.full(len(runs), np.nan))[i] = combine(entries)
+        for label, rows in grouped(run.matrices.to_dict("records")).items():
+            roles[label] = str(rows[0]["role"])
+            known = [x for row in rows if row["status"] == "ok" and np.isfinite(x := scalar(row, measure))]
+            if known:
+                result.setdefault(label, np.full(len(runs), np.nan))[i] = combine(known)
     return dict(sorted(result.items(), key=lambda item: order(roles[item[0]])))
 
 

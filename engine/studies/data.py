@@ -110,12 +110,16 @@ def rows_for(
     )
 
 
+def rows_sha256(*parts: Rows) -> str:
+    """Over every array of all rows."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for rows in parts for x in rows)).hexdigest()
+
+
 def describe_rows(rows: Rows, options: DataFields) -> dict[str, Any]:
     """What tells data from other data, for a manifest."""
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in rows))
     return {
         "data": Path(options.data).name or options.format,
-        "data_sha256": digest.hexdigest(),
+        "data_sha256": rows_sha256(rows),
         "rows": len(rows.row),
         "length": int(rows.input_ids.shape[1]),
         "targets": int(np.sum(rows.targets != -100)),

@@ -120,12 +120,5 @@ def with_controls(kinds: Sequence[str]) -> dict[str, dict[str, Column]]:
 
 def identity_row(source: Any) -> dict[str, Any]:
     """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
-    return {
-        "name": source.name,
-        "role": source.role,
-        "block": source.block,
-        "expert": source.expert,
-        "m": source.shape[0],
-        "n": source.shape[1],
-        "dtype": source.dtype,
-    }
+    m, n = source.shape
+    return {"m": m, "n": n} | {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n")}

@@ -71,3 +71,10 @@ class Result:
         source = self.manifest.get("checkpoint", {}).get("source")
         sizes = ", ".join(f"{name}: {table.num_rows} rows" for name, table in self.tables.items())
         return f"{type(self).__name__}({source!r}, {sizes}, directory={str(self.directory)!r})"
+
+
+class MatrixResult(Result):
+    """A result with the tables of decomposed matrices, whose columns `tables.matrices` declares."""
+
+    matrices = frame_of("matrices", "One row a matrix: scalars; counts are nullable integers.")
+    spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")

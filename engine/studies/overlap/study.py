@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jax import Array
 
+from eigensweep.engine.report.spectrum import known_mean
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
@@ -267,17 +268,12 @@ def matrix_row(matrix: MatrixSource, vt: np.ndarray, swept: Mapping[str, Any], a
     return {
         **{key: value for key, value in identity_row(matrix).items() if key in _OF_MATRIX},
         **{"num_overlap_right": int(right.sum()), "num_overlap_left": int(left.sum())},
-        "overlap_right": _mean(values[right]),
-        "overlap_inside": _mean(values[~right & ~left]),
-        "overlap_left": _mean(values[left]),
+        "overlap_right": known_mean(values[right]),
+        "overlap_inside": known_mean(values[~right & ~left]),
+        "overlap_left": known_mean(values[left]),
         "overlap_null": overlap.null_mean(n, r),
         "overlap_null_99": float(overlap.null_quantile(0.99, n, r)),
         "overlap": values,
         "overlap_partner": partner,
         "p_overlap": overlap.null_tail(values, n, r),
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")

@@ -24,20 +24,15 @@ from eigensweep.engine.tables.claim import claimed, new_manifest
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, identity_row, with_controls
-from eigensweep.engine.tables.result import Result, frame_of
+from eigensweep.engine.tables.result import MatrixResult
 
 NAME = "sweep"
 
 
-class Run(Result):
+class Run(MatrixResult):
     """A finished sweep, from a run directory or from memory."""
 
     layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
-
-    matrices = frame_of(
-        "matrices", "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices."
-    )
-    spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")
 
 
 def layout(controls: Sequence[str]) -> Layout:

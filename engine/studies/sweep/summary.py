@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eigensweep.engine.report.spectrum import Run, group_labels, order, scalar, shown_control
+from eigensweep.engine.report.spectrum import grouped, scalar, shown_control
 from eigensweep.engine.report.style import aligned, number, percent, shorten
+from eigensweep.engine.studies.sweep.study import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +43,11 @@ def summary_table(run: Run) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    rows = run.matrices.to_dict("records")
-    for row, label in zip(rows, group_labels(rows), strict=True):
-        groups.setdefault(label, []).append(row)
     control = shown_control(run)
     columns = ["role", "matrices", "ok", *list(HEADINGS)[2:]]
     columns += [f"{control}{c}" for c in _WITH_CONTROL] if control else []
-    members = sorted(groups.values(), key=lambda found: order(str(found[0]["role"])))
-    return pd.DataFrame([_summarise(found, control) for found in members], columns=columns)
+    groups = grouped(run.matrices.to_dict("records"))
+    return pd.DataFrame([_summarise(rows, control) for rows in groups.values()], columns=columns)
 
 
 def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
