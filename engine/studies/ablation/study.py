@@ -143,7 +143,8 @@ class Ablation(Result):
             np.mean([table[scope, name].row_loss for name in names], axis=0) for names in (these, those)
         )
         weight = np.asarray(table[scope, these[0]].row_weight)
-        return paired_interval(after - before, weight, **_bootstrap(self.manifest["options"]))
+        with np.errstate(invalid="ignore"):  # an infinite loss has no interval
+            return paired_interval(after - before, weight, **_bootstrap(self.manifest["options"]))
 
 
 def open_ablation(directory: str | Path) -> Ablation:
