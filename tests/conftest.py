@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real checkpoints, checkpoints in memory, entry points as processes, absl flags parsed."""
+"""Fixtures shared by all tests: real checkpoints, checkpoints in memory, entry points as processes."""
 
 import importlib
 import json
@@ -175,7 +175,7 @@ def command():
 
 
 class Programs:
-    """Entry points as forks of one process, see forks.py; run them when the imports of a `command` would take too long."""
+    """Entry points as forks of one process, see forks.py: for tests that start many."""
 
     def __init__(self, folder):
         self.folder, self.count = folder, 0
