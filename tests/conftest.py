@@ -108,13 +108,7 @@ class FakeCheckpoint:
 
     @property
     def identity(self):
-        return {
-            "source": "fake",
-            "kind": "dict",
-            "architecture": "generic",
-            "files": {},
-            "sha256": self.sha256,
-        }
+        return {"source": "fake", "kind": "dict", "architecture": "generic", "files": {}, "sha256": self.sha256}
 
 
 @pytest.fixture(scope="session")

@@ -45,10 +45,7 @@ def statistics(w, rng, prefix=""):
     evals = s**2
     tail = evals[: max(3, b // 4)]
     alpha = 1 + tail.size / np.sum(np.log(tail / tail[-1]) + 1e-12)
-    p = {
-        side: p_values(x, rng.standard_normal((200, x.shape[1])))
-        for side, x in (("right", vt), ("left", u.T))
-    }
+    p = {side: p_values(x, rng.standard_normal((200, x.shape[1]))) for side, x in (("right", vt), ("left", u.T))}
     scalars = {
         "sigma": sigma,
         "sigma_entries": float(w.std()),
@@ -104,13 +101,7 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
     manifest = {
         "eigensweep": "0.2.0",
         "study": "sweep",
-        "checkpoint": {
-            "source": source,
-            "kind": "dict",
-            "architecture": "generic",
-            "files": {},
-            "sha256": "0" * 64,
-        },
+        "checkpoint": {"source": source, "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64},
         "options": {"seed": 0, "level": 0.01, "sigma": "bulk", "control": control},
         "versions": {"jax": "0.10.2", "python": "3.11"},
         "devices": ["cpu"],

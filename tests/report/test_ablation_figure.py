@@ -25,13 +25,7 @@ def study(directory, slope, shapes=((40, 40), (60, 20)), lost=None, **options):
     arrays = {f"h.{i}.w": rng.standard_normal(shape) for i, shape in enumerate(shapes)}
     matrices = tuple(
         SimpleNamespace(
-            name=name,
-            role=f"role{i}",
-            block=0,
-            expert=None,
-            shape=w.shape,
-            dtype="float64",
-            read=lambda w=w: w,
+            name=name, role=f"role{i}", block=0, expert=None, shape=w.shape, dtype="float64", read=lambda w=w: w
         )
         for i, (name, w) in enumerate(arrays.items())
     )

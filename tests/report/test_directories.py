@@ -138,9 +138,7 @@ def make_finetune(make_sweep):
                 loss = rng.uniform(0.4, 0.7, 6)
                 scores = {"loss": float(loss.mean()), "accuracy": 0.5, "steps": 4}
                 rows["finetune"].append(member | scores)
-                rows["finetune_rows"].append(
-                    member | {"row_loss": loss, "row_correct": rng.integers(0, 2, 6)}
-                )
+                rows["finetune_rows"].append(member | {"row_loss": loss, "row_correct": rng.integers(0, 2, 6)})
                 if order != "after":
                     rows["finetune_history"] += [
                         member | {"step": step, "train_loss": 0.7, "validation_loss": 0.7 - step / 40}
@@ -154,12 +152,7 @@ def make_finetune(make_sweep):
 
 @pytest.fixture(scope="module")
 def makers(make_sweep, make_overlap, make_ablation, make_finetune):
-    return {
-        "sweep": make_sweep,
-        "overlap": make_overlap,
-        "ablation": make_ablation,
-        "finetune": make_finetune,
-    }
+    return {"sweep": make_sweep, "overlap": make_overlap, "ablation": make_ablation, "finetune": make_finetune}
 
 
 _SWEPT = {"heatmaps", "ranks", "spectrum_query", "pvalues_query", "spectrum_i_q_i", "pvalues_i_q_i"}
@@ -218,9 +211,7 @@ def finished(makers, tmp_path_factory):
 @pytest.mark.parametrize("kind", STUDIES)
 def test_script_draws_every_kind_of_run(finished, outline_of, kind):
     directory = finished(kind)
-    assert set(drawn(directory)) == {
-        f"{stem}.{suffix}" for stem in FIGURES[kind] for suffix in ("png", "pdf")
-    }
+    assert set(drawn(directory)) == {f"{stem}.{suffix}" for stem in FIGURES[kind] for suffix in ("png", "pdf")}
     text = (directory / "report.html").read_text("utf-8")
     outline = outline_of(text)
     studies = ["sweep", "overlap"] if kind == "overlap" else [kind]
@@ -244,17 +235,11 @@ def test_script_draws_every_kind_of_run(finished, outline_of, kind):
             explained = columns[columns.index(f"What the columns of {table}.parquet mean") :]
             explained = explained[: explained.index("</details>")]
             for name, column in declared.items():
-                assert (
-                    f'<th scope="row"><code>{name}</code></th><td>{html.escape(column.unit)}</td>'
-                    in explained
-                )
+                assert f'<th scope="row"><code>{name}</code></th><td>{html.escape(column.unit)}</td>' in explained
 
 
 def test_what_went_wrong_is_above_everything_else(finished):
-    for kind, warning in (
-        ("overlap", f"1 matrices met no activations: 1.{HOSTILE}"),
-        ("ablation", HOSTILE),
-    ):
+    for kind, warning in (("overlap", f"1 matrices met no activations: 1.{HOSTILE}"), ("ablation", HOSTILE)):
         text = (finished(kind) / "report.html").read_text("utf-8")
         box = text[text.index('<div class="warnings"') : text.index("</header>")]
         assert html.escape(warning, quote=True) in box
@@ -330,12 +315,7 @@ def test_a_sweep_of_version_0_1_has_its_controls_by_kind(make_sweep, control, tm
 
 @pytest.mark.parametrize(
     ("kind", "opened"),
-    [
-        ("sweep", open_run),
-        ("overlap", open_overlap),
-        ("ablation", open_ablation),
-        ("finetune", open_finetune),
-    ],
+    [("sweep", open_run), ("overlap", open_overlap), ("ablation", open_ablation), ("finetune", open_finetune)],
 )
 def test_a_directory_of_version_0_1_is_drawn_as_it_was(makers, finished, kind, opened, tmp_path):
     makers[kind](tmp_path)

@@ -80,11 +80,7 @@ def effect(order, change, seed_low, seed_high, scope="blocks", decile=10):
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [
-        (0.01, 0.03, "more than noise"),
-        (-0.01, 0.05, "not told from noise"),
-        (-0.03, -0.01, "more than noise"),
-    ],
+    [(0.01, 0.03, "more than noise"), (-0.01, 0.05, "not told from noise"), (-0.03, -0.01, "more than noise")],
 )
 def test_the_title_claims_what_the_seeds_bear(low, high, verdict):
     rows = [

@@ -46,9 +46,7 @@ def test_imports_are_found():
     assert {"eigensweep.models", "eigensweep.engine.studies.sweep.study"} <= overlap
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "engine" / "report").rglob("*.py")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "engine" / "report").rglob("*.py")), ids=lambda path: path.stem)
 def test_the_report_imports_tables_and_mathematics_only(path):
     strangers = {name for name in reached(path) if not f"{name}.".startswith(ALLOWED)}
     assert strangers == set()

@@ -11,13 +11,7 @@ from eigensweep.engine import RunError, write_report
 from eigensweep.engine.report import style
 from eigensweep.engine.report.assets import CSS, SCRIPT
 from eigensweep.engine.report.page import page
-from eigensweep.engine.studies.sweep import (
-    figure_heatmaps,
-    figure_pvalues,
-    figure_ranks,
-    figure_spectra,
-    panels,
-)
+from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, panels
 from eigensweep.engine.tables.matrices import MATRICES, SPECTRA
 
 HOSTILE = [
@@ -79,13 +73,7 @@ def test_it_can_be_heard(outline):
 
 def test_header_summary_settings_and_columns_are_there(run, outline):
     text = " ".join(outline.text)
-    for needed in (
-        run.manifest["checkpoint"]["sha256"],
-        "norm.weight",
-        "1-D",
-        "0.10.2",
-        "gaussian",
-    ):
+    for needed in (run.manifest["checkpoint"]["sha256"], "norm.weight", "1-D", "0.10.2", "gaussian"):
         assert needed in text
     for name in MATRICES | SPECTRA:
         assert name in text
@@ -191,9 +179,7 @@ def test_a_matrix_of_low_rank(make_run, tmp_path, written_outline):
 
 def test_hundreds_of_matrices_stay_small(make_run, make_spiked, run_of_frames, monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
-    few = make_run(
-        [(str(i), r, i, make_spiked(rng, 128, 96, 2)) for i, r in enumerate(("query", "key", "value"))]
-    )
+    few = make_run([(str(i), r, i, make_spiked(rng, 128, 96, 2)) for i, r in enumerate(("query", "key", "value"))])
     names = [f"block.{i}" for i in range(300)]
     matrices, spectra = (pd.concat([t] * 100, ignore_index=True) for t in (few.matrices, few.spectra))
     run = run_of_frames(matrices.assign(name=names), spectra.assign(name=names), few.manifest)

@@ -119,14 +119,4 @@ def test_the_same_words_for_the_same_keys():
         assert issubclass(options, Options)
         for name, field in options.by_name().items():
             assert kinds.setdefault(name, field.type) == field.type, name
-    assert {
-        "data",
-        "tokenizer",
-        "length",
-        "stride",
-        "max_rows",
-        "batch_size",
-        "dtype",
-        "seed",
-        "level",
-    } <= set(kinds)
+    assert {"data", "tokenizer", "length", "stride", "max_rows", "batch_size", "dtype", "seed", "level"} <= set(kinds)

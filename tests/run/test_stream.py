@@ -39,9 +39,7 @@ def test_batches_cover_every_matrix_once_and_keep_to_the_budget(sources, budget)
 def test_batches_hold_one_dtype(make_checkpoint):
     extra = [("double", "query", np.ones((40, 40)))]
     found = batches(make_checkpoint(extra).matrices, 10**9)
-    assert [[s.name for s in b.sources] for b in found if "double" in {s.name for s in b.sources}] == [
-        ["double"]
-    ]
+    assert [[s.name for s in b.sources] for b in found if "double" in {s.name for s in b.sources}] == [["double"]]
 
 
 def test_batches_are_even(sources):
@@ -110,12 +108,7 @@ def test_every_matrix_comes_with_its_decomposition(sources):
         np.testing.assert_allclose((d.u[0] * d.s[0]) @ d.vt[0], w, atol=1e-12)
         np.testing.assert_allclose(d.s[0], np.linalg.svd(w, compute_uv=False), rtol=1e-9)
         assert d.sigma[0] == pytest.approx(w.std(), rel=1e-12)
-        assert (d.shape, d.status, d.names, d.strategy) == (
-            source.shape,
-            ("ok",),
-            (source.name,),
-            ("lapack",),
-        )
+        assert (d.shape, d.status, d.names, d.strategy) == (source.shape, ("ok",), (source.name,), ("lapack",))
         assert d.ks_right.shape == d.ks_left.shape == (1, 40)
 
 
@@ -139,9 +132,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     assert seen == [5, 2, 1, 1, 3, 1, 2, 1, 1]
     assert (found.names, found.status, found.strategy) == (whole.names, whole.status, whole.strategy)
     for name in FIELDS:
-        np.testing.assert_allclose(
-            getattr(found, name), getattr(whole, name), rtol=1e-10, atol=1e-13, err_msg=name
-        )
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-10, atol=1e-13, err_msg=name)
     np.testing.assert_array_equal(found.w, whole.w)
 
 
@@ -230,9 +221,7 @@ def test_an_inaccurate_decomposition_is_marked_and_has_its_numbers_all_the_same(
 
 def test_whoever_needs_vectors_is_told_the_tensor_that_has_none(sources, monkeypatch):
     wrong(monkeypatch, lambda found: found._replace(residual=np.full_like(found.residual, np.nan)))
-    with pytest.raises(
-        RunError, match=r"blocks\.0\.mlp_\w+: has no singular vectors \(inaccurate decomposition"
-    ):
+    with pytest.raises(RunError, match=r"blocks\.0\.mlp_\w+: has no singular vectors \(inaccurate decomposition"):
         list(decomposed(sources))
 
 
@@ -243,8 +232,7 @@ def test_a_tensor_with_nan_is_named(make_checkpoint):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "eps"),
-    [("float64", 2.0**-52), ("float32", 2.0**-23), ("bfloat16", 2.0**-23), ("float16", 2.0**-23)],
+    ("dtype", "eps"), [("float64", 2.0**-52), ("float32", 2.0**-23), ("bfloat16", 2.0**-23), ("float16", 2.0**-23)]
 )
 def test_eps_of_the_rank_is_the_stored_dtypes_but_at_most_float32s(dtype, eps):
     assert rank_eps(jax.numpy.dtype(dtype)) == eps

@@ -66,16 +66,10 @@ def test_eigenvalue_form_is_the_singular_value_form_squared(q):
     nu = np.linspace(*(float(e) for e in mp.edges(m, n, sigma)), 9)[1:-1]
     x = nu**2 / m
     np.testing.assert_allclose(mp.eigenvalue_cdf(x, q, sigma), mp.cdf(nu, m, n, sigma), atol=1e-12)
+    np.testing.assert_allclose(mp.eigenvalue_pdf(x, q, sigma) * 2 * nu / m, mp.pdf(nu, m, n, sigma), rtol=1e-9)
+    np.testing.assert_allclose(mp.eigenvalue_quantile(P, q, sigma), mp.quantile(P, m, n, sigma) ** 2 / m, atol=1e-13)
     np.testing.assert_allclose(
-        mp.eigenvalue_pdf(x, q, sigma) * 2 * nu / m, mp.pdf(nu, m, n, sigma), rtol=1e-9
-    )
-    np.testing.assert_allclose(
-        mp.eigenvalue_quantile(P, q, sigma), mp.quantile(P, m, n, sigma) ** 2 / m, atol=1e-13
-    )
-    np.testing.assert_allclose(
-        mp.eigenvalue_edges(q, sigma),
-        [sigma**2 * (1 - q**-0.5) ** 2, sigma**2 * (1 + q**-0.5) ** 2],
-        rtol=1e-14,
+        mp.eigenvalue_edges(q, sigma), [sigma**2 * (1 - q**-0.5) ** 2, sigma**2 * (1 + q**-0.5) ** 2], rtol=1e-14
     )
 
 
@@ -94,9 +88,7 @@ def test_law_without_noise_is_a_step():
 def test_law_under_jit_and_vmap_over_sigma():
     sigma = jnp.array([0.5, 2.0])
     batched = jax.jit(jax.vmap(lambda x: mp.quantile(P, 40, 30, x)))(sigma)
-    np.testing.assert_allclose(
-        batched, [mp.quantile(P, 40, 30, 0.5), mp.quantile(P, 40, 30, 2.0)], rtol=1e-13
-    )
+    np.testing.assert_allclose(batched, [mp.quantile(P, 40, 30, 0.5), mp.quantile(P, 40, 30, 2.0)], rtol=1e-13)
 
 
 def test_gaussian_matrix_follows_the_law():
@@ -112,9 +104,7 @@ def test_ks_distance_is_the_two_sided_statistic_of_the_bulk():
     distance = mp.ks_distance(jnp.asarray(s), 400, 300, 1.1, jnp.asarray(in_bulk))
     np.testing.assert_allclose(distance, expected, rtol=1e-13)
     below = scipy.stats.kstest(s, lambda x: np.asarray(mp.cdf(x, 400, 300, 0.5))).statistic
-    np.testing.assert_allclose(
-        mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, jnp.ones(300, bool)), below, rtol=1e-13
-    )
+    np.testing.assert_allclose(mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, jnp.ones(300, bool)), below, rtol=1e-13)
 
 
 def test_ks_distance_of_an_empty_bulk_is_nan():

@@ -40,10 +40,7 @@ class Distance:
                 loss += np.sum(((replaced[name] - w) @ x) ** 2, axis=0)
         count = np.full(ROWS, 4)
         return SimpleNamespace(
-            loss=loss,
-            weight=np.arange(1.0, ROWS + 1),
-            correct=np.minimum(count, 40 / loss // 10),
-            count=count,
+            loss=loss, weight=np.arange(1.0, ROWS + 1), correct=np.minimum(count, 40 / loss // 10), count=count
         )
 
 
@@ -96,9 +93,7 @@ def test_outliers_and_controls_and_a_removal_that_takes_nothing(make_checkpoint,
     checkpoint = make_checkpoint()
     evaluate = Distance(checkpoint)
     texts = ("outliers:right", "bulk:right", "random:right")
-    found = study(
-        checkpoint, tmp_path / "run", evaluate, removals=texts, num_draws=2, scopes=("mlp_up", "query")
-    )
+    found = study(checkpoint, tmp_path / "run", evaluate, removals=texts, num_draws=2, scopes=("mlp_up", "query"))
     table = found.results.set_index(["scope", "removal"])
     assert list(table.loc["mlp_up"].index) == [
         "outliers:right", "bulk:right", "bulk:right:1", "random:right", "random:right:1",

@@ -74,13 +74,7 @@ class Case:
 def cases(gpt2, bert, program, tmp_path_factory):
     """Study -> its case."""
     text = {"data": gpt2.parent / "text.txt", "length": 8, "batch_size": 8}
-    rows = {
-        "data": bert.parent / "rows.jsonl",
-        "format": "labelled",
-        "field": "a",
-        "pair_field": "b",
-        "length": 12,
-    }
+    rows = {"data": bert.parent / "rows.jsonl", "format": "labelled", "field": "a", "pair_field": "b", "length": 12}
     training = {"num_train": 60, "epochs": 1, "learning_rate": 1e-2, "evaluate_every": 2, "spectra": False}
     members = {"labels": "no,yes", "seeds": 0, "study": True, "deciles": "1,10"}
     sweep = Case(
@@ -215,9 +209,7 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
     nearest = {"sweep": "level", "overlap": "centred", "ablation": "removals", "finetune": "learning_rate"}
     key = nearest[case.name]
     typed = f"--config.{key[:-2]}{key[-1]}=1"
-    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(
-        "Did you mean", f"config.{key}"
-    )
+    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
     assert os.listdir(tmp_path) == []
 
 
@@ -261,9 +253,7 @@ def test_a_second_start_is_refused_while_the_first_works(case, program, tmp_path
         wait_until((workdir / case.manifest).exists, first, 240)
         first.send(signal.SIGSTOP)
         assert first.poll() is None
-        program(case.command, *case.arguments(workdir)).refused(
-            str(workdir), "another process is working there"
-        )
+        program(case.command, *case.arguments(workdir)).refused(str(workdir), "another process is working there")
     finally:
         first.send(signal.SIGKILL)
         first.wait()

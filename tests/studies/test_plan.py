@@ -24,15 +24,11 @@ def test_min_dim_leaves_out_but_keeps_empty_tensors_to_be_marked(make_checkpoint
     extra = [("thin", "other", np.ones((2, 40))), ("empty", "other", np.ones((0, 40)))]
     plan = make_plan(make_checkpoint(extra), SweepOptions(min_dim=3))
     assert "empty" in [m.name for m in plan.matrices]
-    assert ("thin", "smaller side 2 is below min_dim = 3") in [
-        (name, why) for name, _, _, why in plan.left_out
-    ]
+    assert ("thin", "smaller side 2 is below min_dim = 3") in [(name, why) for name, _, _, why in plan.left_out]
 
 
 def test_nothing_to_sweep_says_what_there_is(make_checkpoint):
-    with pytest.raises(
-        RunError, match=r"nothing to sweep .*roles mlp_down, mlp_up, query; blocks 0 to 1.*41"
-    ):
+    with pytest.raises(RunError, match=r"nothing to sweep .*roles mlp_down, mlp_up, query; blocks 0 to 1.*41"):
         make_plan(make_checkpoint(), SweepOptions(min_dim=41))
 
 

@@ -107,9 +107,7 @@ run.matrices.to_pickle(sys.argv[2])
     for count in (1, 2, 8):
         path = tmp_path / f"{count}.pkl"
         environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        subprocess.run(
-            [sys.executable, "-c", code, str(count), str(path)], check=True, env=environment, timeout=300
-        )
+        subprocess.run([sys.executable, "-c", code, str(count), str(path)], check=True, env=environment, timeout=300)
         table = pd.read_pickle(path)
         tables.append(table[[c for c in table if not c.endswith(("residual", "orthogonality"))]])
     for table in tables[1:]:

@@ -71,9 +71,7 @@ def test_rows_against_numpy(make_checkpoint, whole):
 
 @pytest.mark.parametrize("sigma", ["entries", "init"])
 def test_edges_follow_the_sigma_that_the_option_names(make_checkpoint, sigma):
-    table = engine.sweep(
-        make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, sigma=sigma)
-    ).matrices
+    table = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, sigma=sigma)).matrices
     expected = table["sigma_entries"] if sigma == "entries" else 1 / np.sqrt(table["m"].astype(float))
     np.testing.assert_allclose(table["sigma"], expected.astype(float), rtol=1e-12)
     a, b = (table[["m", "n"]].agg(end, axis=1).astype(float) for end in ("max", "min"))

@@ -30,10 +30,7 @@ def test_a_new_directory_gets_a_manifest_that_names_the_study(layout, tmp_path):
 
 def test_the_same_identity_is_continued_whatever_the_record_and_the_place(layout, tmp_path):
     first = claim(tmp_path, layout, record={"warnings": ["first"]})
-    moved = IDENTITY | {
-        "checkpoint": CHECKPOINT | {"source": "elsewhere"},
-        "options": {"level": 0.01, "roles": ()},
-    }
+    moved = IDENTITY | {"checkpoint": CHECKPOINT | {"source": "elsewhere"}, "options": {"level": 0.01, "roles": ()}}
     assert claim(tmp_path, layout, moved, {"warnings": ["second"]}) == first
 
 
