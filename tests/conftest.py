@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real checkpoints, checkpoints in memory, entry points as processes, absl flags parsed."""
+"""Fixtures shared by all tests: real checkpoints, checkpoints in memory, entry points as processes."""
 
 import importlib
 import json
@@ -108,13 +108,7 @@ class FakeCheckpoint:
 
     @property
     def identity(self):
-        return {
-            "source": "fake",
-            "kind": "dict",
-            "architecture": "generic",
-            "files": {},
-            "sha256": self.sha256,
-        }
+        return {"source": "fake", "kind": "dict", "architecture": "generic", "files": {}, "sha256": self.sha256}
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +169,7 @@ def command():
 
 
 class Programs:
-    """Entry points as forks of one process, see forks.py; run them when the imports of a `command` would take too long."""
+    """Entry points as forks of one process, see forks.py: for tests that start many."""
 
     def __init__(self, folder):
         self.folder, self.count = folder, 0

@@ -1,4 +1,4 @@
-"""Starts entry points as forks of one process that has imported what they need: a start takes milliseconds, not seconds.
+"""Starts entry points as forks of one process that has imported what they need: in milliseconds, not in seconds.
 
 Reads requests as lines of JSON, answers each with one line:
   {"name": "sweep", "arguments": [...], "cwd": "...", "output": "..."}  ->  the process id; OUTPUT.out and OUTPUT.err

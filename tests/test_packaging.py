@@ -1,4 +1,4 @@
-"""The wheel holds every folder of code, what is imported is declared and what is declared imported, importing is quick."""
+"""The wheel holds every folder of code, dependencies are declared and imported, and importing is quick."""
 
 import ast
 import re
@@ -73,7 +73,7 @@ def test_console_scripts_exist():
 
 
 def test_every_import_is_declared(imports):
-    """As a dependency, or as an extra's where only that extra serves; two are asked for by name when a file needs them."""
+    """As a dependency, or in an extra where only that serves; two are asked for by name when a file needs them."""
     required = names_of(PROJECT["project"]["dependencies"])
     extras = {
         "bin/suites/": names_of(PROJECT["project"]["optional-dependencies"]["bench"]),

@@ -74,14 +74,18 @@ def new_manifest(layout: Layout, identity: Mapping[str, Any], record: Mapping[st
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold `directory/.lock`, which the operating system releases however the process ends."""
+    lock = filelock.FileLock(directory / ".lock", blocking=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(directory / ".lock", blocking=False):
-            yield
+        lock.acquire()
     except filelock.Timeout as error:
         raise RunError(f"{directory}: another process is working there") from error
     except OSError as error:
         raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    try:  # what goes wrong in there is no trouble with the lock
+        yield
+    finally:
+        lock.release()
 
 
 def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,22 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from eigensweep.models.data import text as files
 from eigensweep.models.data.batches import IGNORE, Rows, classification_rows, mask_tokens, text_rows, windows
-from eigensweep.models.data.text import (
-    TRUTH,
-    DataError,
-    Example,
-    field,
-    matched,
-    read_boolq,
-    read_hub,
-    read_jsonl,
-    read_jsonl_text,
-    read_labelled,
-    read_text,
-    read_wic,
-    read_wikitext,
-)
+from eigensweep.models.data.text import TRUTH, DataError, Example
 from eigensweep.models.data.tokenizer import FEWEST_TOKENS, added_bos, check_vocabulary, encode_text
 
 TEXTS = ("text", "wikitext", "jsonl", "hub")
@@ -165,16 +152,16 @@ def read_examples(options: DataOptions) -> list[Example]:
     """
     path = _named(options)
     if options.format == "passages":
-        texts = [field(row, options.field, f"{path}:{number}") for number, row in read_jsonl(path)]
+        texts = [files.field(row, options.field, f"{path}:{number}") for number, row in files.read_jsonl(path)]
         examples = [Example(text, None, 0) for text in texts]
     elif options.format == "labelled":
         pair = options.pair_field or None
-        examples = read_labelled(path, options.field, pair, options.labels, options.label_field)
+        examples = files.read_labelled(path, options.field, pair, options.labels, options.label_field)
     elif options.format == "wic":
-        examples = read_wic(path)
+        examples = files.read_wic(path)
     elif options.format in EXAMPLES:
-        examples = read_boolq(path)
-        examples = matched(examples) if options.format == "boolq_pairs" else examples
+        examples = files.read_boolq(path)
+        examples = files.matched(examples) if options.format == "boolq_pairs" else examples
     else:
         raise DataError(f"format is {options.format!r}; examples are passages, {', '.join(EXAMPLES)}")
     return _share(examples, options)
@@ -185,11 +172,11 @@ def _text_rows(options: DataOptions, tokenizer: Any, length: int, causal: bool) 
     if options.format == "hub":
         name, *rest = path.split(":")
         split = rest.pop() if rest else "test"
-        text = read_hub(name, rest[0] if rest else None, split, options.field)
+        text = files.read_hub(name, rest[0] if rest else None, split, options.field)
     elif options.format == "jsonl":
-        text = read_jsonl_text(path, options.field)
+        text = files.read_jsonl_text(path, options.field)
     else:
-        text = (read_wikitext if options.format == "wikitext" else read_text)(path)
+        text = (files.read_wikitext if options.format == "wikitext" else files.read_text)(path)
     text = _share(text, options)
     if not causal:
         return text_rows(tokenizer, text, length)

@@ -154,8 +154,8 @@ def validate(c: Any) -> None:
       CheckpointError: names the key of config.json, its value and what was expected.
     """
     gated, encoder = c.model_type in _GATED, c.model_type in _ENCODERS
-    sizes = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"]
-    sizes += [_mlp_key(c), *(("num_key_value_heads", "head_dim", "sliding_window") if gated else ())]
+    sizes = ["vocab_size", "hidden_size", "max_position_embeddings", "num_hidden_layers", _mlp_key(c)]
+    sizes += ["num_attention_heads", *(("num_key_value_heads", "head_dim", "sliding_window") if gated else ())]
     least = dict.fromkeys(sizes, 1) | dict.fromkeys(("type_vocab_size", "pad_token_id") if encoder else (), 0)
     for name, lowest in least.items():
         value = getattr(c, name, None)

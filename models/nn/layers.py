@@ -42,7 +42,8 @@ def embedding(num_rows: int, width: int, dtype: str, rngs: nnx.Rngs) -> nnx.Embe
 class Norm(nnx.Module):
     """LayerNorm (x - mean)/sqrt(var + eps) * scale + bias, or RMSNorm x/sqrt(mean x^2 + eps) * scale, in float32.
 
-    `rms_plus_one` is Gemma's RMSNorm, whose stored scale is less one.
+    `rms_plus_one` is Gemma's RMSNorm, whose stored scale is less one. nnx.LayerNorm and nnx.RMSNorm multiply the scale
+    into 1/sqrt(...) first, which rounds otherwise: recorded losses would change in their last digits.
     """
 
     def __init__(self, kind: str, width: int, eps: float):

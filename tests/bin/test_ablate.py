@@ -104,13 +104,9 @@ def test_removals_share_parameters_and_compile_once(gpt2, shakespeare):
     assert nn.row_losses._cache_size() == sizes
     _, params = nn.load(checkpoint)
     edited = with_matrices(params, checkpoint, edit(checkpoint, "query", removal.parse("decile:1"), options))
-    changed = {
-        path for (path, old), (_, new) in zip(nn.walk(params), nn.walk(edited), strict=True) if old is not new
-    }
+    changed = {path for (path, old), (_, new) in zip(nn.walk(params), nn.walk(edited), strict=True) if old is not new}
     assert changed == {f"blocks/{i}/attention/query/kernel" for i in range(4)}
-    np.testing.assert_array_equal(
-        measure.evaluate({m.name: m.read() for m in checkpoint.matrices}).loss, baseline.loss
-    )
+    np.testing.assert_array_equal(measure.evaluate({m.name: m.read() for m in checkpoint.matrices}).loss, baseline.loss)
 
 
 @pytest.mark.parametrize("name", ["gpt2-char-shakespeare", "llama-stories260k"])
@@ -146,11 +142,7 @@ def bert(minilm, tmp_path_factory):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.3,
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.3
     )
     folders = {}
     for name in ("BertForMaskedLM", "BertForSequenceClassification"):
@@ -233,10 +225,7 @@ def test_which_removal_is_written_must_be_said(tmp_path):
     single = AblationOptions(scopes=("query",), removals=("decile:3",))
     assert removal_to_write(None, None, options) is None
     assert removal_to_write(out, None, single) == ("query", removal.parse("decile:3"))
-    assert removal_to_write(out, "h.0.c/x.weight/band:1-2", single) == (
-        "h.0.c/x.weight",
-        removal.parse("band:1-2"),
-    )
+    assert removal_to_write(out, "h.0.c/x.weight/band:1-2", single) == ("h.0.c/x.weight", removal.parse("band:1-2"))
     (tmp_path / "file").write_text("")
     for folder, text, says in (
         (out, None, "several removals"),

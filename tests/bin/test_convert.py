@@ -31,10 +31,7 @@ def test_bad_checkpoints_end_with_one_line_and_status_2(tmp_path):
     bad = tmp_path / "bad.safetensors"
     save_file({"w": np.ones((40, 30), np.float32)}, bad)
     bad.write_bytes(bad.read_bytes()[:-5])
-    for source, message in (
-        (bad, "bad.safetensors: tensor 'w' ends at byte"),
-        ("./absent", "no such file or folder"),
-    ):
+    for source, message in ((bad, "bad.safetensors: tensor 'w' ends at byte"), ("./absent", "no such file or folder")):
         done = run(f"--checkpoint={source}", f"--out={tmp_path / 'out'}")
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")

@@ -79,13 +79,7 @@ def make(folder, **changes):
 
 def start(folder, *arguments):
     words = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "eigensweep.bin.finetune",
-        f"--config.data={folder / 'rows.jsonl'}",
-        *words,
-    ]
+    command = [sys.executable, "-m", "eigensweep.bin.finetune", f"--config.data={folder / 'rows.jsonl'}", *words]
     return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
 
 
@@ -152,16 +146,9 @@ def test_before_is_training_without_the_decile(folder, study):
 def test_files_and_summary(study):
     workdir, done = study
     names = {path.name for path in workdir.iterdir()}
-    assert {
-        "finetune.parquet",
-        "finetune_effects.parquet",
-        "finetune.json",
-        "spectral_change.parquet",
-    } <= names
+    assert {"finetune.parquet", "finetune_effects.parquet", "finetune.json", "spectral_change.parquet"} <= names
     assert {path.name for path in (workdir / "figures").iterdir()} == {
-        f"{stem}.{kind}"
-        for stem in ("finetune_curves", "finetune_order", "spectral_change")
-        for kind in ("png", "pdf")
+        f"{stem}.{kind}" for stem in ("finetune_curves", "finetune_order", "spectral_change") for kind in ("png", "pdf")
     }
     assert not list(workdir.glob("training/*"))
     assert "majority of the labels" in done.stdout
@@ -240,10 +227,7 @@ def test_wrong_use_names_what_is_wrong(folder, changes, says):
 def test_a_model_that_cannot_classify_and_missing_flags(folder, shared, tmp_path):
     causal = shared / "checkpoints" / "gpt2-char-shakespeare"
     for arguments, says in (
-        (
-            (f"--checkpoint={causal}", f"--workdir={tmp_path / 'x'}", f"--config.tokenizer={folder}"),
-            "an encoder",
-        ),
+        ((f"--checkpoint={causal}", f"--workdir={tmp_path / 'x'}", f"--config.tokenizer={folder}"), "an encoder"),
         ((f"--checkpoint={folder}",), "--workdir"),
     ):
         done = start(folder, *arguments)

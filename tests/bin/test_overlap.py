@@ -107,9 +107,7 @@ class Small:
         rng = np.random.default_rng(0)
         ids = rng.integers(0, 40, (30, 16)).astype(np.int32)
         mask = np.arange(16) < rng.integers(4, 17, 30)[:, None]
-        self.rows = Rows(
-            ids, mask, np.zeros_like(ids), np.full_like(ids, -100), np.arange(30, dtype=np.int32)
-        )
+        self.rows = Rows(ids, mask, np.zeros_like(ids), np.full_like(ids, -100), np.arange(30, dtype=np.int32))
         self.batches = list(batches(self.rows, 8))  # the last one is filled up with padding
         tensors = {path: leaf for path, leaf in nn.walk(self.params) if path.endswith("kernel")}
         checkpoint = models.open_checkpoint({path.replace("/", "."): w for path, w in tensors.items()})
@@ -125,9 +123,7 @@ class Small:
                 raise KeyboardInterrupt
             collector.visit(number, taps)
 
-        nn.stream(
-            self.model, nn.reader_of(self.params, self.model), self.batches, lambda b, o: None, visit=visit
-        )
+        nn.stream(self.model, nn.reader_of(self.params, self.model), self.batches, lambda b, o: None, visit=visit)
 
     def study(self, **changes):
         masks = [batch.attention_mask for batch in self.batches]

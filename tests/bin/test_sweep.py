@@ -73,9 +73,7 @@ def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
 
 
 def test_dry_run_writes_nothing(shared, tmp_path):
-    done = sweep(
-        f"--checkpoint={shared / 'checkpoints' / 'gpt2-char-shakespeare'}", "--dry_run", cwd=tmp_path
-    )
+    done = sweep(f"--checkpoint={shared / 'checkpoints' / 'gpt2-char-shakespeare'}", "--dry_run", cwd=tmp_path)
     assert "transformer.h.0.attn.c_attn.weight:query" in done.stdout
     assert "tensors left out" in done.stdout
     assert os.listdir(tmp_path) == []

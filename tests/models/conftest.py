@@ -68,17 +68,9 @@ TINY = {
     ),
     "gpt-neox": ("GPTNeoXForCausalLM", "GPTNeoXConfig", _SIZES),
     "opt": ("OPTForCausalLM", "OPTConfig", {**_OPT, "word_embed_proj_dim": 32}),
-    "opt-narrow": (
-        "OPTForCausalLM",
-        "OPTConfig",
-        {**_OPT, "word_embed_proj_dim": 16, "do_layer_norm_before": False},
-    ),
+    "opt-narrow": ("OPTForCausalLM", "OPTConfig", {**_OPT, "word_embed_proj_dim": 16, "do_layer_norm_before": False}),
     "phi3": ("Phi3ForCausalLM", "Phi3Config", _GROUPED),
-    "mixtral": (
-        "MixtralForCausalLM",
-        "MixtralConfig",
-        {**_GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2},
-    ),
+    "mixtral": ("MixtralForCausalLM", "MixtralConfig", {**_GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2}),
     "qwen2-moe": (
         "Qwen2MoeForCausalLM",
         "Qwen2MoeConfig",

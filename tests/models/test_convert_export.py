@@ -42,9 +42,7 @@ def test_transformers_loads_what_was_written(tiny, tmp_path, name, dtype):
     before, after = model.state_dict(), loaded.state_dict()
     differ = {key for key in before if not torch.equal(before[key], after[key])}
     assert differ
-    edited = {
-        n.split(":")[0].replace("embed_out", "lm_head") for n in new
-    }  # GPT-NeoX's head, renamed on loading
+    edited = {n.split(":")[0].replace("embed_out", "lm_head") for n in new}  # GPT-NeoX's head, renamed on loading
     if name == "mixtral":
         assert all(".1.mlp.experts" in key or ".0.mlp.gate" in key for key in differ)
     else:

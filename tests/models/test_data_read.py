@@ -47,15 +47,9 @@ CAUSAL = {
     ),
     "windows that abut": ({"data_from": 0.9, "length": 128}, ("a7f58148af6a", (872, 128), 110668)),
     "the longest": ({"data_from": 0.9}, ("a7f58148af6a", (872, 128), 110668)),
-    "windows that overlap": (
-        {"data_from": 0.95, "length": 128, "stride": 64},
-        ("6a6c528be725", (871, 128), 55769),
-    ),
+    "windows that overlap": ({"data_from": 0.95, "length": 128, "stride": 64}, ("6a6c528be725", (871, 128), 55769)),
     "evenly chosen": ({"data_from": 0.5, "length": 128, "max_rows": 37}, ("c54055dead17", (37, 128), 4699)),
-    "chosen at random": (
-        {"length": 128, "max_rows": 1024, "choose": "random"},
-        ("c88f253bfdae", (1024, 128), 130048),
-    ),
+    "chosen at random": ({"length": 128, "max_rows": 1024, "choose": "random"}, ("c88f253bfdae", (1024, 128), 130048)),
 }
 
 
@@ -126,8 +120,7 @@ def test_start_tokens_are_on_where_the_tokenizer_adds_one(shared, stories, char)
     path = str(shared / "text" / "tinyshakespeare.txt")
     options = DataOptions(data=path, data_to=0.02, length=64)
     on, off = (
-        read_rows(o, stories, **STORIES)
-        for o in (options, DataOptions(data=path, data_to=0.02, length=64, bos=False))
+        read_rows(o, stories, **STORIES) for o in (options, DataOptions(data=path, data_to=0.02, length=64, bos=False))
     )
     assert (on.input_ids[:, 0] == 1).all()
     assert (off.input_ids[:, 0] == 1).sum() == 1
@@ -254,8 +247,4 @@ def test_a_tokenizers_revision_is_split_from_its_name(monkeypatch, tmp_path, sha
     folder.mkdir()
     for source in ("owner/name@abc", "owner/name", folder):
         data.load_tokenizer(source)
-    assert asked == [
-        ("owner/name", "abc", False),
-        ("owner/name", "main", False),
-        (str(folder), "main", False),
-    ]
+    assert asked == [("owner/name", "abc", False), ("owner/name", "main", False), (str(folder), "main", False)]

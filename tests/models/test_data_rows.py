@@ -39,9 +39,7 @@ def test_shuffling_follows_the_seed():
         list(data.batches(numbered(2), 0))
 
 
-@pytest.mark.parametrize(
-    ("num", "length", "stride"), [(20, 8, 3), (20, 8, 8), (21, 8, 4), (8, 8, 2), (9, 8, 1)]
-)
+@pytest.mark.parametrize(("num", "length", "stride"), [(20, 8, 3), (20, 8, 8), (21, 8, 4), (8, 8, 2), (9, 8, 1)])
 def test_windows_score_every_predictable_token_once(num, length, stride):
     tokens = np.arange(100, 100 + num, dtype=np.int32)
     rows = data.windows(tokens, length, stride)

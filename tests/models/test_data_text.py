@@ -70,21 +70,14 @@ def test_labels_that_are_not_the_tasks_name_file_and_line(write):
     assert [example.label for example in data.read_boolq(write(lines(row, other)))] == [1, 0]
     with pytest.raises(DataError, match=r"file.jsonl:2: label 'maybe' is none of false, true"):
         data.read_boolq(write(lines(row, {**row, "label": "maybe"})))
-    with pytest.raises(
-        DataError, match=r"file.jsonl:1: no label in field 'label'; the fields are question, passage"
-    ):
+    with pytest.raises(DataError, match=r"file.jsonl:1: no label in field 'label'; the fields are question, passage"):
         data.read_boolq(write(lines({"question": "q", "passage": "p"})))
     with pytest.raises(DataError, match=r"file.jsonl:1: no text in field 'passage'"):
         data.read_boolq(write(lines({"question": "q", "label": "true"})))
     with pytest.raises(DataError, match=r"file.jsonl: no row has the label false"):
         data.read_boolq(write(lines(row, row)))
-    read = data.read_labelled(
-        write(lines({"s": "x", "y": 1}, {"s": "z", "y": 0})), "s", None, ("0", "1"), "y"
-    )
-    assert [(example.text, example.pair, example.label) for example in read] == [
-        ("x", None, 1),
-        ("z", None, 0),
-    ]
+    read = data.read_labelled(write(lines({"s": "x", "y": 1}, {"s": "z", "y": 0})), "s", None, ("0", "1"), "y")
+    assert [(example.text, example.pair, example.label) for example in read] == [("x", None, 1), ("z", None, 0)]
 
 
 def test_hub_data_needs_the_library(monkeypatch):

@@ -84,13 +84,8 @@ def test_every_parameter_arrives_once(tiny, name):
     checkpoint = open_checkpoint(folder)
     other_task = name in ("gpt2-classifier", "llama-classifier")  # see the test of that warning
     assert len(checkpoint.warnings) == other_task
-    assert checkpoint.architecture == {
-        "xlm": "roberta",
-        "qwen2-moe": "qwen2_moe",
-        "qwen3-moe": "qwen3_moe",
-    }.get(
-        name if "moe" in name else name.split("-")[0],
-        "gpt_neox" if name == "gpt-neox" else name.split("-")[0],
+    assert checkpoint.architecture == {"xlm": "roberta", "qwen2-moe": "qwen2_moe", "qwen3-moe": "qwen3_moe"}.get(
+        name if "moe" in name else name.split("-")[0], "gpt_neox" if name == "gpt-neox" else name.split("-")[0]
     )
     leaves = dict(paths(load_params(checkpoint)))
     assert sum(leaf.size for leaf in leaves.values()) == sum(p.numel() for p in model.parameters())
@@ -140,8 +135,7 @@ def test_query_key_value_give_what_attention_receives(tiny, name, monkeypatch):
     for module in model.modules():
         if type(module).__name__.endswith(("SelfAttention", "Attention")) and hasattr(module, "config"):
             module.register_forward_pre_hook(
-                lambda _, args, kwargs: inputs.append(args[0] if args else kwargs["hidden_states"]),
-                with_kwargs=True,
+                lambda _, args, kwargs: inputs.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
             )
     with torch.no_grad():
         model(input_ids=torch.tensor([[7]]))
@@ -336,9 +330,7 @@ def test_conversion_lists_every_mismatch_at_once(tiny):
     assert "\n" not in message
     assert "missing layers.1.self_attn.q_proj.weight (leaf blocks/1/attention/query/kernel)" in message
     assert "missing norm.weight (leaf final_norm/scale)" in message
-    assert (
-        "model.layers.0.mlp.up_proj.weight: shape [48, 32] expected from the config, got [47, 32]" in message
-    )
+    assert "model.layers.0.mlp.up_proj.weight: shape [48, 32] expected from the config, got [47, 32]" in message
     assert "unexpected model.layers.7.mlp.up_proj.weight" in message
     assert "unexpected model.layers.0.self_attn.q_proj.bias" in message
     assert "unexpected model.surprise.weight [3, 5]" in message
@@ -350,10 +342,7 @@ def test_a_sweep_goes_on_over_mismatches_and_warns(tiny):
     state["model.layers.0.mlp.gate_up_proj.weight"] = torch.zeros(94, 32)
     checkpoint = open_checkpoint(state, config=config)
     found = {m.name: m for m in checkpoint.matrices}
-    assert (found["model.extra.q_proj.weight"].role, found["model.extra.q_proj.weight"].guessed) == (
-        "query",
-        True,
-    )
+    assert (found["model.extra.q_proj.weight"].role, found["model.extra.q_proj.weight"].guessed) == ("query", True)
     # It cannot be split as the config says, so it is taken whole.
     assert found["model.layers.0.mlp.gate_up_proj.weight"].shape == (94, 32)
     assert any("model.extra.q_proj.weight" in warning for warning in checkpoint.warnings)
@@ -397,9 +386,7 @@ def test_biases_are_those_that_transformers_makes(tiny, name):
     config = {**model.config.to_dict(), "attention_bias": True, "mlp_bias": True}
     torch.manual_seed(0)
     made = type(model)(type(model.config)(**{k: v for k, v in config.items() if k != "model_type"}))
-    checkpoint = open_checkpoint(
-        made.state_dict(), config={**config, "architectures": [type(model).__name__]}
-    )
+    checkpoint = open_checkpoint(made.state_dict(), config={**config, "architectures": [type(model).__name__]})
     leaves = dict(paths(load_params(checkpoint)))
     assert sum(leaf.size for leaf in leaves.values()) == sum(p.numel() for p in made.parameters())
     assert any(path.endswith("query/bias") for path in leaves) == (

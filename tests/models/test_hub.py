@@ -122,11 +122,7 @@ def opened(tmp_path):
             "JAX_PLATFORMS": "cpu",
         }
         done = subprocess.run(
-            [sys.executable, "-c", code, *ids],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            env=environment,
+            [sys.executable, "-c", code, *ids], capture_output=True, text=True, timeout=SECONDS, env=environment
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
@@ -201,9 +197,7 @@ def test_shards_come_by_the_index_and_none_from_outside(opened):
 
 def test_no_such_model_and_no_weights(opened):
     (absent, empty), _ = opened({"owner/empty": {"main": CONFIG}}, "owner/absent", "owner/empty")
-    assert (
-        "owner/absent: no such file or folder, and no such model on the Hugging Face hub" in absent["error"]
-    )
+    assert "owner/absent: no such file or folder, and no such model on the Hugging Face hub" in absent["error"]
     assert empty["error"] == (
         "owner/empty: this model on the Hugging Face hub has no model.safetensors or pytorch_model.bin"
     )

@@ -31,11 +31,7 @@ def adapt(tiny, folder, name, **config):
 
 
 def deltas(folder):
-    return {
-        m.name.removesuffix(":delta"): m
-        for m in open_checkpoint(folder).matrices
-        if m.name.endswith(":delta")
-    }
+    return {m.name.removesuffix(":delta"): m for m in open_checkpoint(folder).matrices if m.name.endswith(":delta")}
 
 
 @pytest.mark.parametrize(
@@ -44,18 +40,10 @@ def deltas(folder):
         ({"r": 4, "lora_alpha": 6}, {"": 4}),
         ({"r": 4, "lora_alpha": 6, "use_rslora": True}, {"": 4}),
         (
-            {
-                "r": 3,
-                "lora_alpha": 2,
-                "rank_pattern": {"q_proj": 5},
-                "alpha_pattern": {"layers.1.self_attn.v_proj": 9},
-            },
+            {"r": 3, "lora_alpha": 2, "rank_pattern": {"q_proj": 5}, "alpha_pattern": {"layers.1.self_attn.v_proj": 9}},
             {"q_proj": 5, "": 3},
         ),
-        (
-            {"r": 3, "lora_alpha": 2, "rank_pattern": {r"layers\.0\..*": 2}, "use_rslora": True},
-            {"layers.0": 2, "": 3},
-        ),
+        ({"r": 3, "lora_alpha": 2, "rank_pattern": {r"layers\.0\..*": 2}, "use_rslora": True}, {"layers.0": 2, "": 3}),
     ],
 )
 def test_deltas_of_linear_layers(tiny, tmp_path, config, ranks):
@@ -75,13 +63,7 @@ def test_deltas_of_linear_layers(tiny, tmp_path, config, ranks):
 def test_conv1d_and_its_fused_projection(tiny, tmp_path):
     """GPT-2 stores (in, out) and fuses query, key, value: PEFT calls for fan_in_fan_out, we split and turn."""
     change, _ = adapt(
-        tiny,
-        tmp_path,
-        "gpt2",
-        r=2,
-        lora_alpha=3,
-        fan_in_fan_out=True,
-        target_modules=["c_attn", "mlp.c_proj"],
+        tiny, tmp_path, "gpt2", r=2, lora_alpha=3, fan_in_fan_out=True, target_modules=["c_attn", "mlp.c_proj"]
     )
     found = deltas(tmp_path)
     assert len(found) == 8
@@ -92,9 +74,7 @@ def test_conv1d_and_its_fused_projection(tiny, tmp_path):
             assert (matrix.role, matrix.block, matrix.shape) == (role, block, (32, 32))
             np.testing.assert_allclose(matrix.read(), fused[32 * i : 32 * (i + 1)], atol=2e-5)
         down = found[f"transformer.h.{block}.mlp.c_proj.weight"]
-        np.testing.assert_allclose(
-            down.read(), change[f"transformer.h.{block}.mlp.c_proj.weight"].T, atol=2e-5
-        )
+        np.testing.assert_allclose(down.read(), change[f"transformer.h.{block}.mlp.c_proj.weight"].T, atol=2e-5)
     assert open_checkpoint(tmp_path).architecture == "gpt2"
 
 
@@ -116,9 +96,7 @@ def test_an_embeddings_delta_and_modules_to_save(tiny, tmp_path):
     dense = found["classifier.dense.weight"]
     assert (dense.role, dense.guessed) == ("classifier", False)
     np.testing.assert_array_equal(dense.read(), after["classifier.dense.weight"])
-    np.testing.assert_array_equal(
-        found["classifier.out_proj.weight"].read(), after["classifier.out_proj.weight"]
-    )
+    np.testing.assert_array_equal(found["classifier.out_proj.weight"].read(), after["classifier.out_proj.weight"])
 
 
 def test_half_precision_factors_make_an_update_of_rank_r(tiny, tmp_path):
@@ -129,10 +107,7 @@ def test_half_precision_factors_make_an_update_of_rank_r(tiny, tmp_path):
     held = {k: v.to(torch.bfloat16) for k, v in safetensors_torch.load_file(path).items()}
     safetensors_torch.save_file(held, path)
     (first, _) = deltas(tmp_path).values()
-    a, b = (
-        held[f"base_model.model.model.layers.0.self_attn.q_proj.lora_{x}.weight"].double().numpy()
-        for x in "AB"
-    )
+    a, b = (held[f"base_model.model.model.layers.0.self_attn.q_proj.lora_{x}.weight"].double().numpy() for x in "AB")
     assert first.dtype == "float32"
     np.testing.assert_allclose(first.read(), 2 * b @ a, rtol=1e-6)
     assert np.linalg.matrix_rank(first.read()) == 4

@@ -127,9 +127,7 @@ def test_a_model_without_the_head_and_rows_without_targets_are_refused(gpt2):
     rows = Rows(ids, ids == 0, ids, np.full((2, 8), IGNORE, np.int32), np.arange(2, dtype=np.int32))
     with pytest.raises(ValueError, match="no row has a target"):
         nn.score(model, params, rows, 2)
-    with pytest.raises(
-        CheckpointError, match="no 'classifier' head, which this needs; heads it has: unembedding"
-    ):
+    with pytest.raises(CheckpointError, match="no 'classifier' head, which this needs; heads it has: unembedding"):
         nn.score(model, params, rows, 2, head="classifier")
 
 
@@ -146,9 +144,7 @@ def exhausted_above(limit, calls):
 def test_out_of_memory_is_said_with_the_batch_size_that_fits():
     calls, probes = [], []
     assert nn.with_memory_advice(exhausted_above(8, calls), 8) == 8
-    with pytest.raises(
-        nn.DeviceMemoryError, match=r"a batch of 64 does not fit, a batch of 8 does: set .* to 8"
-    ):
+    with pytest.raises(nn.DeviceMemoryError, match=r"a batch of 64 does not fit, a batch of 8 does: set .* to 8"):
         nn.with_memory_advice(exhausted_above(8, calls), 64, exhausted_above(8, probes))
     assert (calls, probes) == ([8, 64], [32, 16, 8])
     with pytest.raises(nn.DeviceMemoryError, match="set batch_size to 6"):

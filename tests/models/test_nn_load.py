@@ -61,17 +61,13 @@ def test_ties_are_those_of_the_stored_weights():
     state["lm_head.weight"] = state["transformer.wte.weight"]
     del config["architectures"]
     model, params = nn.load(open_checkpoint(state, config=config))
-    assert model.heads == (
-        "unembedding",
-    )  # the config unties it, so it is a leaf of its own, though it repeats
+    assert model.heads == ("unembedding",)  # the config unties it, so it is a leaf of its own, though it repeats
     output = model.apply(params, IDS)
     np.testing.assert_allclose(output.logits, output.hidden @ params["embedding"]["embedding"].T, atol=1e-5)
     reference, state, config = stored("LlamaForCausalLM", tie_word_embeddings=False)
     model, params = nn.load(open_checkpoint(state, config={**config, "tie_word_embeddings": True}))
     assert model.heads == ("unembedding",)
-    np.testing.assert_allclose(
-        model.apply(params, IDS).logits, logits_of(reference).logits.numpy(), atol=2e-5
-    )
+    np.testing.assert_allclose(model.apply(params, IDS).logits, logits_of(reference).logits.numpy(), atol=2e-5)
     parts = nn.reader(open_checkpoint(state, config=config), model)("head")
     assert parts.keys() == {"final_norm", "unembedding"}
 
@@ -168,14 +164,10 @@ def test_an_untied_decoder_has_its_own_bias_and_no_other(name):
     np.testing.assert_allclose(model.apply(params, ids % 40).logits, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "GemmaForCausalLM"]
-)
+@pytest.mark.parametrize("name", ["MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "GemmaForCausalLM"])
 def test_biases_are_those_of_the_class_whatever_the_config_says(name):
     reference, _, config = stored(name, head_dim=8, num_key_value_heads=3, mlp_bias=True, attention_bias=True)
-    paths = {
-        path.replace("self_attn.", "") for path, _ in reference.named_parameters() if path.endswith("bias")
-    }
+    paths = {path.replace("self_attn.", "") for path, _ in reference.named_parameters() if path.endswith("bias")}
     arch = nn.architecture(config)
     assert arch.mlp_bias == any("mlp" in path for path in paths)
     assert arch.qkv_bias == any("q_proj" in path for path in paths)

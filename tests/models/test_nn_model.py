@@ -126,10 +126,7 @@ def test_every_mismatch_is_named_in_one_error(llama):
         ({"is_causal": False}, "is_causal = False is not supported for llama"),
         ({"model_type": "gemma", "use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
         ({"model_type": "bert", "is_decoder": True}, "is_decoder = True is not supported for bert"),
-        (
-            {"model_type": "bert", "position_embedding_type": "relative_key"},
-            "'relative_key' is not supported",
-        ),
+        ({"model_type": "bert", "position_embedding_type": "relative_key"}, "'relative_key' is not supported"),
         ({"model_type": "bert", "type_vocab_size": -1}, "type_vocab_size = -1: expected a whole number"),
         ({"model_type": "bert", "hidden_dropout_prob": 1.5}, "hidden_dropout_prob = 1.5: expected a number"),
         ({"model_type": "bert", "num_attention_heads": 5}, "num_attention_heads = 5: expected a divisor"),
@@ -146,16 +143,10 @@ def test_every_mismatch_is_named_in_one_error(llama):
             {"rope_scaling": {"rope_type": "linear", "factor": 2, "partial_rotary_factor": 0.5}},
             "partial_rotary_factor = 0.5: expected 1",
         ),
-        (
-            {"model_type": "phi3", "partial_rotary_factor": 1.5},
-            "partial_rotary_factor = 1.5: expected at most 1",
-        ),
+        ({"model_type": "phi3", "partial_rotary_factor": 1.5}, "partial_rotary_factor = 1.5: expected at most 1"),
         ({"model_type": "mistral", "sliding_window": "x"}, "'sliding_window' with value 'x'"),
         ({"model_type": "mistral", "sliding_window": 0}, "sliding_window = 0: expected a whole number"),
-        (
-            {"model_type": "qwen2", "layer_types": ["full_attention"]},
-            r"must be equal to .*`layer_types` \(1\)",
-        ),
+        ({"model_type": "qwen2", "layer_types": ["full_attention"]}, r"must be equal to .*`layer_types` \(1\)"),
         ({"model_type": "qwen2", "layer_types": ["sliding_attention"] * 3}, "without use_sliding_window"),
         ({"rms_norm_eps": "x"}, "'rms_norm_eps' expected float, got str"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps = nan: expected a number"),
@@ -177,11 +168,7 @@ def test_unusable_configs_are_refused(change, words):
 
 
 def test_nothing_of_a_config_is_executed(monkeypatch):
-    given = {
-        **LLAMA,
-        "auto_map": {"AutoConfig": "code.Config"},
-        "rope_scaling": {"type": "linear", "factor": 2},
-    }
+    given = {**LLAMA, "auto_map": {"AutoConfig": "code.Config"}, "rope_scaling": {"type": "linear", "factor": 2}}
     before = json.dumps(given)
     assert nn.architecture(given) == nn.architecture({**given, "auto_map": None, "dtype": "save"})
     assert json.dumps(given) == before  # transformers fills dictionaries in where they stand
@@ -194,9 +181,7 @@ def test_nothing_of_a_config_is_executed(monkeypatch):
 
 def test_old_and_new_spellings_of_rotary_settings_agree():
     old = nn.architecture({**LLAMA, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}})
-    new = nn.architecture(
-        {**LLAMA, "rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}}
-    )
+    new = nn.architecture({**LLAMA, "rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}})
     assert old == new
     assert (old.rope.theta, old.rope.kind, old.rope.factor) == (5e5, "linear", 2.0)
     neox = {**LLAMA, "model_type": "gpt_neox"}
@@ -211,9 +196,7 @@ def test_wrong_inputs_are_named(llama, bert):
         llama[0].apply(llama[1], IDS, MASK[:2])
     with pytest.raises(ValueError, match="40 tokens, but the model has positions for 32"):
         bert[0].apply(bert[1], np.zeros((1, 40), np.int32))
-    with pytest.raises(
-        CheckpointError, match="no 'mlm' head, which this needs; heads it has: pooler, classifier"
-    ):
+    with pytest.raises(CheckpointError, match="no 'mlm' head, which this needs; heads it has: pooler, classifier"):
         bert[0].apply(bert[1], IDS, head="mlm")
     with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16, got 'float16'"):
         nn.build(LLAMA, "float16")
@@ -277,9 +260,7 @@ def test_what_is_compiled_does_not_grow_with_the_depth(monkeypatch):
             patch.setattr(Block, "__call__", chex.assert_max_traces(Block.__call__, n=1))
             model.apply(params, IDS, MASK)
             model.apply(params, IDS + 1, MASK)
-            slope = jax.jit(
-                jax.grad(lambda params, model: model.apply(params, IDS).logits.std()), static_argnums=1
-            )
+            slope = jax.jit(jax.grad(lambda params, model: model.apply(params, IDS).logits.std()), static_argnums=1)
             products.append(slope.lower(params, model).as_text().count("dot_general"))
     assert products[0] == products[1] > 20
 
@@ -336,9 +317,7 @@ def test_low_rank_adapters_can_be_put_around_its_layers(llama):
         query = block.attention.query
         block.attention.query = nnx.LoRA(24, 2, 24, base_module=query, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(module(IDS).logits, model.apply(params, IDS).logits, atol=2e-6)
-    gradient = nnx.grad(lambda module: module(IDS).logits.std(), argnums=nnx.DiffState(0, nnx.LoRAParam))(
-        module
-    )
+    gradient = nnx.grad(lambda module: module(IDS).logits.std(), argnums=nnx.DiffState(0, nnx.LoRAParam))(module)
     found = jax.tree.leaves(gradient)
     assert len(found) == 2 * 3
     assert max(float(np.abs(leaf).max()) for leaf in found) > 0
@@ -362,9 +341,7 @@ def test_bfloat16_computes_in_bfloat16_and_stays_close(llama):
 def test_dropout_needs_a_key_and_follows_it(bert):
     model, params = bert
     plain = model.apply(params, IDS, MASK).logits
-    one, two = (
-        model.apply(params, IDS, MASK, dropout_key=jax.random.key(seed, impl="rbg")).logits for seed in (0, 1)
-    )
+    one, two = (model.apply(params, IDS, MASK, dropout_key=jax.random.key(seed, impl="rbg")).logits for seed in (0, 1))
     again = model.apply(params, IDS, MASK, dropout_key=jax.random.key(0, impl="rbg")).logits
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - two).max() > 1e-4
@@ -399,9 +376,7 @@ def test_taps_are_what_torch_feeds_its_linear_layers(name, settings):
     entering = {}
     for module_name, module in reference.named_modules():
         if isinstance(module, torch.nn.Linear):
-            module.register_forward_hook(
-                lambda _, args, __, at=module_name: entering.update({at: args[0].detach()})
-            )
+            module.register_forward_hook(lambda _, args, __, at=module_name: entering.update({at: args[0].detach()}))
     state = {key: value.numpy() for key, value in reference.state_dict().items()}
     checkpoint = open_checkpoint(state, config={**settings, "architectures": [name]})
     model, params = nn.load(checkpoint)
@@ -410,9 +385,7 @@ def test_taps_are_what_torch_feeds_its_linear_layers(name, settings):
     taps = model.apply(params, IDS, MASK, taps=True).taps
     linear = [matrix for matrix in checkpoint.matrices if matrix.path.endswith("/kernel")]
     assert {matrix.name.removesuffix(".weight") for matrix in linear} <= entering.keys()
-    assert len(linear) == len(entering) - (
-        name == "BertForMaskedLM"
-    )  # the tied decoder is the embedding's matrix
+    assert len(linear) == len(entering) - (name == "BertForMaskedLM")  # the tied decoder is the embedding's matrix
     for matrix in linear:
         ours, theirs = taps[nn.tap_of(matrix.path)], entering[matrix.name.removesuffix(".weight")].numpy()
         assert ours.shape[-1] == matrix.shape[1]

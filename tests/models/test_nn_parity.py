@@ -23,14 +23,7 @@ BASE = {
     "bos_token_id": None,
     "eos_token_id": None,
 }
-GPT2 = {
-    "vocab_size": 97,
-    "n_embd": 45,
-    "n_layer": 2,
-    "n_positions": 64,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+GPT2 = {"vocab_size": 97, "n_embd": 45, "n_layer": 2, "n_positions": 64, "bos_token_id": None, "eos_token_id": None}
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -45,12 +38,7 @@ HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 
 
 # name: (class, config class, config, tokens a row)
 CASES = {
-    "llama": (
-        "LlamaForCausalLM",
-        "LlamaConfig",
-        {**BASE, "num_attention_heads": 6, "num_key_value_heads": 2},
-        24,
-    ),
+    "llama": ("LlamaForCausalLM", "LlamaConfig", {**BASE, "num_attention_heads": 6, "num_key_value_heads": 2}, 24),
     "llama-odd-heads-tied-biases": (
         "LlamaForCausalLM",
         "LlamaConfig",
@@ -89,12 +77,7 @@ CASES = {
         {**BASE, "num_attention_heads": 6, "num_key_value_heads": 2, "sliding_window": 7},
         24,
     ),
-    "qwen2": (
-        "Qwen2ForCausalLM",
-        "Qwen2Config",
-        {**BASE, "num_attention_heads": 6, "num_key_value_heads": 3},
-        24,
-    ),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", {**BASE, "num_attention_heads": 6, "num_key_value_heads": 3}, 24),
     "qwen2-window-in-last-block-tied": (
         "Qwen2ForCausalLM",
         "Qwen2Config",
@@ -263,10 +246,7 @@ CHANGES = {
         "llama3-beyond-its-original-context",
         {"rope_parameters": {k: v for k, v in LLAMA3.items() if k != "original_max_position_embeddings"}},
     ),
-    "llama-dynamic-without-length": (
-        "llama-dynamic-scaling",
-        {"max_position_embeddings": ABSENT},
-    ),
+    "llama-dynamic-without-length": ("llama-dynamic-scaling", {"max_position_embeddings": ABSENT}),
     "mistral-slides-everywhere": (
         "mistral-sliding-window",
         {"use_sliding_window": False, "layer_types": ["full_attention"] * 2, "max_window_layers": 1},

@@ -19,9 +19,7 @@ STORY = (
 def next_token_rows(ids):
     """Rows that score every token but the first."""
     targets = np.concatenate((ids[:, 1:], np.full((len(ids), 1), IGNORE, np.int32)), axis=1)
-    return Rows(
-        ids, np.ones(ids.shape, bool), np.zeros_like(ids), targets, np.arange(len(ids), dtype=np.int32)
-    )
+    return Rows(ids, np.ones(ids.shape, bool), np.zeros_like(ids), targets, np.arange(len(ids), dtype=np.int32))
 
 
 def test_gpt2_char_shakespeare_has_its_recorded_loss(shared):
@@ -50,21 +48,13 @@ def test_llama_stories_has_its_recorded_loss_also_block_by_block(shared):
 def test_minilm_has_transformers_hidden_states_under_padding(minilm):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model, params = load(open_checkpoint(minilm))
-    texts = [
-        "does ethanol take more energy",
-        "a much longer passage about biomass, fermentation and distilling",
-        "x",
-    ]
+    texts = ["does ethanol take more energy", "a much longer passage about biomass, fermentation and distilling", "x"]
     batch = load_tokenizer(minilm)(texts, padding=True, return_tensors="np")
     reference = transformers.AutoModel.from_pretrained(minilm, attn_implementation="eager").eval()
     with torch.no_grad():
-        expected = reference(
-            **{key: torch.tensor(value) for key, value in batch.items()}, output_hidden_states=True
-        )
+        expected = reference(**{key: torch.tensor(value) for key, value in batch.items()}, output_hidden_states=True)
     mask = batch["attention_mask"].astype(bool)
-    output = model.apply(
-        params, batch["input_ids"], mask, type_ids=batch["token_type_ids"], hidden_states=True
-    )
+    output = model.apply(params, batch["input_ids"], mask, type_ids=batch["token_type_ids"], hidden_states=True)
     for ours, theirs in zip(output.hidden_states, expected.hidden_states, strict=True):
         assert np.abs(np.asarray(ours) - theirs.numpy())[mask].max() < 2e-5
     np.testing.assert_allclose(output.pooled, expected.pooler_output.numpy(), atol=2e-5)

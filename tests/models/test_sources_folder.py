@@ -30,9 +30,7 @@ def sharded(tmp_path):
 
 
 def write_index(folder, weight_map):
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {}, "weight_map": weight_map})
-    )
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def weight_map_of(folder):
@@ -79,17 +77,14 @@ def test_a_tensor_that_is_not_in_its_shard(sharded):
 
 def test_a_tensor_that_the_index_leaves_out_is_said(sharded):
     weight_map = weight_map_of(sharded)
-    save_file(
-        {"layers.2.q_proj.weight": np.ones((6, 4)), "extra": np.ones((2, 2))}, sharded / "model-2.safetensors"
-    )
+    save_file({"layers.2.q_proj.weight": np.ones((6, 4)), "extra": np.ones((2, 2))}, sharded / "model-2.safetensors")
     write_index(sharded, weight_map)
     checkpoint = open_checkpoint(sharded)
     assert any("extra" in warning and "model-2.safetensors" in warning for warning in checkpoint.warnings)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["../outside.safetensors", "below/../../outside.safetensors", "ABSOLUTE", "..", "C:\\x", "a\\..\\b", ""],
+    "name", ["../outside.safetensors", "below/../../outside.safetensors", "ABSOLUTE", "..", "C:\\x", "a\\..\\b", ""]
 )
 def test_an_index_that_names_a_file_outside(sharded, tmp_path, name):
     save_file({"layers.1.q_proj.weight": np.ones((6, 4), np.float32)}, tmp_path / "outside.safetensors")

@@ -25,11 +25,7 @@ def test_a_dict_of_arrays():
     }
     checkpoint = open_checkpoint(held)
     found = {m.name: m for m in checkpoint.matrices}
-    assert list(found) == [
-        "embed_tokens.weight",
-        "h.0.attn.q_proj.weight",
-        *(f"h.0.experts.w1[{e}]" for e in range(3)),
-    ]
+    assert list(found) == ["embed_tokens.weight", "h.0.attn.q_proj.weight", *(f"h.0.experts.w1[{e}]" for e in range(3))]
     np.testing.assert_array_equal(found["embed_tokens.weight"].read(), held["embed_tokens.weight"].T)
     query = found["h.0.attn.q_proj.weight"]
     assert query.dtype == "bfloat16"
@@ -62,11 +58,7 @@ def test_an_unknown_architectures_head_that_equals_its_embedding_is_tied():
     w = np.random.default_rng(0).standard_normal((9, 3))
     checkpoint = open_checkpoint({"lm_head.weight": w.copy(), "model.embed_tokens.weight": w})
     (matrix,) = checkpoint.matrices
-    assert (matrix.name, matrix.role, matrix.tied) == (
-        "model.embed_tokens.weight",
-        "embedding",
-        ("lm_head.weight",),
-    )
+    assert (matrix.name, matrix.role, matrix.tied) == ("model.embed_tokens.weight", "embedding", ("lm_head.weight",))
 
 
 def test_what_a_dict_must_not_hold():
@@ -159,9 +151,7 @@ class TestTorchFiles:
             open_checkpoint(tmp_path)
         assert not (tmp_path / "sprung").exists()
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"junk", b"PK\x03\x04junk", bytes(range(256)), b"\x80\x02}q\x00."]
-    )
+    @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk", bytes(range(256)), b"\x80\x02}q\x00."])
     def test_a_broken_file(self, tmp_path, content):
         pytest.importorskip("torch")
         (tmp_path / "pytorch_model.bin").write_bytes(content)
@@ -171,9 +161,7 @@ class TestTorchFiles:
     def test_without_torch_the_message_says_how_to_convert(self, tmp_path, monkeypatch):
         (tmp_path / "pytorch_model.bin").write_bytes(b"x")
         find_spec = importlib.util.find_spec
-        monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
-        )
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
         with pytest.raises(CheckpointError, match=r"pip install torch.*save_pretrained"):
             open_checkpoint(tmp_path)
 

@@ -52,11 +52,7 @@ def test_a_real_file_as_the_library_reads_it(shared):
 
 
 def test_scalars_empties_and_many_shapes(tmp_path):
-    arrays = {
-        "scalar": np.array(3, np.float32),
-        "none": np.zeros((0, 4), np.float32),
-        "cube": np.ones((2, 3, 4)),
-    }
+    arrays = {"scalar": np.array(3, np.float32), "none": np.zeros((0, 4), np.float32), "cube": np.ones((2, 3, 4))}
     save_file(arrays, tmp_path / "x.safetensors")
     tensors, _ = open_safetensors(tmp_path / "x.safetensors", "x")
     for name, array in arrays.items():
@@ -72,11 +68,7 @@ def test_scalars_empties_and_many_shapes(tmp_path):
         ({"w": entry(4, 28)}, 28, "'w' begins at byte 4 .* hole"),
         ({"w": entry(0, 24)}, 20, "'w' ends at byte 24 of the data, the file has 20"),
         ({"w": entry(0, 24)}, 30, "6 bytes at the end belong to no tensor"),
-        (
-            {"w": entry(0, 24, dtype="F16")},
-            24,
-            r"'w': F16 of shape \[2, 3\] takes 12 bytes, the header gives 24",
-        ),
+        ({"w": entry(0, 24, dtype="F16")}, 24, r"'w': F16 of shape \[2, 3\] takes 12 bytes, the header gives 24"),
         ({"w": entry(0, 24, shape=(2, 4))}, 24, "takes 32 bytes, the header gives 24"),
         ({"w": entry(24, 0)}, 24, "'w': F32 .* the header gives -24"),
         ({"w": entry(0, 24, dtype="F33")}, 24, "'w': unknown dtype 'F33'"),
@@ -133,9 +125,7 @@ def test_a_file_that_shrinks_or_goes_after_opening(tmp_path):
 def test_names_that_save_model_dropped_are_ties(tmp_path):
     w = np.ones((4, 3), np.float32)
     save_file(
-        {"embed_tokens.weight": w},
-        tmp_path / "x.safetensors",
-        metadata={"lm_head.weight": "embed_tokens.weight"},
+        {"embed_tokens.weight": w}, tmp_path / "x.safetensors", metadata={"lm_head.weight": "embed_tokens.weight"}
     )
     (matrix,) = open_checkpoint(tmp_path / "x.safetensors").matrices
     assert (matrix.name, matrix.tied) == ("embed_tokens.weight", ("lm_head.weight",))

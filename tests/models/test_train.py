@@ -276,9 +276,7 @@ def test_a_trained_model_is_read_back_with_its_names(folder, tmp_path):
         nn.write_trained(checkpoint, model, params, tmp_path / "model")
 
 
-@pytest.mark.parametrize(
-    ("kind", "stem"), [("Roberta", "Roberta"), ("XLMRoberta", "XLMRoberta"), ("Bert", "Bert")]
-)
+@pytest.mark.parametrize(("kind", "stem"), [("Roberta", "Roberta"), ("XLMRoberta", "XLMRoberta"), ("Bert", "Bert")])
 def test_a_trained_model_without_architectures_is_saved_as_what_it_is(tmp_path, kind, stem):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -382,12 +380,7 @@ print("agree")
 
 
 def test_two_devices_train_like_one():
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=300
-    )
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "agree"

@@ -1,6 +1,7 @@
 """Small runs made by NumPy alone: the same columns as a sweep's, plain statistics, so that figures can be drawn."""
 
 import math
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from eigensweep.engine.report import style
 from eigensweep.engine.studies.sweep.options import CONTROLS
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_json, write_table
+
+VOID = {"meta", "img", "input", "br", "hr", "link", "path", "rect"}
 
 
 def ks_statistics(vectors):
@@ -42,10 +45,7 @@ def statistics(w, rng, prefix=""):
     evals = s**2
     tail = evals[: max(3, b // 4)]
     alpha = 1 + tail.size / np.sum(np.log(tail / tail[-1]) + 1e-12)
-    p = {
-        side: p_values(x, rng.standard_normal((200, x.shape[1])))
-        for side, x in (("right", vt), ("left", u.T))
-    }
+    p = {side: p_values(x, rng.standard_normal((200, x.shape[1]))) for side, x in (("right", vt), ("left", u.T))}
     scalars = {
         "sigma": sigma,
         "sigma_entries": float(w.std()),
@@ -101,13 +101,7 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
     manifest = {
         "eigensweep": "0.2.0",
         "study": "sweep",
-        "checkpoint": {
-            "source": source,
-            "kind": "dict",
-            "architecture": "generic",
-            "files": {},
-            "sha256": "0" * 64,
-        },
+        "checkpoint": {"source": source, "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64},
         "options": {"seed": 0, "level": 0.01, "sigma": "bulk", "control": control},
         "versions": {"jax": "0.10.2", "python": "3.11"},
         "devices": ["cpu"],
@@ -164,6 +158,35 @@ def transformer(blocks=3, d=48, hidden=96, seed=1):
     return result
 
 
+class Outline(HTMLParser):
+    """The page's tags, attributes and text; fails on tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.open, self.text = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_fonts():
     """Fonts as drawings in PDF files: embedding real ones takes half of a report's time."""
@@ -188,6 +211,12 @@ def run_of_frames():
 def make_spiked():
     """`spiked`, a matrix of noise with planted spikes."""
     return spiked
+
+
+@pytest.fixture(scope="session")
+def outline_of():
+    """A page's text -> its `Outline`."""
+    return Outline
 
 
 @pytest.fixture(scope="session")

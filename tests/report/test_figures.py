@@ -39,9 +39,7 @@ def test_groups_are_in_order_and_in_the_laws_unit(run, groups):
     values = run.spectra.set_index("name").loc["block.1.mlp_up.weight", "singular_values"]
     found = groups["mlp_up"][1]
     np.testing.assert_allclose(found.values, values / (row["sigma"] * math.sqrt(96)), rtol=1e-12)
-    np.testing.assert_allclose(
-        np.array(found.edges) * found.unit, [row["nu_minus"], row["nu_plus"]], rtol=1e-12
-    )
+    np.testing.assert_allclose(np.array(found.edges) * found.unit, [row["nu_minus"], row["nu_plus"]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (96, 48), (48, 96)])
@@ -235,8 +233,7 @@ def test_slugs_are_safe_and_distinct():
     found = style.slugs(names)
     assert len({s.lower() for s in found.values()}) == len(names)
     assert all(
-        set(s) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-        for s in found.values()
+        set(s) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") for s in found.values()
     )
     assert max(map(len, found.values())) <= 63
 

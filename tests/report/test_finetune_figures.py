@@ -2,12 +2,12 @@
 
 import matplotlib.image
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from eigensweep import engine
-from eigensweep.engine.report import drift, finetune
+from eigensweep.engine.report import style
+from eigensweep.engine.studies.finetune import drift, figures
+from eigensweep.engine.tables.columns import schema, to_table
 from eigensweep.models import open_checkpoint
 
 NAMES = ("layers.0.q_proj.weight", "layers.1.q_proj.weight")
@@ -48,18 +48,17 @@ def test_drift_by_decile(pair):
     assert note.startswith("2 matrices")
 
 
-def test_drift_is_written_and_drawn(pair, tmp_path):
-    table, figure = drift.write_drift(*pair, tmp_path)
-    assert pd.read_parquet(table).equals(drift.drift(*pair))
-    assert matplotlib.image.imread(figure).std() > 0.01
-    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+def test_drift_is_drawn(pair, tmp_path):
+    style.save(drift.draw(*pair), tmp_path / "spectral_change")
+    assert matplotlib.image.imread(tmp_path / "spectral_change.png").std() > 0.01
+    assert (tmp_path / "spectral_change.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_types_do_not_depend_on_the_matrices(tmp_path):
+def test_types_do_not_depend_on_the_matrices():
     """No matrix of the run has a block: the column holds nulls, and integers all the same."""
     run = run_of({"pooler.dense.weight": np.random.default_rng(2).standard_normal((20, 20))})
-    table = pq.read_table(drift.write_drift(run, run, tmp_path)[0])
-    assert table.schema.equals(drift.SCHEMA)
+    table = to_table(drift.SPECTRAL_CHANGE, drift.drift(run, run).to_dict("records"))
+    assert table.schema.equals(schema(drift.SPECTRAL_CHANGE))
     assert table["block"].null_count == len(table) == 10
 
 
@@ -81,11 +80,7 @@ def effect(order, change, seed_low, seed_high, scope="blocks", decile=10):
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [
-        (0.01, 0.03, "more than noise"),
-        (-0.01, 0.05, "not told from noise"),
-        (-0.03, -0.01, "more than noise"),
-    ],
+    [(0.01, 0.03, "more than noise"), (-0.01, 0.05, "not told from noise"), (-0.03, -0.01, "more than noise")],
 )
 def test_the_title_claims_what_the_seeds_bear(low, high, verdict):
     rows = [
@@ -93,7 +88,7 @@ def test_the_title_claims_what_the_seeds_bear(low, high, verdict):
         effect("after", 0.5, 0.4, 0.6),
         effect("after - before", 0.9, 0.8, 1.0, decile=1),
     ]
-    seen, note = finetune.title(rows, 2)
+    seen, note = figures.title(rows, 2)
     assert "decile 10 of blocks" in seen
     assert "+0.0200 nats" in seen
     assert verdict in seen

@@ -16,18 +16,8 @@ def test_medians_by_role(run):
         query["control_gaussian_num_left_outliers"].median()
     )
     assert table.loc["query", "alpha"] == pytest.approx(query["alpha"].median())
-    assert table.loc["query", "rejected_left"] == pytest.approx(
-        (query["rejected_left"].astype(float) / 48).median()
-    )
-    assert list(table.index) == [
-        "embedding",
-        "query",
-        "key",
-        "value",
-        "attention_output",
-        "mlp_up",
-        "mlp_down",
-    ]
+    assert table.loc["query", "rejected_left"] == pytest.approx((query["rejected_left"].astype(float) / 48).median())
+    assert list(table.index) == ["embedding", "query", "key", "value", "attention_output", "mlp_up", "mlp_down"]
 
 
 def test_a_role_of_two_shapes_has_two_rows(make_run, make_spiked):
@@ -45,9 +35,7 @@ def test_a_role_of_two_shapes_has_two_rows(make_run, make_spiked):
 
 def test_many_shapes_are_one_row(make_run):
     rng = np.random.default_rng(0)
-    run = make_run(
-        [(f"w{i}", "other", None, rng.standard_normal((4 + i, 4))) for i in range(6)], control="none"
-    )
+    run = make_run([(f"w{i}", "other", None, rng.standard_normal((4 + i, 4))) for i in range(6)], control="none")
     (row,) = summary_table(run).to_dict("records")
     assert (row["matrices"], row["shape"]) == (6, "6 shapes")
     assert not any(column.startswith("control_") for column in row)

@@ -15,11 +15,11 @@ jax.config.update("jax_num_cpu_devices", count)
 import ml_dtypes
 import numpy as np
 from eigensweep import engine, models
-from eigensweep.engine.run import memory
 from eigensweep.engine.spectral import ks
+from eigensweep.engine.spectral.svd import auto
 if backend != "cpu":
     jax.default_backend = lambda: backend
-    memory._device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
+    auto.device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
     on_host = ks.ks_statistic
     ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
 rng = np.random.default_rng(0)

@@ -35,9 +35,7 @@ def test_streaming_is_plain_numpy(data):
     assert moments.second.dtype == np.float64
     assert moments.tokens == mask.sum()
     np.testing.assert_allclose(covariance.covariance(moments), rows.T @ rows / len(rows), rtol=1e-13)
-    np.testing.assert_allclose(
-        covariance.covariance(moments, centred=True), np.cov(rows.T, bias=True), atol=1e-13
-    )
+    np.testing.assert_allclose(covariance.covariance(moments, centred=True), np.cov(rows.T, bias=True), atol=1e-13)
 
 
 def test_ten_batches_are_one():

@@ -156,9 +156,7 @@ def test_small_singular_values_are_relatively_accurate():
     expected = np.logspace(0, -5, 80)
     s = decompose(with_condition(80, 80, 1e5)[None], "lapack").s[0]
     assert np.max(np.abs(s / expected - 1)) < 100 * EPS * 1e5
-    float32 = np.linalg.svd(
-        with_condition(80, 80, 1e5).astype(np.float32).astype(np.float64), compute_uv=False
-    )
+    float32 = np.linalg.svd(with_condition(80, 80, 1e5).astype(np.float32).astype(np.float64), compute_uv=False)
     assert abs(s[-1] / expected[-1] - 1) < 0.01 * abs(float32[-1] / expected[-1] - 1)
 
 
@@ -174,9 +172,7 @@ def test_ill_conditioned_matrices_alone_are_escalated():
 @pytest.mark.parametrize("strategy", ["gram", "polar"])
 def test_a_matrix_does_not_depend_on_its_neighbours(strategy):
     """As an accelerator takes a batch, all at once: the ill-conditioned one takes another branch, alone."""
-    batch = np.stack(
-        [gaussian(N, N), with_condition(N, N, 1e12), with_condition(N, N, 1e4), np.zeros((N, N))]
-    )
+    batch = np.stack([gaussian(N, N), with_condition(N, N, 1e12), with_condition(N, N, 1e4), np.zeros((N, N))])
     together = device._svd_batch(jnp.asarray(batch), strategy, True)
     for i in range(len(batch)):
         alone = device._svd_batch(jnp.asarray(batch[i : i + 1]), strategy, True)
@@ -240,9 +236,7 @@ def test_jax_arrays_and_threads_give_the_same():
 def test_few_large_matrices_go_one_after_another(monkeypatch):
     monkeypatch.setattr(auto, "LARGE", 10)
     w = gaussian(2, 20, 15)
-    np.testing.assert_allclose(
-        decompose(w, "lapack", workers=3).s, np.linalg.svd(w, compute_uv=False), rtol=1e-12
-    )
+    np.testing.assert_allclose(decompose(w, "lapack", workers=3).s, np.linalg.svd(w, compute_uv=False), rtol=1e-12)
 
 
 def no_convergence(*args, **kwargs):
@@ -356,9 +350,7 @@ print(jax.local_device_count(), "devices")
 
 
 def test_two_devices_share_the_batch_and_do_not_hang():
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "2 devices\n", done.stderr
 
 

@@ -21,9 +21,7 @@ def fired(s, a, b):
 
     def one(x):
         sigmas = [1.0, noise.sigma_bulk(x, a, b)]
-        return (
-            jnp.array([[edges.num_outliers(x, a, b, y, level) for level in (0.05, 0.01)] for y in sigmas]) > 0
-        )
+        return jnp.array([[edges.num_outliers(x, a, b, y, level) for level in (0.05, 0.01)] for y in sigmas]) > 0
 
     return jax.vmap(one)(s)
 

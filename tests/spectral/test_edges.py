@@ -42,21 +42,15 @@ def test_left_threshold_of_a_square_is_edelmans(level):
 def test_left_threshold_with_one_more_row_is_exponential(level):
     # b s_min^2 of a (b + 1) x b real Gaussian matrix is chi-square with 2 degrees of freedom at any b (Edelman 1988)
     b = 50
-    assert b * edges.left_threshold(b, b + 1, level) ** 2 == pytest.approx(
-        scipy.stats.chi2.ppf(level, 2), rel=1e-9
-    )
+    assert b * edges.left_threshold(b, b + 1, level) ** 2 == pytest.approx(scipy.stats.chi2.ppf(level, 2), rel=1e-9)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("shape", [(1, 30), (30, 1), (1, 1)])
 def test_thresholds_of_one_row_are_chi_square(shape, level):
     a = max(shape)
-    assert edges.right_threshold(*shape, level) ** 2 == pytest.approx(
-        scipy.stats.chi2.isf(level, a), rel=1e-10
-    )
-    assert edges.left_threshold(*shape, level) ** 2 == pytest.approx(
-        scipy.stats.chi2.ppf(level, a), rel=1e-10
-    )
+    assert edges.right_threshold(*shape, level) ** 2 == pytest.approx(scipy.stats.chi2.isf(level, a), rel=1e-10)
+    assert edges.left_threshold(*shape, level) ** 2 == pytest.approx(scipy.stats.chi2.ppf(level, a), rel=1e-10)
 
 
 def test_thresholds_do_not_care_for_orientation_and_widen_with_the_level():

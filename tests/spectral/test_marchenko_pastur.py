@@ -74,9 +74,7 @@ def test_law_without_noise_is_a_step():
 def test_law_under_jit_and_vmap_over_sigma():
     sigma = jnp.array([0.5, 2.0])
     batched = jax.jit(jax.vmap(lambda x: mp.quantile(P, 40, 30, x)))(sigma)
-    np.testing.assert_allclose(
-        batched, [mp.quantile(P, 40, 30, 0.5), mp.quantile(P, 40, 30, 2.0)], rtol=1e-13
-    )
+    np.testing.assert_allclose(batched, [mp.quantile(P, 40, 30, 0.5), mp.quantile(P, 40, 30, 2.0)], rtol=1e-13)
 
 
 def test_gaussian_matrix_follows_the_law():
@@ -92,9 +90,7 @@ def test_ks_distance_is_the_two_sided_statistic_of_the_bulk():
     distance = mp.ks_distance(jnp.asarray(s), 400, 300, 1.1, jnp.asarray(in_bulk))
     np.testing.assert_allclose(distance, expected, rtol=1e-13)
     below = scipy.stats.kstest(s, lambda x: np.asarray(mp.cdf(x, 400, 300, 0.5))).statistic
-    np.testing.assert_allclose(
-        mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, jnp.ones(300, bool)), below, rtol=1e-13
-    )
+    np.testing.assert_allclose(mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, jnp.ones(300, bool)), below, rtol=1e-13)
 
 
 def test_ks_distance_of_an_empty_bulk_is_nan():

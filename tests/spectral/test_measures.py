@@ -73,9 +73,7 @@ def test_scale_changes_norms_only():
     for key in ("hard_rank", "stable_rank", "entropy", "effective_rank", "participation", "condition"):
         assert float(large[key]) == pytest.approx(float(small[key]), rel=1e-12)
     assert float(large["frobenius_norm"]) == pytest.approx(1e150 * float(small["frobenius_norm"]), rel=1e-12)
-    assert float(log_alpha_norm(1e100 * s, 4.0)) == pytest.approx(
-        800 + float(log_alpha_norm(s, 4.0)), rel=1e-12
-    )
+    assert float(log_alpha_norm(1e100 * s, 4.0)) == pytest.approx(800 + float(log_alpha_norm(s, 4.0)), rel=1e-12)
 
 
 def test_zero_matrix():

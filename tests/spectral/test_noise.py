@@ -36,9 +36,7 @@ def test_sigma_init_is_one_over_root_m():
         noise.sigma_init(0)
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "num"), [(64, 64, 4000), (172, 64, 4000), (384, 384, 200), (1000, 16, 4000)]
-)
+@pytest.mark.parametrize(("a", "b", "num"), [(64, 64, 4000), (172, 64, 4000), (384, 384, 200), (1000, 16, 4000)])
 def test_sigma_bulk_of_noise_is_unbiased_and_sharp(gaussian_singular_values, a, b, num):
     s = jnp.asarray(gaussian_singular_values([1, a, b], a, b, num))
     sigma = np.asarray(jax.jit(jax.vmap(lambda x: noise.sigma_bulk(x, a, b)))(s))
@@ -57,9 +55,7 @@ def test_sigma_bulk_scales_with_the_matrix_and_ignores_orientation():
 
 def test_sigma_bulk_under_vmap_is_that_of_each_matrix():
     rng = np.random.default_rng(3)
-    s = jnp.asarray(
-        np.linalg.svd(rng.standard_normal((5, 60, 45)) * rng.uniform(1, 9, (5, 1, 1)), compute_uv=False)
-    )
+    s = jnp.asarray(np.linalg.svd(rng.standard_normal((5, 60, 45)) * rng.uniform(1, 9, (5, 1, 1)), compute_uv=False))
     batched = jax.jit(jax.vmap(lambda x: noise.sigma_bulk(x, 60, 45)))(s)
     np.testing.assert_allclose(batched, [noise.sigma_bulk(x, 60, 45) for x in s], rtol=1e-12)
 

@@ -45,9 +45,7 @@ def test_weightwatchers_rows_of_minilm(minilm, name):
     found, scalars = fit(s**2, "weightwatcher"), measures(s, *w.shape, np.finfo(np.float32).eps)
     alpha, d, xmin, stable_rank, entropy = MINILM[name]
     np.testing.assert_allclose([found.alpha, found.d, found.xmin], [alpha, d, xmin], rtol=1e-5)
-    np.testing.assert_allclose(
-        [scalars["stable_rank"], scalars["entropy"]], [stable_rank, entropy], rtol=1e-5
-    )
+    np.testing.assert_allclose([scalars["stable_rank"], scalars["entropy"]], [stable_rank, entropy], rtol=1e-5)
 
 
 def slow_fit(evals, method):

@@ -19,18 +19,7 @@ def test_deciles_are_a_partition(b):
 
 def test_sizes_of_a_known_case():
     assert [part.size for part in ranks.deciles(384)] == [38, 39, 38, 39, 38, 38, 39, 38, 39, 38]
-    assert [part.size for part in ranks.deciles(25)] == [
-        2,
-        3,
-        3,
-        2,
-        2,
-        3,
-        3,
-        2,
-        2,
-        3,
-    ]  # halves go to the even number
+    assert [part.size for part in ranks.deciles(25)] == [2, 3, 3, 2, 2, 3, 3, 2, 2, 3]  # halves go to the even number
 
 
 @pytest.mark.parametrize("number", [0, 11, -1])

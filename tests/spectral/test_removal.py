@@ -87,9 +87,7 @@ def test_without_outliers_nothing_goes():
     low = removal.update(parse("outliers:right"), found._replace(sigma=10.0), LEVEL, jax.random.key(0))
     assert (low.rank, low.energy) == (0, 0.0)
     np.testing.assert_array_equal(removal.remove(found.w, low), found.w)
-    assert (
-        removal.update(parse("random:right"), found._replace(sigma=10.0), LEVEL, jax.random.key(0)).rank == 0
-    )
+    assert removal.update(parse("random:right"), found._replace(sigma=10.0), LEVEL, jax.random.key(0)).rank == 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -120,9 +118,7 @@ def test_draws_follow_the_key_and_bulk_draws_are_uniform():
     bulk = counts[counts > 0]  # 40 draws a value expected, standard deviation 6
     assert bulk.size >= 58
     assert abs(bulk - 40).max() < 5 * 6
-    one, two = (
-        removal.update(parse("random:decile"), found, LEVEL, jax.random.key(seed)).right for seed in (1, 2)
-    )
+    one, two = (removal.update(parse("random:decile"), found, LEVEL, jax.random.key(seed)).right for seed in (1, 2))
     assert np.abs(one - two).max() > 0.1
 
 

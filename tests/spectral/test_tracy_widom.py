@@ -44,9 +44,7 @@ def test_tails_decay_as_known():
     x = 8.0
     upper = np.exp(-2 / 3 * x**1.5) / (4 * np.sqrt(np.pi) * x**0.75)
     assert 1 - tracy_widom.cdf(x) == pytest.approx(upper, rel=0.05)
-    constant = 2 ** (-11 / 48) * np.exp(
-        np.log(2) / 24 - 0.1654211437 / 2
-    )  # exp(zeta'(-1)/2), zeta'(-1) = -0.16542...
+    constant = 2 ** (-11 / 48) * np.exp(np.log(2) / 24 - 0.1654211437 / 2)  # exp(zeta'(-1)/2), zeta'(-1) = -0.16542...
     lower = constant * x ** (-1 / 16) * np.exp(-(x**3) / 24 - x**1.5 / (3 * np.sqrt(2)))
     assert tracy_widom.cdf(-x) == pytest.approx(lower, rel=0.2)
 

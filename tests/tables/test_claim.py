@@ -30,10 +30,7 @@ def test_a_new_directory_gets_a_manifest_that_names_the_study(layout, tmp_path):
 
 def test_the_same_identity_is_continued_whatever_the_record_and_the_place(layout, tmp_path):
     first = claim(tmp_path, layout, record={"warnings": ["first"]})
-    moved = IDENTITY | {
-        "checkpoint": CHECKPOINT | {"source": "elsewhere"},
-        "options": {"level": 0.01, "roles": ()},
-    }
+    moved = IDENTITY | {"checkpoint": CHECKPOINT | {"source": "elsewhere"}, "options": {"level": 0.01, "roles": ()}}
     assert claim(tmp_path, layout, moved, {"warnings": ["second"]}) == first
 
 
@@ -96,9 +93,8 @@ def test_files_that_are_no_manifests_do_not_matter(layout, tmp_path):
 
 
 def test_a_second_claim_is_refused_and_the_first_ends_with_its_block(layout, tmp_path):
-    with claimed(tmp_path, layout, IDENTITY):
-        with pytest.raises(RunError, match="another process is working there"):
-            claim(tmp_path, layout)
+    with claimed(tmp_path, layout, IDENTITY), pytest.raises(RunError, match="another process is working there"):
+        claim(tmp_path, layout)
     claim(tmp_path, layout)
 
 

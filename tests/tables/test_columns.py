@@ -64,9 +64,7 @@ EXPECTED = {
         f"{MEMBER}, num_matrices int64, energy double, loss double, accuracy double, validation_loss double, "
         "best_step int64, steps int64, seconds double"
     ),
-    ("finetune", "finetune_rows"): (
-        f"{MEMBER}, row_loss list<element: double>, row_correct list<element: double>"
-    ),
+    ("finetune", "finetune_rows"): (f"{MEMBER}, row_loss list<element: double>, row_correct list<element: double>"),
     ("finetune", "finetune_history"): (
         f"{MEMBER}, step int64, train_loss double, validation_loss double, validation_accuracy double"
     ),
@@ -115,11 +113,7 @@ def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
         "strategy string",
         "status string",
     ]
-    assert written(tables["spectra"]).split(", ") == [
-        "name string",
-        *VECTORS.split(", "),
-        *of_controls(VECTORS, kinds),
-    ]
+    assert written(tables["spectra"]).split(", ") == ["name string", *VECTORS.split(", "), *of_controls(VECTORS, kinds)]
 
 
 def test_every_column_has_a_formula():

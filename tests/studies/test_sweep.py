@@ -2,15 +2,13 @@
 
 import json
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from eigensweep import engine
 from eigensweep.engine import RunError, SweepOptions
-from eigensweep.engine.report.columns import describe
-from eigensweep.engine.run import sweep as sweep_module
+from eigensweep.engine.run import stream
 
 OPTIONS = SweepOptions(null="monte_carlo", num_draws=500)
 
@@ -31,9 +29,21 @@ def marked():
     )
 
 
-def test_rows_against_numpy(make_checkpoint):
-    checkpoint = make_checkpoint()
-    run = engine.sweep(checkpoint, OPTIONS)
+@pytest.fixture(scope="module")
+def whole(make_checkpoint):
+    """The undisturbed sweep, in memory."""
+    return engine.sweep(make_checkpoint(), OPTIONS)
+
+
+def _ks(v):
+    """D of a unit vector against N(0, 1/n), straight from the definition."""
+    from scipy.stats import kstest
+
+    return kstest(np.sqrt(len(v)) * v, "norm").statistic
+
+
+def test_rows_against_numpy(make_checkpoint, whole):
+    checkpoint, run = make_checkpoint(), whole
     assert list(run.matrices["name"]) == [m.name for m in checkpoint.matrices]
     assert (run.matrices["status"] == "ok").all()
     for matrix, row, spectra in zip(
@@ -59,61 +69,55 @@ def test_rows_against_numpy(make_checkpoint):
             assert length in (40, 80)
 
 
-def test_a_batch_that_does_not_fit_is_halved(make_checkpoint, monkeypatch):
-    checkpoint, seen = make_checkpoint(), []
-    whole, analyze = engine.sweep(checkpoint, OPTIONS), sweep_module.analyze
+@pytest.mark.parametrize("sigma", ["entries", "init"])
+def test_edges_follow_the_sigma_that_the_option_names(make_checkpoint, sigma):
+    table = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, sigma=sigma)).matrices
+    expected = table["sigma_entries"] if sigma == "entries" else 1 / np.sqrt(table["m"].astype(float))
+    np.testing.assert_allclose(table["sigma"], expected.astype(float), rtol=1e-12)
+    a, b = (table[["m", "n"]].agg(end, axis=1).astype(float) for end in ("max", "min"))
+    np.testing.assert_allclose(table["nu_plus"], table["sigma"] * (np.sqrt(a) + np.sqrt(b)), rtol=1e-9)
 
-    def cramped(ws, names, options):
-        seen.append(len(ws))
-        if len(ws) > 1:
+
+def test_a_batch_that_does_not_fit_is_halved(make_checkpoint, whole, monkeypatch):
+    seen, decompose = [], stream.decompose
+
+    def cramped(batch, strategy):
+        import jax
+
+        seen.append(len(batch))
+        if len(batch) > 1:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return analyze(ws, names, options)
+        return decompose(batch, strategy)
 
-    monkeypatch.setattr(sweep_module, "analyze", cramped)
-    run = engine.sweep(checkpoint, OPTIONS)
-    assert sorted(seen) == [1] * 6 + [2] * 3
+    monkeypatch.setattr(stream, "decompose", cramped)
+    run = engine.sweep(make_checkpoint(), OPTIONS)
+    assert sorted(seen) == [1] * 12 + [2] * 6  # the matrices and their controls
     pd.testing.assert_frame_equal(run.matrices, whole.matrices, rtol=1e-10)
 
-    def full(ws, names, options):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(sweep_module, "analyze", full)
-    with pytest.raises(RunError, match=r"blocks\.0\.\w+: out of memory"):
-        engine.sweep(checkpoint, OPTIONS)
-
-
-def test_large_matrices_are_streamed_and_their_rows_are_the_same(make_checkpoint, monkeypatch):
+def test_large_matrices_are_streamed_and_their_rows_are_the_same(make_checkpoint, whole, monkeypatch):
     """What does not fit goes slab by slab; the rest, here the square matrices, does not."""
-    checkpoint = make_checkpoint()
-    resident = engine.sweep(checkpoint, OPTIONS)
-    monkeypatch.setattr("eigensweep.engine.run.memory.CPU_RESIDENT", 8 * 4 * 2 * 40 * 40)
-    run = engine.sweep(checkpoint, OPTIONS)
+    monkeypatch.setattr("eigensweep.engine.spectral.svd.auto.CPU_RESIDENT", 8 * 4 * 2 * 40 * 40)
+    run = engine.sweep(make_checkpoint(), OPTIONS)
     streamed = run.matrices["role"] != "query"
     assert (run.matrices["strategy"] == np.where(streamed, "streamed", "lapack")).all()
-    ours, theirs = (r.matrices.drop(columns="strategy") for r in (run, resident))
+    ours, theirs = (r.matrices.drop(columns="strategy") for r in (run, whole))
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, atol=1e-9)
-    pd.testing.assert_frame_equal(run.spectra, resident.spectra, rtol=1e-9)
-
-
-def _ks(v):
-    """D of a unit vector against N(0, 1/n), straight from the definition."""
-    from scipy.stats import kstest
-
-    return kstest(np.sqrt(len(v)) * v, "norm").statistic
+    pd.testing.assert_frame_equal(run.spectra, whole.spectra, rtol=1e-9)
 
 
 def test_controls_have_no_outliers_and_keep_the_entries(make_checkpoint):
     run = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=200, control="both"))
     assert run.matrices["num_right_outliers"].sum() == 2
-    assert run.matrices["control_num_right_outliers"].sum() == 0
+    assert run.matrices["control_gaussian_num_right_outliers"].sum() == 0
     assert run.matrices["control_permutation_num_right_outliers"].sum() == 0
     np.testing.assert_allclose(
         run.matrices["control_permutation_frobenius_norm"], run.matrices["frobenius_norm"], rtol=1e-9
     )
-    assert (run.matrices["control_frobenius_norm"] != run.matrices["frobenius_norm"]).all()
+    assert (run.matrices["control_gaussian_frobenius_norm"] != run.matrices["frobenius_norm"]).all()
 
 
-def test_marked_matrices_are_kept_and_the_rest_goes_on(make_checkpoint, marked, tmp_path):
+def test_marked_matrices_are_kept_and_the_rest_goes_on(make_checkpoint, marked, whole, tmp_path):
     run = engine.sweep(make_checkpoint(marked), OPTIONS, tmp_path / "run")
     table = run.matrices.set_index("name")
     assert dict(table["status"].tail(5)) == {
@@ -123,10 +127,25 @@ def test_marked_matrices_are_kept_and_the_rest_goes_on(make_checkpoint, marked, 
         "vector": "vector (1 x 40)",
         "empty": "empty",
     }
-    assert table["alpha"].tail(5).isna().all()
-    assert table["num_right_outliers"].tail(5).isna().all()
-    alone = engine.sweep(make_checkpoint(), OPTIONS).matrices
-    pd.testing.assert_frame_equal(alone, run.matrices.head(6))
+    for column in ("alpha", "num_right_outliers", "control_permutation_alpha"):
+        assert table[column].tail(5).isna().all(), column
+    assert np.isfinite(table.loc["vector", ["sigma_entries", "frobenius_norm"]].astype(float)).all()
+    pd.testing.assert_frame_equal(whole.matrices, run.matrices.head(6))
+
+
+def test_an_inaccurate_matrix_is_marked_and_keeps_its_numbers(make_checkpoint, whole, monkeypatch):
+    decompose = stream.decompose
+
+    def spoilt(batch, strategy):
+        found = decompose(batch, strategy)
+        return found._replace(residual=np.full(len(batch), 1e-3)) if batch.shape[1:] == (80, 40) else found
+
+    monkeypatch.setattr(stream, "decompose", spoilt)
+    run = engine.sweep(make_checkpoint(), OPTIONS)
+    bad = run.matrices["role"] == "mlp_up"
+    assert (run.matrices["status"][bad] == "inaccurate decomposition: residual 1.0e-03").all()
+    assert (run.matrices["status"][~bad] == "ok").all()
+    assert (run.matrices["spectral_norm"] == whole.matrices["spectral_norm"]).all()
 
 
 def test_same_numbers_whatever_the_batches(make_checkpoint):
@@ -136,14 +155,14 @@ def test_same_numbers_whatever_the_batches(make_checkpoint):
     pd.testing.assert_frame_equal(one.spectra, many.spectra, rtol=1e-12, atol=0)
 
 
-def test_seed_changes_the_controls_only(make_checkpoint):
-    first = engine.sweep(make_checkpoint(), OPTIONS).matrices
+def test_seed_changes_the_controls_only(make_checkpoint, whole):
     second = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, seed=1)).matrices
-    assert (first["control_spectral_norm"] != second["control_spectral_norm"]).all()
-    assert (first["alpha"] == second["alpha"]).all()
+    control = "control_permutation_spectral_norm"
+    assert (whole.matrices[control] != second[control]).all()
+    assert (whole.matrices["alpha"] == second["alpha"]).all()
 
 
-def test_interrupted_run_continues_with_what_was_done(make_checkpoint, tmp_path):
+def test_interrupted_run_continues_with_what_was_done(make_checkpoint, whole, tmp_path):
     class Stop(Exception):
         pass
 
@@ -162,9 +181,8 @@ def test_interrupted_run_continues_with_what_was_done(make_checkpoint, tmp_path)
     )
     assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
     assert sum(len(m.reads) for m in checkpoint.matrices) == 3
-    undisturbed = engine.sweep(make_checkpoint(), OPTIONS)
-    pd.testing.assert_frame_equal(run.matrices, undisturbed.matrices)
-    pd.testing.assert_frame_equal(run.spectra, undisturbed.spectra)
+    pd.testing.assert_frame_equal(run.matrices, whole.matrices)
+    pd.testing.assert_frame_equal(run.spectra, whole.spectra)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         ".lock", "manifest.json", "matrices.parquet", "spectra.parquet",
     ]  # fmt: skip
@@ -172,12 +190,13 @@ def test_interrupted_run_continues_with_what_was_done(make_checkpoint, tmp_path)
 
 def test_finished_run_is_read_back_without_work(make_checkpoint, tmp_path):
     first = engine.sweep(make_checkpoint(), OPTIONS, tmp_path)
+    assert engine.is_finished(tmp_path)
     checkpoint = make_checkpoint()
     second = engine.sweep(checkpoint, OPTIONS, tmp_path)
     assert sum(len(m.reads) for m in checkpoint.matrices) == 0
     pd.testing.assert_frame_equal(first.matrices, second.matrices)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["status"] == "done"
+    assert (manifest["status"], manifest["study"], manifest["matrices"]) == ("done", "sweep", 6)
     assert manifest["skipped"] == [
         {"name": "norm.weight", "shape": [8], "dtype": "float32", "reason": "not a matrix (1-D)"}
     ]
@@ -192,14 +211,7 @@ def test_another_checkpoint_or_config_is_refused(make_checkpoint, tmp_path):
         engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, level=0.05), tmp_path)
 
 
-def test_every_column_is_described(make_checkpoint):
-    run = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, control="both"))
-    for table, frame in (("matrices", run.matrices), ("spectra", run.spectra)):
-        for column in frame.columns:
-            assert describe(table, column).formula, column
-
-
-def test_shape_that_the_file_does_not_hold_ends_the_run(make_checkpoint, monkeypatch, tmp_path):
+def test_an_error_while_reading_leaves_the_run_to_be_continued(make_checkpoint, monkeypatch, tmp_path):
     """An error while reading ahead reaches the caller, and what was finished stays."""
     checkpoint = make_checkpoint()
 
@@ -208,5 +220,5 @@ def test_shape_that_the_file_does_not_hold_ends_the_run(make_checkpoint, monkeyp
 
     monkeypatch.setattr(type(checkpoint.matrices[0]), "read", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        sweep_module.sweep(checkpoint, OPTIONS, tmp_path)
+        engine.sweep(checkpoint, OPTIONS, tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"

@@ -3,15 +3,20 @@
 import json
 from types import SimpleNamespace
 
+import jax
 import numpy as np
+import pandas as pd
 import pytest
 
-from eigensweep.engine.run.ablation import AblationOptions, ablate, edit, open_ablation
-from eigensweep.engine.run.ablation_plan import resolve_scopes
-from eigensweep.engine.run.bootstrap import paired_interval
-from eigensweep.engine.run.errors import RunError
-from eigensweep.engine.run.study import Study
-from eigensweep.engine.spectral import removal
+from eigensweep import engine
+from eigensweep.engine import RunError
+from eigensweep.engine.run import stream
+from eigensweep.engine.spectral import ranks, removal
+from eigensweep.engine.studies.ablation.factors import edit
+from eigensweep.engine.studies.ablation.scopes import resolve_scopes
+from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation
+from eigensweep.engine.studies.edited_model import Measure
+from eigensweep.engine.studies.finetune.drift import drift
 
 ROWS = 30
 EVALUATION = {"measure": "distance", "rows": ROWS}
@@ -35,16 +40,13 @@ class Distance:
                 loss += np.sum(((replaced[name] - w) @ x) ** 2, axis=0)
         count = np.full(ROWS, 4)
         return SimpleNamespace(
-            loss=loss,
-            weight=np.arange(1.0, ROWS + 1),
-            correct=np.minimum(count, 40 / loss // 10),
-            count=count,
+            loss=loss, weight=np.arange(1.0, ROWS + 1), correct=np.minimum(count, 40 / loss // 10), count=count
         )
 
 
 def study(checkpoint, directory, evaluate=None, **options):
     options = AblationOptions(**{"removals": ("deciles",), **options})
-    return ablate(checkpoint, evaluate or Distance(checkpoint), EVALUATION, options, directory)
+    return ablate(checkpoint, Measure(EVALUATION, evaluate or Distance(checkpoint)), options, directory)
 
 
 def test_losses_and_changes_are_those_of_zeroed_singular_values(make_checkpoint, tmp_path):
@@ -91,9 +93,7 @@ def test_outliers_and_controls_and_a_removal_that_takes_nothing(make_checkpoint,
     checkpoint = make_checkpoint()
     evaluate = Distance(checkpoint)
     texts = ("outliers:right", "bulk:right", "random:right")
-    found = study(
-        checkpoint, tmp_path / "run", evaluate, removals=texts, num_draws=2, scopes=("mlp_up", "query")
-    )
+    found = study(checkpoint, tmp_path / "run", evaluate, removals=texts, num_draws=2, scopes=("mlp_up", "query"))
     table = found.results.set_index(["scope", "removal"])
     assert list(table.loc["mlp_up"].index) == [
         "outliers:right", "bulk:right", "bulk:right:1", "random:right", "random:right:1",
@@ -122,7 +122,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_tables(make_checkpo
     for name in ("results", "rows", "matrices", "spectra"):
         one, two = (getattr(s, name).drop(columns="seconds", errors="ignore") for s in (whole, found))
         assert one.to_json() == two.to_json()
-    assert not (tmp_path / "run" / "parts").exists()
+    assert not (tmp_path / "run" / "ablation_parts").exists()
     third = Distance(checkpoint)
     study(checkpoint, tmp_path / "run", third, **options)
     assert third.calls == []
@@ -137,13 +137,13 @@ def test_another_study_in_the_directory_is_refused(make_checkpoint, tmp_path):
         study(make_checkpoint(sha256="1" * 64), tmp_path, removals=("decile:1",))
     options = AblationOptions(removals=("decile:1",))
     with pytest.raises(RunError, match="measure"):
-        ablate(checkpoint, Distance(checkpoint), {**EVALUATION, "measure": "x"}, options, tmp_path)
+        ablate(checkpoint, Measure({**EVALUATION, "measure": "x"}, Distance(checkpoint)), options, tmp_path)
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     (sweep / "manifest.json").write_text(json.dumps({"status": "done"}))
     with pytest.raises(RunError, match="another kind"):
         study(checkpoint, sweep, removals=("decile:1",))
-    with pytest.raises(RunError, match="not the directory"):
+    with pytest.raises(RunError, match="not the run directory"):
         open_ablation(sweep)
 
 
@@ -177,26 +177,25 @@ def test_scopes_are_roles_matrices_and_everything(make_checkpoint):
     assert names("all")["all"] == [m.name for m in matrices[:7]]
 
 
-def test_a_loss_that_is_not_finite_and_a_foreign_directory_are_refused(make_checkpoint, tmp_path):
+def test_a_baseline_loss_that_is_not_finite_and_a_foreign_directory_are_refused(make_checkpoint, tmp_path):
     def evaluate(replaced):
         one = np.ones(3)
         return SimpleNamespace(loss=one * np.nan, weight=one, correct=one, count=one)
 
+    measure, options = Measure({}, evaluate), AblationOptions(scopes=("query",))
     with pytest.raises(RunError, match="loss is nan"):
-        ablate(make_checkpoint(), evaluate, {}, AblationOptions(scopes=("query",)), tmp_path / "nan")
+        ablate(make_checkpoint(), measure, options, tmp_path / "nan")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "finetune.json").write_text("{}")
-    with pytest.raises(RunError, match="fine-tuning study"):
-        ablate(make_checkpoint(), evaluate, {}, AblationOptions(scopes=("query",)), tmp_path / "other")
-    with pytest.raises(RunError, match="removal study"):
-        Study(tmp_path / "nan", "finetune", {}).begin({})
+    (tmp_path / "other" / "finetune.json").write_text(json.dumps({"status": "running"}))
+    with pytest.raises(RunError, match=r"another kind \(finetune\)"):
+        ablate(make_checkpoint(), measure, options, tmp_path / "other")
 
 
 def test_edit_gives_the_matrices_that_were_measured(make_checkpoint, tmp_path):
     checkpoint = make_checkpoint()
     options = AblationOptions(removals=("random:decile",), num_draws=3)
-    found = ablate(checkpoint, Distance(checkpoint), EVALUATION, options, tmp_path)
-    edited = edit(checkpoint, "mlp_down", removal.parse("random:decile:2"), options)
+    found = ablate(checkpoint, Measure(EVALUATION, Distance(checkpoint)), options, tmp_path)
+    edited = edit(checkpoint.matrices, "mlp_down", removal.parse("random:decile:2"), options)
     assert sorted(edited) == ["blocks.0.mlp_down", "blocks.1.mlp_down"]
     rows = found.rows.set_index(["scope", "removal"])
     np.testing.assert_array_equal(
@@ -215,33 +214,95 @@ def test_contrast_is_the_paired_difference_of_two_removals(make_checkpoint, tmp_
         found.contrast("query", ["decile:12"], ["decile:5"])
 
 
-def test_bootstrap_against_a_loop():
-    rng = np.random.default_rng(1)
-    d, w = rng.standard_normal(12) + 1, rng.integers(0, 5, 12).astype(float)
-    change, low, high = paired_interval(d, w, seed=7, num_resamples=4000, confidence=0.9)
-    assert change == pytest.approx(np.sum(w * d) / np.sum(w))
-    means = []
-    for _ in range(4000):
-        i = rng.integers(0, 12, 12)
-        means.append(np.sum(w[i] * d[i]) / np.sum(w[i]))
-    np.testing.assert_allclose([low, high], np.quantile(means, [0.05, 0.95]), atol=0.06)
-    assert paired_interval(d, w, seed=7, num_resamples=4000, confidence=0.9) == (change, low, high)
+@pytest.mark.parametrize("shape", [(40, 40), (80, 40), (40, 80)])
+def test_rounding_of_a_low_rank_matrix_is_no_outlier(make_checkpoint, tmp_path, shape):
+    """A LoRA update B A in float32: rank 8, and 32 values of rounding that a float64 eps would take for noise."""
+    rng = np.random.default_rng(3)
+    low = (rng.standard_normal((shape[0], 8)) @ rng.standard_normal((8, shape[1]))).astype(np.float32)
+    checkpoint = make_checkpoint([("lora", "other", low)])
+    swept = engine.sweep(checkpoint, engine.SweepOptions(control="none")).matrices.set_index("name")
+    found = study(checkpoint, tmp_path, scopes=("lora", "mlp_up"), removals=("outliers:left",))
+    table = found.matrices.set_index("name")
+    counts = ["num_right_outliers", "num_left_outliers"]
+    assert list(table.loc["lora", counts]) == [8, 0]
+    assert swept.loc["lora", "hard_rank"] == 8
+    for column in ["sigma", "nu_minus", "nu_plus", *counts]:
+        assert list(table[column]) == list(swept.loc[table.index, column]), column
+    assert found.results.set_index("scope").loc["lora", "removed"] == 0
 
 
-def test_bootstrap_covers_the_true_change_as_often_as_it_says():
-    rng = np.random.default_rng(10)
-    hits = 0
-    for seed in range(1000):
-        rows = rng.exponential(3, 80)  # rows differ much; the change within a row little
-        after = rows + 0.1 + 0.2 * rng.standard_normal(80)
-        _, low, high = paired_interval(after - rows, np.ones(80), seed, num_resamples=500)
-        hits += low <= 0.1 <= high
-    # percentile intervals of 80 rows cover 0.943 on average
-    assert hits / 1000 == pytest.approx(0.943, abs=4 * np.sqrt(0.95 * 0.05 / 1000))
+@pytest.mark.parametrize("b", [10, 13, 25, 37, 384])
+def test_a_removals_deciles_are_those_of_the_change_of_spectra(b):
+    """Move the values of one decile as removal counts it: spectral_change finds that decile moved, and no other."""
+    before = _run(np.linspace(2, 1, b))
+    for k in range(1, 11):
+        s = np.linspace(2, 1, b)
+        taken = removal.indices(
+            removal.parse(f"decile:{k}"), s, (b, b), sigma=0.0, eps=0.0, level=0.01, key=jax.random.key(0)
+        )
+        np.testing.assert_array_equal(taken, ranks.decile(k, b))
+        s[taken] += 1e-9
+        moved = drift(before, _run(s)).set_index("decile")["distance"]
+        assert list(moved.index[moved > 0]) == [k]
 
 
-def test_bootstrap_refuses_what_has_no_mean():
-    with pytest.raises(ValueError, match="weight"):
-        paired_interval(np.ones(3), np.zeros(3), 0)
-    with pytest.raises(ValueError, match="shapes"):
-        paired_interval(np.ones(3), np.ones(4), 0)
+def _run(s):
+    """What `drift` reads of a sweep."""
+    matrices = pd.DataFrame(
+        {"name": ["w"], "role": ["query"], "block": [0], "status": ["ok"], "num_right_outliers": [0]}
+    )
+    lists = {key: [s] for key in ("singular_values", "p_right", "p_left")}
+    return SimpleNamespace(matrices=matrices, spectra=pd.DataFrame({"name": ["w"], **lists}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda found: found._replace(residual=np.array([np.nan])), "residual nan"),
+        (lambda found: found._replace(residual=np.array([1e-3])), "residual 1.0e-03"),
+        (
+            lambda found: found._replace(
+                s=np.full_like(found.s, np.nan),
+                u=np.full_like(found.u, np.nan),
+                vt=np.full_like(found.vt, np.nan),
+                residual=np.array([np.nan]),
+            ),
+            "residual nan",
+        ),
+    ],
+    ids=["unknown residual", "large residual", "nan everywhere"],
+)
+def test_a_decomposition_that_failed_ends_the_study_with_the_tensors_name(
+    make_checkpoint, tmp_path, monkeypatch, spoil, says
+):
+    """No weight is ever edited with its numbers: NaN would reach the model."""
+    checkpoint, decompose = make_checkpoint(), stream.decompose
+    evaluate = Distance(checkpoint)
+    monkeypatch.setattr(stream, "decompose", lambda *given: spoil(decompose(*given)))
+    with pytest.raises(RunError) as refused:
+        study(checkpoint, tmp_path, evaluate, scopes=("blocks.1.mlp_up",))
+    assert "blocks.1.mlp_up: has no singular vectors" in str(refused.value)
+    assert says in str(refused.value)
+    assert evaluate.calls == [[]]  # the baseline
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_loss_after_a_removal_is_kept_and_drawn(make_checkpoint, tmp_path):
+    checkpoint = make_checkpoint()
+    whole = Distance(checkpoint)
+
+    def evaluate(replaced):
+        scores = whole(replaced)
+        if "blocks.0.query" in replaced and np.linalg.norm(replaced["blocks.0.query"]) < 0.7:
+            scores.loss[3] = np.inf
+        return scores
+
+    found = study(checkpoint, tmp_path, evaluate)
+    table = found.results.set_index(["scope", "removal"])
+    infinite = np.isinf(table["loss"])
+    assert 0 < infinite.sum() < 10
+    assert set(table.index[infinite].get_level_values("scope")) == {"query"}
+    assert np.isinf(table.loc[infinite, ["change", "perplexity"]]).all(axis=None)
+    page = engine.write_report(tmp_path)
+    assert page.stat().st_size > 10_000
+    assert (tmp_path / "figures" / "ablation.png").stat().st_size > 5000

@@ -1,8 +1,6 @@
-"""Processes that die, and processes that share the work: the tables are those of one undisturbed process."""
+"""Processes and devices that share the work, and those that die of it: the tables are those of one alone."""
 
 import os
-import random
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +11,6 @@ import pandas as pd
 import pytest
 
 from eigensweep import engine, models
-from eigensweep.engine.run.hosts import my_share
 
 OPTIONS = {"null": "table", "control": "gaussian"}
 SWEEP = f"""
@@ -56,31 +53,7 @@ def assert_same(run, expected):
 
 
 def parts(workdir):
-    folder = workdir / "parts"
-    return {p.name: p.stat().st_mtime_ns for p in folder.glob("*.parquet")} if folder.is_dir() else {}
-
-
-def test_killed_ten_times(weights, undisturbed, tmp_path):
-    """SIGKILL at a random moment after work has begun; what was finished is never done again."""
-    workdir, rng = tmp_path / "run", random.Random(0)
-    seen: dict[str, int] = {}
-    for _ in range(10):
-        process = start(workdir, weights)
-        deadline = time.monotonic() + 120
-        while len(parts(workdir)) <= len(seen) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.02))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        now = parts(workdir)
-        assert {name: now.get(name) for name in seen} == seen  # nothing finished was lost or written again
-        seen = now
-        if len(seen) >= 22:
-            break
-    assert seen
-    process = start(workdir, weights)
-    assert process.wait() == 0, process.stderr.read()
-    assert_same(engine.open_run(workdir), undisturbed)
+    return list((workdir / "sweep_parts").glob("*.parquet"))
 
 
 def two_processes(workdir, weights):
@@ -102,25 +75,18 @@ def test_two_processes_give_what_one_gives(weights, undisturbed, tmp_path):
 def test_a_process_that_dies_leaves_a_run_that_the_next_start_completes(weights, undisturbed, tmp_path):
     workdir = tmp_path / "run"
     both = two_processes(workdir, weights)
-    while len(parts(workdir)) < 2 and both[1].poll() is None:
+    deadline = time.monotonic() + 300
+    while len(parts(workdir)) < 2 and both[1].poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     for process in reversed(both):  # the first process cannot go on without the second; a scheduler ends it
         process.kill()
-        process.communicate()
-    finished = len(parts(workdir))
-    assert finished >= 2
+        process.communicate(timeout=60)
+    finished = parts(workdir)
+    assert len(finished) >= 2
     process = start(workdir, weights)
-    assert process.wait() == 0, process.stderr.read()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
     assert_same(engine.open_run(workdir), undisturbed)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_work_is_dealt_out_whole_and_even(count):
-    costs = [float(c) for c in np.random.default_rng(0).integers(1, 100, 40)]
-    shares = [my_share(costs, index, count) for index in range(count)]
-    assert sorted(i for share in shares for i in share) == list(range(40))
-    loads = [sum(costs[i] for i in share) for share in shares]
-    assert max(loads) - min(loads) <= max(costs)
 
 
 @pytest.mark.parametrize("strategy", ["lapack", "gram"])
@@ -141,9 +107,7 @@ run.matrices.to_pickle(sys.argv[2])
     for count in (1, 2, 8):
         path = tmp_path / f"{count}.pkl"
         environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        subprocess.run(
-            [sys.executable, "-c", code, str(count), str(path)], check=True, env=environment, timeout=300
-        )
+        subprocess.run([sys.executable, "-c", code, str(count), str(path)], check=True, env=environment, timeout=300)
         table = pd.read_pickle(path)
         tables.append(table[[c for c in table if not c.endswith(("residual", "orthogonality"))]])
     for table in tables[1:]:

@@ -1,0 +1,305 @@
+"""What every study owes its user: it survives kills, refuses what does not fit, and never mixes two runs."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+STUDIES = ("sweep", "overlap", "ablation", "finetune")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study on a small checkpoint.
+
+    Attributes:
+      name: of the study.
+      command: its entry point.
+      manifest: the file that says what the numbers depend on.
+      options: configuration keys.
+      other: a key whose value the numbers depend on, another value, and what the refusal calls it.
+      flags: of the entry point.
+      before: a run directory to begin with.
+    """
+
+    name: str
+    command: str
+    manifest: str
+    options: dict
+    other: tuple
+    checkpoint: Path
+    stranger: Path
+    flags: tuple = ()
+    before: Path | None = field(default=None, compare=False)
+
+    def arguments(self, workdir, **changes):
+        options = self.options | changes
+        return [
+            f"--checkpoint={self.checkpoint}",
+            f"--workdir={workdir}",
+            "--noreport",
+            *self.flags,
+            *(f"--config.{key}={value}" for key, value in options.items()),
+        ]
+
+    def begin(self, workdir):
+        """The directory as the study finds it at its first start."""
+        if self.before is not None:
+            shutil.copytree(self.before, workdir)
+        return workdir
+
+    def parts(self, workdir):
+        """The finished parts, with the time of their writing."""
+        return {p.name: p.stat().st_mtime_ns for p in (workdir / f"{self.name}_parts").glob("*.parquet")}
+
+    def tables(self, workdir):
+        """Every table of the study by name, without the columns that tell how long something took."""
+        columns = {}
+        for path in sorted(workdir.glob("*.parquet")):
+            table = pq.read_table(path)
+            columns[path.name] = table.drop_columns([c for c in table.column_names if c == "seconds"])
+        return columns
+
+    def read_manifest(self, workdir):
+        return json.loads((workdir / self.manifest).read_text())
+
+
+@pytest.fixture(scope="module")
+def cases(gpt2, bert, program, tmp_path_factory):
+    """Study -> its case."""
+    text = {"data": gpt2.parent / "text.txt", "length": 8, "batch_size": 8}
+    rows = {"data": bert.parent / "rows.jsonl", "format": "labelled", "field": "a", "pair_field": "b", "length": 12}
+    training = {"num_train": 60, "epochs": 1, "learning_rate": 1e-2, "evaluate_every": 2, "spectra": False}
+    members = {"labels": "no,yes", "seeds": 0, "study": True, "deciles": "1,10"}
+    sweep = Case(
+        "sweep", "sweep", "manifest.json", {"null": "table"}, ("level", 0.05, "level: 0.01 there, 0.05 now"),
+        gpt2, bert, ("--memory_gib=1e-9",),
+    )  # fmt: skip
+    swept = tmp_path_factory.mktemp("swept") / "run"
+    program("sweep", *sweep.arguments(swept)).succeeded()
+    overlap = replace(
+        sweep, name="overlap", command="overlap", manifest="overlap.json", flags=(), before=swept,
+        options=text | {"max_rows": 24}, other=("centred", True, "centred: False there, True now"),
+    )  # fmt: skip
+    ablation = replace(
+        sweep, name="ablation", command="ablate", flags=(),
+        options=text | {"max_rows": 8, "removals": "decile:1,outliers:right,random:decile", "num_resamples": 50},
+        other=("num_draws", 2, "num_draws: 3 there, 2 now"),
+    )  # fmt: skip
+    finetune = Case(
+        "finetune", "finetune", "finetune.json", rows | training | members,
+        ("seeds", 1, "seeds: [0] there, [1] now"), bert, gpt2,
+    )  # fmt: skip
+    return {case.name: case for case in (sweep, overlap, ablation, finetune)}
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def case(request, cases):
+    return cases[request.param]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(case, program, tmp_path_factory):
+    """The run directory of the study, done at one go."""
+    workdir = case.begin(tmp_path_factory.mktemp(case.name) / "run")
+    program(case.command, *case.arguments(workdir)).succeeded()
+    return workdir
+
+
+def state(folder):
+    """Every file's content, but for the lock."""
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def wait_until(condition, process, seconds):
+    """Until the condition holds, the process ends, or time is over."""
+    end = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def test_killed_ten_times_and_resumed_is_undisturbed(case, undisturbed, program, tmp_path):
+    """Killed at growing delays, or as soon as another part is there: nothing finished is lost or done again.
+
+    The tenth kill waits for a part, however slow the machine is. The manifest's timings are those of all starts.
+    """
+    workdir = case.begin(tmp_path / "run")
+    seen, spent = {}, 0.0
+    for kill in range(1, 11):
+        process = program.start(case.command, *case.arguments(workdir))
+        patience = 0.3 * kill if kill < 10 else 240
+        known = len(seen) if kill < 10 else 0
+        wait_until(lambda known=known: len(case.parts(workdir)) > known, process, patience)
+        assert process.poll() is None, "the study ended before it was killed ten times: give it more units"
+        process.send(signal.SIGKILL)
+        assert process.wait().returncode == -signal.SIGKILL
+        now = case.parts(workdir)
+        assert {name: now.get(name) for name in seen} == seen
+        seen = now
+    assert seen
+    spent = sum(_seconds(path) for path in (workdir / f"{case.name}_parts").glob("*.parquet"))
+    program(case.command, *case.arguments(workdir)).succeeded()
+    assert not (workdir / f"{case.name}_parts").exists()
+    expected, found = case.tables(undisturbed), case.tables(workdir)
+    assert list(found) == list(expected)
+    for name, table in expected.items():
+        assert found[name].equals(table), name
+    timings = case.read_manifest(workdir)["timings"]
+    assert spent > 0
+    assert timings["total"] > spent - 1e-3
+
+
+def _seconds(part):
+    """Of all units in a part, by the study's own clock."""
+    return sum(json.loads(text).get("total", 0.0) for text in pq.read_table(part)["seconds"].to_pylist())
+
+
+def test_a_finished_run_is_read_back(case, undisturbed, program):
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file() and p.name != ".lock"}
+    done = program(case.command, *case.arguments(undisturbed)).succeeded()
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert str(undisturbed) in done.stdout
+
+
+def test_other_options_are_refused_and_nothing_changes(case, undisturbed, program):
+    key, value, says = case.other
+    before = state(undisturbed)
+    done = program(case.command, *case.arguments(undisturbed, **{key: value}))
+    done.refused(str(undisturbed), says, "workdir")
+    assert state(undisturbed) == before
+
+
+def test_another_checkpoint_is_refused_and_nothing_changes(case, undisturbed, program, tmp_path):
+    """The same names and shapes, one number another."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(case.checkpoint, tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    tensors[name] = tensors[name] + 1e-3
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    before = state(undisturbed)
+    done = program(case.command, *replace(case, checkpoint=folder).arguments(undisturbed))
+    done.refused(str(undisturbed), "checkpoint")
+    assert state(undisturbed) == before
+
+
+def test_the_workdir_of_another_study_is_refused_and_nothing_changes(case, cases, program, tmp_path):
+    """The overlap study joins a sweep, and a sweep is done beside it; nothing else shares a directory."""
+    joined = {"sweep", "overlap"}
+    for other in cases.values():
+        if other.name == case.name or {case.name, other.name} == joined:
+            continue
+        workdir = tmp_path / other.name
+        workdir.mkdir()
+        (workdir / other.manifest).write_text(json.dumps({"study": other.name, "status": "done"}))
+        before = state(workdir)
+        done = program(case.command, *case.arguments(workdir))
+        done.refused(str(workdir), f"another kind ({other.name})")
+        assert state(workdir) == before
+
+
+def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
+    nearest = {"sweep": "level", "overlap": "centred", "ablation": "removals", "finetune": "learning_rate"}
+    key = nearest[case.name]
+    typed = f"--config.{key[:-2]}{key[-1]}=1"
+    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_options_of_another_command_are_refused(case, program, tmp_path):
+    foreign = {"sweep": "epochs", "overlap": "epochs", "ablation": "epochs", "finetune": "removals"}
+    typed = f"--config.{foreign[case.name]}=1"
+    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(f"config.{foreign[case.name]}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_unknown_keys_of_a_file_are_refused_with_the_nearest(case, program, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return {'sed': 1, 'checkpoint': 'x'}\n")
+    done = program(case.command, "--config=mine.py", "--workdir=run", cwd=tmp_path)
+    near = "seeds" if case.name == "finetune" else "seed"
+    done.refused("there is no option 'sed'", f"did you mean {near}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_of_another_command_is_refused(case, program, tmp_path):
+    preset = "ablate_llama_stories" if case.name != "ablation" else "overlap_stories"
+    done = program(case.command, f"--config={preset}", "--workdir=run", cwd=tmp_path)
+    done.refused(f"--config={preset}", f"not of eigensweep-{case.command}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_seed_beyond_64_bits_is_refused(case, program, tmp_path):
+    key = "split_seed" if case.name == "finetune" else "seed"
+    done = program(case.command, *case.arguments(tmp_path / "run", **{key: 2**63}))
+    done.refused(key, str(2**63))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(case, program):
+    program(case.command, *case.arguments("/dev/null/x")).refused("/dev/null/x")
+
+
+def test_a_second_start_is_refused_while_the_first_works(case, program, tmp_path):
+    workdir = case.begin(tmp_path / "run")
+    first = program.start(case.command, *case.arguments(workdir))
+    try:
+        wait_until((workdir / case.manifest).exists, first, 240)
+        first.send(signal.SIGSTOP)
+        assert first.poll() is None
+        program(case.command, *case.arguments(workdir)).refused(str(workdir), "another process is working there")
+    finally:
+        first.send(signal.SIGKILL)
+        first.wait()
+
+
+def test_parts_of_another_run_are_not_taken(case, undisturbed, program, tmp_path):
+    """Parts of other options lie there, without their manifest: the tables are those of an empty directory."""
+    workdir = case.begin(tmp_path / "run")
+    key, value, _ = case.other
+    process = program.start(case.command, *case.arguments(workdir, **{key: value}))
+    wait_until(lambda: case.parts(workdir), process, 240)
+    process.send(signal.SIGKILL)
+    process.wait()
+    assert case.parts(workdir)
+    (workdir / case.manifest).unlink()
+    program(case.command, *case.arguments(workdir)).succeeded()
+    found = case.tables(workdir)
+    for name, table in case.tables(undisturbed).items():
+        assert found[name].equals(table), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--memory_gib=nan"], ["memory_gib", "nan", "positive"]),
+        (["--memory_gib=-1"], ["memory_gib", "-1"]),
+        (["--config.roles=query,mlp"], ["roles: mlp not in", "mlp_up"]),
+        (["--config.blocks=1-2"], ["blocks: 2 not in", "blocks 0 to 1"]),
+        (["--num_processes=2"], ["--num_processes", "--coordinator"]),
+        (["--process_id=0"], ["--process_id", "--coordinator"]),
+    ],
+)
+def test_a_sweep_refuses(cases, program, tmp_path, arguments, says):
+    case = replace(cases["sweep"], flags=())
+    program("sweep", *case.arguments(tmp_path / "run"), *arguments).refused(*says)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_overlap_without_the_sweep_of_the_same_checkpoint(cases, program, tmp_path):
+    case = cases["overlap"]
+    workdir = shutil.copytree(case.before, tmp_path / "run")
+    manifest = case.read_manifest(workdir) if (workdir / case.manifest).exists() else None
+    assert manifest is None
+    sweep = json.loads((workdir / "manifest.json").read_text())
+    sweep["checkpoint"]["sha256"] = "1" * 64
+    (workdir / "manifest.json").write_text(json.dumps(sweep))
+    before = state(workdir)
+    program("overlap", *case.arguments(workdir)).refused("not of this checkpoint")
+    assert state(workdir) == before

@@ -1,0 +1,53 @@
+"""The sweep's plan: what is chosen, what is left out and why, and how it is told."""
+
+import numpy as np
+import pytest
+
+from eigensweep.engine import RunError, SweepOptions, describe_plan, make_plan
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"roles": ("query",)}, ["blocks.0.query", "blocks.1.query"]),
+        ({"roles": ("query", "mlp_up"), "blocks": (1,)}, ["blocks.1.query", "blocks.1.mlp_up"]),
+    ],
+)
+def test_roles_and_blocks_choose(make_checkpoint, options, names):
+    plan = make_plan(make_checkpoint(), SweepOptions(**options))
+    assert [m.name for m in plan.matrices] == names
+    assert len(plan.left_out) == 1 + 6 - len(names)
+    assert all(reason for *_, reason in plan.left_out)
+
+
+def test_min_dim_leaves_out_but_keeps_empty_tensors_to_be_marked(make_checkpoint):
+    extra = [("thin", "other", np.ones((2, 40))), ("empty", "other", np.ones((0, 40)))]
+    plan = make_plan(make_checkpoint(extra), SweepOptions(min_dim=3))
+    assert "empty" in [m.name for m in plan.matrices]
+    assert ("thin", "smaller side 2 is below min_dim = 3") in [(name, why) for name, _, _, why in plan.left_out]
+
+
+def test_nothing_to_sweep_says_what_there_is(make_checkpoint):
+    with pytest.raises(RunError, match=r"nothing to sweep .*roles mlp_down, mlp_up, query; blocks 0 to 1.*41"):
+        make_plan(make_checkpoint(), SweepOptions(min_dim=41))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"roles": "query,mlp"}, "roles: mlp not in fake, which has roles mlp_down, mlp_up, query; blocks 0 to 1"),
+        ({"blocks": "1-3"}, "blocks: 2, 3 not in fake, which has roles mlp_down, mlp_up, query; blocks 0 to 1"),
+    ],
+)  # fmt: skip
+def test_a_role_or_block_that_is_not_there_is_refused_beside_those_that_are(make_checkpoint, options, says):
+    with pytest.raises(RunError) as refused:
+        make_plan(make_checkpoint(), SweepOptions(**options))
+    assert str(refused.value) == says
+
+
+def test_description_names_matrices_memory_and_what_is_left_out(make_checkpoint):
+    text = describe_plan(make_plan(make_checkpoint(), SweepOptions(roles=("query",))), 10**9)
+    assert "blocks.1.query" in text
+    assert "2 x         40 x 40" in text
+    assert "norm.weight  8 float32: not a matrix (1-D)" in text
+    assert "blocks.0.mlp_up  80 x 40 float32: role mlp_up is not among the roles asked for" in text
