@@ -25,12 +25,8 @@ finally:
 
 def comparison(repeats: int) -> Comparison:
     """Seconds in JAX's tracing, lowering and compiling, of the whole command with its report."""
-    found = Comparison(
-        "sweep",
-        "MiniLM demo, compiling",
-        "its first start",
-        note="tracing and lowering included; ours: the second start, whose programs are in the cache",
-    )
+    note = "tracing and lowering included; ours: the second start, whose programs are in the cache"
+    found = Comparison("sweep", "MiniLM demo, compiling", "its first start", note=note)
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
             environment = os.environ | {"XDG_CACHE_HOME": cache}

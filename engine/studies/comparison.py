@@ -75,15 +75,9 @@ def draw(runs: Sequence[Run], labels: Sequence[str]) -> "Figure":
     places = np.arange(len(runs))
     for axes, (measure, heading) in zip(panels, MEASURES.items(), strict=True):
         for i, (role, values) in enumerate(series(runs, measure).items()):
-            axes.plot(
-                places,
-                values,
-                color=style.CYCLE[i % len(style.CYCLE)],
-                marker=style.MARKERS[i % len(style.MARKERS)],
-                ms=3,
-                ls="-" if i < len(style.CYCLE) else "--",
-                label=style.shorten(role, 24),
-            )
+            turn, kind = divmod(i, len(style.CYCLE))
+            line = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ls": "--" if turn else "-"}
+            axes.plot(places, values, ms=3, label=style.shorten(role, 24), **line)
         axes.set_title(heading, pad=3)
         axes.margins(0.06, 0.1)
         axes.set_ylim(0, None)
@@ -128,8 +122,7 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
         )
     )
     target = directory / "comparison.html"
-    data = document(f"{len(runs)} runs compared", body).encode("utf-8", "replace")
-    write_bytes(target, data)
+    write_bytes(target, document(f"{len(runs)} runs compared", body).encode("utf-8", "replace"))
     return target
 
 

@@ -20,7 +20,7 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
-from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for
+from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
 from eigensweep.engine.tables.claim import claimed
@@ -77,14 +77,12 @@ class OverlapOptions(TextFields):
     COMMAND: ClassVar[str] = "overlap"
     ALIASES: ClassVar[Mapping[str, str]] = {"text": "data", "num_rows": "max_rows"}
 
-    length: int = option(128, "tokens a row", least=2, counts=False)
-    max_rows: int = option(1024, "of the data's rows, chosen by the seed; 0 for all", least=0, counts=False)
-    batch_size: int = option(16, "rows that go through the model at a time", least=1, counts=False)
-    seed: int = option(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False)
+    length: int = uncounted(128, "tokens a row", least=2)
+    max_rows: int = uncounted(1024, "of the data's rows, chosen by the seed; 0 for all", least=0)
+    batch_size: int = uncounted(16, "rows that go through the model at a time", least=1)
+    seed: int = uncounted(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST)
     centred: bool = option(False, "covariances about the mean activation")
-    level: float = option(
-        0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5), counts=False
-    )
+    level: float = uncounted(0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5))
 
 
 class Overlap(Result):

@@ -18,7 +18,7 @@ from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_ba
 from eigensweep.engine.spectral import controls
 from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.studies.sweep.options import SweepOptions
-from eigensweep.engine.studies.sweep.plan import Plan, left_out_json, make_plan
+from eigensweep.engine.studies.sweep.plan import LEFT_OUT, Plan, make_plan
 from eigensweep.engine.tables import hosts
 from eigensweep.engine.tables.claim import claimed, new_manifest
 from eigensweep.engine.tables.columns import to_table
@@ -89,7 +89,8 @@ def sweep(
     plan = make_plan(checkpoint, options)
     files = layout(options.controls)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
-    record = {"matrices": len(plan.matrices), "skipped": left_out_json(plan), "warnings": list(checkpoint.warnings)}
+    skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
+    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}
