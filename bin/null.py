@@ -36,11 +36,8 @@ def main() -> None:
 
     sizes, num_draws = _sizes()
     nulls = []
-    print(
-        f"{'n':>7} {'draws':>11} "
-        + " ".join(f"t({q:g})".rjust(9) for q in QUANTILES)
-        + "    vectors/s   (t = sqrt(n) D)"
-    )
+    quantiles = " ".join(f"t({q:g})".rjust(9) for q in QUANTILES)
+    print(f"{'n':>7} {'draws':>11} {quantiles}    vectors/s   (t = sqrt(n) D)")
     for n, count in zip(sizes, num_draws, strict=True):
         null, rate = draw(n, count, _SEED.value, Path(_OUT.value) / f"null-{n}.npz", _BATCH_SIZE.value)
         print(_line(null, rate), flush=True)

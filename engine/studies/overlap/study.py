@@ -1,7 +1,6 @@
 """The overlap study: covariances of the activations, and how the singular vectors of a swept run lie in them.
 
-Passes data through the model one block at a time, accumulates F = mean x x^T of the input of every linear layer, and
-compares O_k = max_j |v_k . f_j| with a random rotation. It joins the sweep in its run directory.
+It joins the sweep in its run directory; the mathematics is in engine/spectral/covariance.py and overlap.py.
 """
 
 import time

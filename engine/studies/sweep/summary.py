@@ -32,14 +32,9 @@ _WITH_CONTROL = ("right_outliers", "left_outliers", *_SHARES)
 def summary_table(run: Run) -> "pd.DataFrame":
     """A row a role (a role of a few different shapes: a row a shape), in the order in which activations meet them.
 
-    Args:
-      run: a sweep's `Run`.
-
     Returns:
-      `role`, `matrices` (count), `ok` (how many have statistics), `shape` ("m × n" or "k shapes") and medians:
-      `right_outliers left_outliers stable_rank alpha rejected_right rejected_left` (shares of the determined
-      vectors) `mean_p_right mean_p_left`, and `control_<kind>_` in front of the outliers and shares of the first
-      control; NaN where unknown.
+      The columns of HEADINGS as numbers, `ok` (how many have statistics) after `matrices` (how many there are), and
+      the outliers and shares of the first control with `control_<kind>_` in front; NaN where unknown.
     """
     import pandas as pd
 
