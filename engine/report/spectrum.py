@@ -12,21 +12,9 @@ from eigensweep.engine.tables.matrices import CONTROLS, control_prefix
 from eigensweep.engine.tables.result import MatrixResult
 
 ROLES = (
-    "embedding",
-    "position_embedding",
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "mlp_gate",
-    "mlp_up",
-    "mlp_down",
-    "expert",
-    "pooler",
-    "classifier",
-    "unembedding",
-    "other",
-)
+    "embedding", "position_embedding", "query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down",
+    "expert", "pooler", "classifier", "unembedding", "other",
+)  # fmt: skip
 MAX_SHAPES = 4
 BINS = 60
 UNIT = "ν / (σ √max(m, n))"

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, get_type_hints
 
+from eigensweep.engine.spectral.svd import STRATEGIES
+
 LARGEST = 2**63 - 1
 MOST_NUMBERS = 10_000  # in one range: more is a slip
-STRATEGIES = ("auto", "gram", "direct", "polar", "lapack", "streamed")
 SIGMAS = ("bulk", "entries", "init")
 
 

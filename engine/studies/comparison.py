@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table
+from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table, text_table
 from eigensweep.engine.report.spectrum import control_name, grouped, order, scalar, shown_control
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes
@@ -127,13 +127,10 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
 
 
 def _by_role(runs: Sequence[Run], labels: Sequence[str]) -> str:
-    parts = ["<h2>Roles</h2>"]
+    parts, headings = ["<h2>Roles</h2>"], ["role", *(style.shorten(x, 40) for x in labels)]
     for measure, heading in MEASURES.items():
-        rows = [
-            [esc(style.shorten(role, 40)), *map(style.number, values)] for role, values in series(runs, measure).items()
-        ]
-        headings = ["role", *(esc(style.shorten(x, 40)) for x in labels)]
-        parts.append(f"<h3>{esc(heading)}</h3>{table(headings, rows)}")
+        rows = [[style.shorten(role, 40), *map(style.number, x)] for role, x in series(runs, measure).items()]
+        parts.append(f"<h3>{esc(heading)}</h3>{text_table(headings, rows)}")
     return "\n".join(parts)
 
 

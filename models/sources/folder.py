@@ -193,8 +193,6 @@ def open_file(path: Path, name: str, config: dict[str, Any] | None = None) -> So
 
 
 def _no_weights(folder: Path) -> str:
-    below = sorted(p.parent.name for p in folder.glob(f"*/{WEIGHTS}")) + sorted(
-        p.parent.name for p in folder.glob("*/adapter_model.safetensors")
-    )
+    below = [p.parent.name for weights in (WEIGHTS, ADAPTER_WEIGHTS) for p in sorted(folder.glob(f"*/{weights}"))]
     hint = f"; but there are some in {', '.join(below)}" if below else ""
-    return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, adapter_model.safetensors, {TORCH_WEIGHTS}{hint}"
+    return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}"

@@ -199,7 +199,7 @@ class _Worker:
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
-            self._write(units[0], row, row)
+            self._write(units[0], row, row, row["seconds"])
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
@@ -209,12 +209,9 @@ class _Worker:
             self.on_progress(Progress(done, len(tasks), done, len(tasks), f"{scope} {taken}"))
         self.work.finish(units)
 
-    def _write(
-        self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float | None = None
-    ) -> None:
+    def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
         full = [{**row, **changes(row, baseline, self.options.to_json())}]
-        spent = {"total": row["seconds"] if seconds is None else seconds}
-        self.work.write({unit: {"ablation": full, "ablation_rows": full}}, spent)
+        self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
 
     def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The row of every removal still to do, scope by scope."""

@@ -24,7 +24,8 @@ def render(study: Ablation) -> str:
 
 def baseline(study: Ablation) -> str:
     """The model as it is, in a sentence."""
-    row, evaluation = _baseline(study), study.manifest["evaluation"]
+    rows, evaluation = study.results.to_dict("records"), study.manifest["evaluation"]
+    row = next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
     return (
         f"baseline: loss {row['loss']:.4f} nats, perplexity {row['perplexity']:.4g}, accuracy {row['accuracy']:.4f} "
         f"({evaluation.get('measure', 'loss')} on {evaluation.get('targets', '?')} targets in "
@@ -41,11 +42,6 @@ def removals(study: Ablation) -> list[tuple[str, ...]]:
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:
     """A row of text a scope: its smallest decile against its middle ones."""
     return [_contrast_cells(study, scope, *three) for scope, three in contrasts(study).items()]
-
-
-def _baseline(study: Ablation) -> Mapping[str, Any]:
-    rows = study.results.to_dict("records")
-    return next(row for row in rows if (row["scope"], row["removal"]) == BASELINE)
 
 
 def _contrast_cells(study: Ablation, scope: str, difference: float, low: float, high: float) -> tuple[str, ...]:

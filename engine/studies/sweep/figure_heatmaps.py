@@ -78,14 +78,8 @@ def draw(run: Run) -> "Figure | None":
     height = down * (row_height + 0.7)
     figure = style.new_figure(height=height)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-    figure.subplots_adjust(
-        left=0.135,
-        right=0.985 if len(blocks) <= ANNOTATED else 0.95,
-        top=1 - 0.36 / height,
-        bottom=0.34 / height,
-        wspace=0.08,
-        hspace=0.7 / row_height,
-    )
+    right, top, bottom = 0.985 if len(blocks) <= ANNOTATED else 0.95, 1 - 0.36 / height, 0.34 / height
+    figure.subplots_adjust(left=0.135, right=right, top=top, bottom=bottom, wspace=0.08, hspace=0.7 / row_height)
     for axes, (measure, (_, _, values)) in zip(panels, grids.items(), strict=True):
         image = _panel(axes, title(measure, roles, values), roles, blocks, values)
         if measure.startswith("num_"):  # one outlier must not look like many

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from eigensweep.engine.run.options import MatrixOptions, option
+from eigensweep.engine.spectral.power_law import METHODS
 
 CONTROLS = {"none": (), "gaussian": ("gaussian",), "permutation": ("permutation",), "both": ("gaussian", "permutation")}
 
@@ -16,9 +17,7 @@ class SweepOptions(MatrixOptions):
 
     control: str = option("permutation", "random matrices that go down the same path", choices=tuple(CONTROLS))
     power_law: str = option(
-        "default",
-        "default (two-sided KS) or weightwatcher (its fit, number for number)",
-        choices=("default", "weightwatcher"),
+        "default", "default (two-sided KS) or weightwatcher (its fit, number for number)", choices=METHODS
     )
     null: str = option(
         "table", "where p-values come from: the shipped table or a fresh simulation", choices=("table", "monte_carlo")

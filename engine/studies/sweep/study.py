@@ -35,11 +35,6 @@ class Run(MatrixResult):
     layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
 
 
-def layout(controls: Sequence[str]) -> Layout:
-    """The files of a sweep with these controls."""
-    return Layout(NAME, with_controls(controls))
-
-
 def open_run(directory: str | Path) -> Run:
     """Read what a sweep left; columns of a control that a run of version 0.1 calls `control_` are named by its kind.
 
@@ -87,7 +82,7 @@ def sweep(
     """
     options = options or SweepOptions()
     plan = make_plan(checkpoint, options)
-    files = layout(options.controls)
+    files = Layout(NAME, with_controls(options.controls))
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
     record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
