@@ -96,7 +96,10 @@ def test_files_that_are_no_manifests_do_not_matter(layout, tmp_path):
 
 
 def test_a_second_claim_is_refused_and_the_first_ends_with_its_block(layout, tmp_path):
-    with claimed(tmp_path, layout, IDENTITY), pytest.raises(RunError, match="another process is working there"):
+    with (
+        claimed(tmp_path, layout, IDENTITY),
+        pytest.raises(RunError, match="another process is working there"),
+    ):
         claim(tmp_path, layout)
     claim(tmp_path, layout)
 
