@@ -32,9 +32,8 @@ _REMOVAL = flags.DEFINE_string(
 )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Settings -> study -> summary, report, edited checkpoint."""
-    del argv
 
     def study(checkpoint: Any, options: AblationOptions, workdir: str, on_progress: Any) -> Ablation:
         if to_write := _to_write(options):  # checked before hours of work
@@ -93,10 +92,7 @@ def _check(checkpoint: models.Checkpoint, scope: str, taken: removal.Removal) ->
     check_bands(resolve_scopes(checkpoint.matrices, (scope,)), (taken,))
 
 
-def run() -> None:
-    """Console script."""
-    runner.console(main, AblationOptions)
-
+run = runner.console(main, AblationOptions)
 
 if __name__ == "__main__":
     run()

@@ -28,9 +28,8 @@ _SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the su
 _OUT = flags.DEFINE_string("out", "benchmark", "folder for benchmark.json and benchmark.png")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Run the suites, print, write."""
-    del argv
     unknown = set(_SUITES.value) - set(SUITES)
     if unknown:
         raise UserError(f"--suites: {', '.join(sorted(unknown))} is none of {', '.join(SUITES)}")
@@ -85,10 +84,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

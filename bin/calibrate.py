@@ -16,9 +16,8 @@ _NUM = flags.DEFINE_integer("num_matrices", 20000, "Gaussian matrices a shape", 
 _SEED = flags.DEFINE_integer("seed", 1, "of the matrices")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print one line a shape."""
-    del argv
     from eigensweep.engine.studies.calibration import firing_rates
 
     shapes = [_shape(text) for text in _SHAPES.value]
@@ -37,10 +36,7 @@ def _shape(text: str) -> tuple[int, int]:
     return int(m), int(n)
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

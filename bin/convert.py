@@ -8,28 +8,21 @@ DIR must not exist, or be empty; it appears when it is complete. Orbax restores 
 
 from absl import flags
 
-from eigensweep.bin.runner import console
+from eigensweep.bin.runner import console, opened
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder, .safetensors file or hub id", required=True)
 _OUT = flags.DEFINE_string("out", None, "folder to write", required=True)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Opens, converts, says what was written."""
-    del argv
     from eigensweep import models
 
-    checkpoint = models.open_checkpoint(_CHECKPOINT.value)
-    for warning in checkpoint.warnings:
-        print(f"warning: {warning}")
-    done = models.convert(checkpoint, _OUT.value)
+    done = models.convert(opened(_CHECKPOINT.value), _OUT.value)
     print(f"{done.architecture}: {done.num_leaves} tensors, {done.num_bytes / 2**20:,.1f} MiB -> {done.directory}")
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

@@ -17,16 +17,12 @@ from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetu
 from eigensweep.engine.studies.finetune.summary import render
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Settings -> study -> summary and report."""
-    del argv
     runner.run_study(FinetuneOptions, run_finetune, render)
 
 
-def run() -> None:
-    """Console script."""
-    runner.console(main, FinetuneOptions)
-
+run = runner.console(main, FinetuneOptions)
 
 if __name__ == "__main__":
     run()

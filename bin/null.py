@@ -30,18 +30,14 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "draws a dispatch; defaul
 _TABLE = flags.DEFINE_string("table", None, "also fit a compact table to all n (at least 3) and write it here")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Draw, save, print."""
-    del argv
     from eigensweep.engine.studies.null import draw
 
     sizes, num_draws = _sizes()
     nulls = []
-    print(
-        f"{'n':>7} {'draws':>11} "
-        + " ".join(f"t({q:g})".rjust(9) for q in QUANTILES)
-        + "    vectors/s   (t = sqrt(n) D)"
-    )
+    quantiles = " ".join(f"t({q:g})".rjust(9) for q in QUANTILES)
+    print(f"{'n':>7} {'draws':>11} {quantiles}    vectors/s   (t = sqrt(n) D)")
     for n, count in zip(sizes, num_draws, strict=True):
         null, rate = draw(n, count, _SEED.value, Path(_OUT.value) / f"null-{n}.npz", _BATCH_SIZE.value)
         print(_line(null, rate), flush=True)
@@ -78,10 +74,7 @@ def _line(null: "NullHistogram", rate: float) -> str:
     return f"{null.n:7d} {null.num_draws:11d} " + " ".join(f"{x:9.4f}" for x in t) + f" {speed}"
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

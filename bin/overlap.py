@@ -13,9 +13,8 @@ from eigensweep.engine.studies.overlap.study import Overlap, OverlapOptions, run
 from eigensweep.engine.studies.overlap.summary import overlap_table, render_overlap
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Settings -> study -> summary and report."""
-    del argv
     runner.run_study(OverlapOptions, run_overlap, _render)
 
 
@@ -26,10 +25,7 @@ def _render(found: Overlap) -> str:
     return f"{render_overlap(overlap_table(found))}\n\n{tokens}"
 
 
-def run() -> None:
-    """Console script."""
-    runner.console(main, OverlapOptions)
-
+run = runner.console(main, OverlapOptions)
 
 if __name__ == "__main__":
     run()

@@ -50,13 +50,7 @@ def bar() -> Iterator[OnProgress]:
         task = shown.add_task("", total=None, done=0, units=0, what="")
 
         def report(progress: Progress) -> None:
-            shown.update(
-                task,
-                total=progress.work_total,
-                completed=progress.work_done,
-                done=progress.done,
-                units=progress.total,
-                what=progress.what,
-            )
+            text = {"done": progress.done, "units": progress.total, "what": progress.what}
+            shown.update(task, total=progress.work_total, completed=progress.work_done, **text)
 
         yield report

@@ -15,9 +15,8 @@ _RUN = flags.DEFINE_multi_string("run", [], "run directory; several are compared
 _OUT = flags.DEFINE_string("out", None, "where to write; by default the run directory itself")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Run directories -> figures and a page."""
-    del argv
     if not _RUN.value:
         raise UserError("no --run given: which run directory is to be drawn?")
     if len(_RUN.value) > 1 and not _OUT.value:
@@ -31,10 +30,7 @@ def main(argv: list[str]) -> None:
         print(engine.write_comparison(runs, _OUT.value or ""))
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

@@ -34,34 +34,38 @@ class UserError(InputError):
     """Wrong use, or bad input from outside; the message is all that the user gets to see."""
 
 
-def console(main: Callable[[list[str]], None], options: type["Options"] | None = None) -> None:
-    """The console script of an entry point: parse the flags, run `main(argv)` under absl, exit.
+def console(main: Callable[[], None], options: type["Options"] | None = None) -> Callable[[], None]:
+    """The console script of an entry point: parses the flags, runs `main` under absl, exits.
 
     Args:
-      main: what absl's `app.run` takes, in the module whose docstring is the help.
+      main: reads absl's flags, in the module whose docstring is the help.
       options: the study's options; `--config`, `--config.KEY`, `--checkpoint`, `--workdir` and `--report` follow.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
     `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
     keeps its traceback.
     """
-    from eigensweep.engine.tables.errors import RunError
 
-    def guarded(argv: list[str]) -> None:
+    def guarded(_: list[str]) -> None:
+        from eigensweep.engine.tables.errors import RunError
+
         try:
-            main(argv)
+            main()
         except (InputError, RunError, app.UsageError, flags.Error) as e:
             _fail(e)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
 
-    flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
-    if options is not None:
-        _define(options)
-        sys.argv = _modern(sys.argv, options)
-    # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
-    app.run(guarded, flags_parser=_flags_parser(main.__module__))
+    def run() -> None:
+        flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
+        if options is not None:
+            _define(options)
+            sys.argv = _modern(sys.argv, options)
+        # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
+        app.run(guarded, flags_parser=_flags_parser(main.__module__))
+
+    return run
 
 
 def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:

@@ -26,9 +26,8 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, where nothing tells it", 0)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Flags -> options -> sweep -> summary and report."""
-    del argv
     memory = _memory_bytes()
     _join_processes()
     from eigensweep import engine
@@ -74,10 +73,7 @@ def _join_processes() -> None:
     jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
 
 
-def run() -> None:
-    """Console script."""
-    runner.console(main, SweepOptions)
-
+run = runner.console(main, SweepOptions)
 
 if __name__ == "__main__":
     run()

@@ -23,9 +23,8 @@ _SPIKES = flags.DEFINE_integer("spikes", 4, "spikes planted in every matrix", lo
 _SEED = flags.DEFINE_integer("seed", 0, "of all numbers")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Flags -> config -> checkpoint."""
-    del argv
     from eigensweep.models import synth
 
     if not _OUT.value:
@@ -48,10 +47,7 @@ def _read(path: Path) -> dict:
         raise UserError(f"--config_json={path}: {error}") from error
 
 
-def run() -> None:
-    """Console script."""
-    console(main)
-
+run = console(main)
 
 if __name__ == "__main__":
     run()

@@ -1,6 +1,8 @@
 """Timing two programs side by side: interleaved repeats, medians, spread, and the ratio of the medians."""
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,6 +54,13 @@ def seconds(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def last_line(code: str, *arguments: str, **process: Any) -> str:
+    """Run code in a Python of its own; the last line that it prints, "" where it prints none."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, **process)
+    return (done.stdout.splitlines() or [""])[-1]
 
 
 def compare(

@@ -1,20 +1,17 @@
 """Peak memory of a sweep at Llama-8B shapes, embedding and two blocks, against torch on the model and one matrix."""
 
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from eigensweep.bin.suites.measure import Comparison
+from eigensweep.bin.suites.measure import Comparison, last_line
 from eigensweep.models.synth import LLAMA_8B, write_synthetic
 
 BLOCKS = 2
 LIMIT_MIB = 6 * 1024  # on CPU, everything included
 
 _PEAK = """
-import json, resource
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 _OURS = (
     """
@@ -46,22 +43,8 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "llama"
         write_synthetic(model, config)
-        ours = _peak(_OURS, str(model), ROLES)
-        theirs = _peak(_THEIRS, str(model))
+        ours = float(last_line(_OURS, str(model), ROLES))
+        theirs = float(last_line(_THEIRS, str(model)))
     note = f"ours {ours / 1024:.2f} GiB in all; the limit set is {LIMIT_MIB / 1024:.0f} GiB"
-    return [
-        Comparison(
-            "memory",
-            f"{BLOCKS} Llama-8B blocks and the embedding",
-            "torch: the model and one block matrix",
-            [ours],
-            [theirs],
-            unit="MiB",
-            note=note,
-        )
-    ]
-
-
-def _peak(code: str, *arguments: str) -> float:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    case, peer = f"{BLOCKS} Llama-8B blocks and the embedding", "torch: the model and one block matrix"
+    return [Comparison("memory", case, peer, [ours], [theirs], unit="MiB", note=note)]

@@ -2,10 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 
-from eigensweep.bin.suites.measure import Comparison
+from eigensweep.bin.suites.measure import Comparison, last_line
 
 SIZES = {384: 4000, 1024: 2000, 4096: 1000}  # n -> vectors a repeat
 GPU_FACTOR = 5000  # more of them on an accelerator
@@ -82,26 +80,23 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     del sizes
     result = []
     for n, draws in SIZES.items():
-        found = _measure(n, draws, repeats)
-        if found["backend"] != "cpu":
-            found = _measure(n, draws * GPU_FACTOR, repeats)
+        found, where = _measure(n, draws, repeats), "one core"
+        if on_gpu := found["backend"] != "cpu":
+            draws, where = draws * GPU_FACTOR, "GPU"
+            found = _measure(n, draws, repeats)
         times = found["times"]
         ours = times.pop("ours")
         for peer, theirs in times.items():
-            on_gpu = found["backend"] != "cpu"
             target = TARGET_GPU if peer == "torch with sort" else None if on_gpu else TARGET_CPU
-            count = draws * GPU_FACTOR if on_gpu else draws
-            case = f"{count} vectors, n = {n}, {'GPU' if on_gpu else 'one core'}"
+            case = f"{draws} vectors, n = {n}, {where}"
             result.append(Comparison("null", case, peer, ours, theirs, target=target))
     return result
 
 
 def _measure(n: int, draws: int, repeats: int) -> dict:
-    command = [sys.executable, "-c", _CODE, str(n), str(draws), str(repeats)]
     core = min(os.sched_getaffinity(0))
 
     def bind() -> None:
         os.sched_setaffinity(0, {core})
 
-    done = subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=bind)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(last_line(_CODE, str(n), str(draws), str(repeats), preexec_fn=bind))

@@ -1,15 +1,18 @@
 """The main job on a real model against WeightWatcher, warm and as whole processes, and against Diffract, warm."""
 
+import contextlib
 import importlib.util
+import io
+import logging
 import os
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from eigensweep.bin.runner import UserError
 from eigensweep.bin.suites import compiling
-from eigensweep.bin.suites.measure import Comparison, compare, seconds
+from eigensweep.bin.suites.measure import Comparison, compare, last_line, seconds
 from eigensweep.engine import SweepOptions, sweep
 from eigensweep.models import open_checkpoint
 
@@ -85,22 +88,23 @@ engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROL
 
 def _process(code: str, folder: str, cache: str | None = None) -> None:
     environment = os.environ | ({"XDG_CACHE_HOME": cache} if cache else {})
-    command = [sys.executable, "-c", code, folder]
     with tempfile.TemporaryDirectory() as elsewhere:
-        subprocess.run(command, check=True, capture_output=True, cwd=elsewhere, env=environment)
+        last_line(code, folder, cwd=elsewhere, env=environment)
 
 
-def _weightwatcher(folder: str, plain: bool = False):
-    """A call that analyses the model, loaded once."""
-    import contextlib
-    import io
-    import logging
-
+def _torch_model(folder: str) -> Any:
+    """The model as the peers take it; they log much."""
     import transformers
-    import weightwatcher
 
     logging.disable(logging.CRITICAL)
-    model = transformers.AutoModel.from_pretrained(folder)
+    return transformers.AutoModel.from_pretrained(folder)
+
+
+def _weightwatcher(folder: str, plain: bool = False) -> Callable[[], None]:
+    """A call that analyses the model, loaded once."""
+    import weightwatcher
+
+    model = _torch_model(folder)
     options = {} if plain else {"mp_fit": True, "randomize": True}
 
     def analyze() -> None:
@@ -110,15 +114,11 @@ def _weightwatcher(folder: str, plain: bool = False):
     return analyze
 
 
-def _diffract(folder: str):
+def _diffract(folder: str) -> Callable[[], None]:
     """A call that analyses the model, loaded once, in a new session: a session keeps what it has computed."""
-    import logging
-
     import diffract
-    import transformers
 
-    logging.disable(logging.CRITICAL)
-    model = transformers.AutoModel.from_pretrained(folder)
+    model = _torch_model(folder)
 
     def analyze() -> None:
         with diffract.Session() as session:

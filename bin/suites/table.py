@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from eigensweep.bin.suites.measure import Comparison, spread
+from eigensweep.engine.report.style import aligned
 
 
 def text(comparisons: list[Comparison]) -> str:
@@ -22,10 +23,8 @@ def text(comparisons: list[Comparison]) -> str:
         )
         for c in comparisons
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"{c.suite}, {c.case}: {c.note}" for c in comparisons if c.note]
-    return "\n".join([*lines, *dict.fromkeys(notes)])
+    return "\n".join([aligned(rows, left=len(header)), *dict.fromkeys(notes)])
 
 
 def _figure(value: float, unit: str) -> str:

@@ -154,11 +154,8 @@ def _settings(results: Sequence[Result]) -> str:
         entries = {k: v for k, v in manifest.items() if k not in _SHOWN_ELSEWHERE}
         parts.append(f"<h3>{esc(result.study)}</h3>{definitions(entries)}")
         if skipped := manifest.get("skipped"):
-            rows = [
-                [esc(s["name"]), esc(" × ".join(map(str, s["shape"]))), esc(s["dtype"]), esc(s["reason"])]
-                for s in skipped
-            ]
-            left_out = table(["tensor", "shape", "dtype", "why"], rows)
+            rows = ([s["name"], " × ".join(map(str, s["shape"])), s["dtype"], s["reason"]] for s in skipped)
+            left_out = text_table(["tensor", "shape", "dtype", "why"], rows)
             parts.append(f"<details><summary>Left out: {len(skipped)} tensors</summary>{left_out}</details>")
     return f'<section id="settings"><h2>Settings</h2>{"".join(parts)}</section>'
 

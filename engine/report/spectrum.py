@@ -4,16 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from eigensweep.engine.tables.matrices import CONTROLS, control_prefix
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
+from eigensweep.engine.tables.result import MatrixResult
 
 ROLES = (
     "embedding",
@@ -37,19 +33,6 @@ UNIT = "ν / (σ √max(m, n))"
 WINDOW = 15
 BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
 NULL = 1e-9  # of the largest singular value: what lies below is rounding, not drawn on logarithmic axes
-
-
-class Run(Protocol):
-    """What a report needs of a run, see `eigensweep.engine.studies.sweep.study.Run`."""
-
-    @property
-    def matrices(self) -> "pd.DataFrame": ...
-    @property
-    def spectra(self) -> "pd.DataFrame": ...
-    @property
-    def manifest(self) -> dict[str, Any]: ...
-    @property
-    def directory(self) -> "Path | None": ...
 
 
 @dataclass(frozen=True)
@@ -92,8 +75,8 @@ def order(role: str) -> tuple[int, str]:
     return (ROLES.index(role) if role in ROLES else len(ROLES), role)
 
 
-def group_labels(rows: list[dict[str, Any]]) -> list[str]:
-    """The group of each row of `run.matrices`: its role, with the shape where the role has a few different ones.
+def grouped(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of `run.matrices` by role, with the shape where a role has a few different ones; roles in their order.
 
     Averages over different shapes say little; a role of more than MAX_SHAPES shapes stays one group all the same.
     """
@@ -101,22 +84,29 @@ def group_labels(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         shapes.setdefault(str(row["role"]), set()).add((row["m"], row["n"]))
     split = {role for role, found in shapes.items() if 1 < len(found) <= MAX_SHAPES}
-    return [f"{row['role']} {row['m']} × {row['n']}" if str(row["role"]) in split else str(row["role"]) for row in rows]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        role = str(row["role"])
+        groups.setdefault(f"{role} {row['m']} × {row['n']}" if role in split else role, []).append(row)
+    return dict(sorted(groups.items(), key=lambda item: order(str(item[1][0]["role"]))))
 
 
-def by_role(run: Run) -> dict[str, list[Spectrum]]:
+def by_role(run: MatrixResult) -> dict[str, list[Spectrum]]:
     """The spectra of every matrix whose status is ok, by group in the order of roles; within a group by block."""
     vectors = {row["name"]: row for row in run.spectra.to_dict("records")}
-    groups: dict[str, list[Spectrum]] = {}
-    rows, control = run.matrices.to_dict("records"), shown_control(run)
-    for row, label in zip(rows, group_labels(rows), strict=True):
-        if row["status"] == "ok" and row["name"] in vectors:
-            spectrum = _spectrum(row, vectors[row["name"]], control=control)
-            if spectrum.values.size:
-                groups.setdefault(label, []).append(spectrum)
-    for members in groups.values():
-        members.sort(key=lambda s: math.inf if s.block is None else s.block)
-    return dict(sorted(groups.items(), key=lambda item: order(item[1][0].role)))
+    groups, control = {}, shown_control(run)
+    for label, rows in grouped(run.matrices.to_dict("records")).items():
+        ok = [row for row in rows if row["status"] == "ok" and row["name"] in vectors]
+        spectra = [_spectrum(row, vectors[row["name"]], control=control) for row in ok]
+        if members := [s for s in spectra if s.values.size]:
+            groups[label] = sorted(members, key=lambda s: math.inf if s.block is None else s.block)
+    return groups
+
+
+def known_mean(values: np.ndarray) -> float:
+    """The mean of what is finite; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def scalar(row: Mapping[str, Any], column: str) -> float:
@@ -198,7 +188,7 @@ def thresholds(members: list[Spectrum], level: float) -> tuple[float, float]:
     return float(np.mean(left)), float(np.mean(right))
 
 
-def level_of(run: Run) -> float:
+def level_of(run: MatrixResult) -> float:
     """The level of the run's outlier tests."""
     return float(run.manifest.get("options", {}).get("level", 0.01))
 
@@ -255,7 +245,7 @@ def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
     return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def shown_control(run: Run) -> str:
+def shown_control(run: MatrixResult) -> str:
     """The prefix of the columns of the control that summaries show; "" for a run without one."""
     prefixes = [control_prefix(kind) for kind in CONTROLS]
     return next((p for p in prefixes if f"{p}num_right_outliers" in run.matrices.columns), "")

@@ -7,13 +7,12 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eigensweep.engine.tables.files import write_atomically
+from eigensweep.engine.tables.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +97,7 @@ def save(figure: "Figure", stem: Path) -> bytes:
     figure.savefig(pdf, format="pdf", metadata={"Creator": "eigensweep", "Producer": None, "CreationDate": None})
     png = _png(figure)
     for suffix, data in (("png", png), ("pdf", pdf.getvalue())):
-        write_atomically(stem.with_name(f"{stem.name}.{suffix}"), partial(_put, data))
+        write_bytes(stem.with_name(f"{stem.name}.{suffix}"), data)
     return png
 
 
@@ -113,10 +112,6 @@ def _png(figure: "Figure") -> bytes:
     png = io.BytesIO()
     picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(png, "png", dpi=(DPI, DPI))
     return png.getvalue()
-
-
-def _put(data: bytes, file: BinaryIO) -> None:
-    file.write(data)
 
 
 def slug(text: str) -> str:

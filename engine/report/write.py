@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import page
-from eigensweep.engine.report.registry import STUDIES, Panels
+from eigensweep.engine.report.registry import STUDIES
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import write_bytes
 from eigensweep.engine.tables.layout import studies_in
@@ -49,11 +49,8 @@ def write_report(run: Result | str | Path, directory: str | Path | None = None) 
     if directory is None and home is None:
         raise RunError("a run in memory has no directory of its own: say where the report should go")
     target = Path(directory if directory is not None else home)  # type: ignore[arg-type]
-    shown: list[tuple[Result, Panels]] = []
     with style.context():
-        for result in results:
-            study = STUDIES[result.study]
-            shown.append((result, study.panels(result, target)))
+        shown = [(result, STUDIES[result.study].panels(result, target)) for result in results]
     tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
     write_bytes(target / "report.html", page(shown, tables).encode("utf-8", "replace"))
     return target / "report.html"

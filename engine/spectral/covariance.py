@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 
 class Moments(NamedTuple):
-    """Sums over the tokens seen so far; float64. Moments of disjoint data add: see `merge`.
+    """Sums over the tokens seen so far; float64. Moments of disjoint data add.
 
     Attributes:
       second: (d, d), sum of x x^T.
@@ -70,11 +70,6 @@ def accumulate(moments: Moments, x: Array, mask: Array | None = None) -> Moments
         moments.first + jnp.sum(rows, axis=0),
         moments.tokens + count,
     )
-
-
-def merge(a: Moments, b: Moments) -> Moments:
-    """Moments of both sets of data."""
-    return Moments(*(x + y for x, y in zip(a, b, strict=True)))
 
 
 def covariance(moments: Moments, centred: bool = False) -> Array:

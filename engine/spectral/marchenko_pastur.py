@@ -1,4 +1,4 @@
-"""The Marchenko-Pastur law, in singular values and in eigenvalues, in closed form.
+"""The Marchenko-Pastur law of the singular values, in closed form.
 
 Let W be m x n with independent entries of mean 0 and standard deviation sigma, a = max(m, n), b = min(m, n),
 r = sqrt(b/a), q = a/b. With the angle theta in [0, pi] defined by
@@ -69,38 +69,6 @@ def quantile(p: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
     a, b = _sides(m, n)
     r = (b / a) ** 0.5
     return jnp.asarray(sigma, jnp.float64) * a**0.5 * jnp.sqrt(angle_eigenvalue(angle_quantile(p, r), r))
-
-
-def eigenvalue_edges(q: float, sigma: ArrayLike) -> tuple[Array, Array]:
-    """Edges of lambda = s^2/max(m, n): sigma^2 (1 -/+ 1/sqrt(q))^2, where q = max(m, n)/min(m, n) >= 1, static."""
-    r = _ratio(q)
-    variance = jnp.asarray(sigma, jnp.float64) ** 2
-    return variance * (1 - r) ** 2, variance * (1 + r) ** 2
-
-
-def eigenvalue_pdf(x: ArrayLike, q: float, sigma: ArrayLike) -> Array:
-    """Density of lambda = s^2/max(m, n), float64, any shape of x; sigma > 0.
-
-    q sqrt((lambda_+ - x)(x - lambda_-)) / (2 pi sigma^2 x) between the edges, 0 outside; infinite at x = 0 for q = 1.
-    """
-    x = jnp.asarray(x, jnp.float64)
-    low, high = eigenvalue_edges(q, sigma)
-    root = jnp.sqrt((high / x - 1) * (1 - jnp.where(low > 0, low / x, 0.0)))
-    scale = q / (2 * jnp.pi * jnp.asarray(sigma, jnp.float64) ** 2)
-    return jnp.where((x >= low) & (x <= high), scale * root, 0.0)
-
-
-def eigenvalue_cdf(x: ArrayLike, q: float, sigma: ArrayLike) -> Array:
-    """Fraction of the eigenvalues lambda = s^2/max(m, n) that are at most x."""
-    x = jnp.asarray(x, jnp.float64)
-    low, high = eigenvalue_edges(q, sigma)
-    return angle_cdf(_angle(x - low, high - x), _ratio(q))
-
-
-def eigenvalue_quantile(p: ArrayLike, q: float, sigma: ArrayLike) -> Array:
-    """Inverse of `eigenvalue_cdf`; p in [0, 1], any shape."""
-    r = _ratio(q)
-    return jnp.asarray(sigma, jnp.float64) ** 2 * angle_eigenvalue(angle_quantile(p, r), r)
 
 
 def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, in_bulk: Array) -> Array:
@@ -174,9 +142,3 @@ def _sides(m: int, n: int) -> tuple[int, int]:
     if m < 1 or n < 1:
         raise ValueError(f"a matrix needs at least one row and one column, got shape ({m}, {n})")
     return max(m, n), min(m, n)
-
-
-def _ratio(q: float) -> float:
-    if not q >= 1:
-        raise ValueError(f"q = max(m, n)/min(m, n) must be at least 1, got {q}")
-    return q**-0.5

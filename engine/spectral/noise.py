@@ -19,12 +19,6 @@ _ITERATIONS = 20  # those of MiniLM, GPT-2 and Llama checkpoints settled within 
 _LEVEL = 1e-4  # of the outlier tests inside the fit: at the level tested later they would take out noise
 
 
-@jax.jit
-def sigma_entries(w: ArrayLike) -> Array:
-    """Standard deviation of all entries of w, about their mean: float64 scalar. Any shape, any floating dtype."""
-    return jnp.std(jnp.asarray(w), dtype=jnp.float64)
-
-
 def sigma_init(m: int) -> float:
     """1/sqrt(m): the usual initialisation of an m x n matrix."""
     if m < 1:

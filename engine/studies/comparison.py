@@ -8,7 +8,8 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table
-from eigensweep.engine.report.spectrum import Run, control_name, group_labels, order, scalar, shown_control
+from eigensweep.engine.report.spectrum import control_name, grouped, order, scalar, shown_control
+from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes
 
 if TYPE_CHECKING:
@@ -44,15 +45,11 @@ def series(runs: Sequence[Run], measure: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     roles: dict[str, str] = {}
     for i, run in enumerate(runs):
-        values: dict[str, list[float]] = {}
-        rows = run.matrices.to_dict("records")
-        for row, label in zip(rows, group_labels(rows), strict=True):
-            value = scalar(row, measure)
-            roles[label] = str(row["role"])
-            if row["status"] == "ok" and np.isfinite(value):
-                values.setdefault(label, []).append(value)
-        for role, entries in values.items():
-            result.setdefault(role, np.full(len(runs), np.nan))[i] = combine(entries)
+        for label, rows in grouped(run.matrices.to_dict("records")).items():
+            roles[label] = str(rows[0]["role"])
+            known = [x for row in rows if row["status"] == "ok" and np.isfinite(x := scalar(row, measure))]
+            if known:
+                result.setdefault(label, np.full(len(runs), np.nan))[i] = combine(known)
     return dict(sorted(result.items(), key=lambda item: order(roles[item[0]])))
 
 
@@ -78,15 +75,9 @@ def draw(runs: Sequence[Run], labels: Sequence[str]) -> "Figure":
     places = np.arange(len(runs))
     for axes, (measure, heading) in zip(panels, MEASURES.items(), strict=True):
         for i, (role, values) in enumerate(series(runs, measure).items()):
-            axes.plot(
-                places,
-                values,
-                color=style.CYCLE[i % len(style.CYCLE)],
-                marker=style.MARKERS[i % len(style.MARKERS)],
-                ms=3,
-                ls="-" if i < len(style.CYCLE) else "--",
-                label=style.shorten(role, 24),
-            )
+            turn, kind = divmod(i, len(style.CYCLE))
+            line = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ls": "--" if turn else "-"}
+            axes.plot(places, values, ms=3, label=style.shorten(role, 24), **line)
         axes.set_title(heading, pad=3)
         axes.margins(0.06, 0.1)
         axes.set_ylim(0, None)
@@ -131,8 +122,7 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
         )
     )
     target = directory / "comparison.html"
-    data = document(f"{len(runs)} runs compared", body).encode("utf-8", "replace")
-    write_bytes(target, data)
+    write_bytes(target, document(f"{len(runs)} runs compared", body).encode("utf-8", "replace"))
     return target
 
 

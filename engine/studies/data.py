@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,26 @@ from eigensweep.models import Checkpoint
 from eigensweep.models.data import FORMATS, DataOptions, Rows, load_tokenizer, read_rows
 from eigensweep.models.nn import Model, sample_rows
 
+uncounted = partial(option, counts=False)
+"""An option on which the numbers depend through the rows alone, whose digest a manifest holds, or not at all."""
+
 
 @dataclass(frozen=True)
 class DataFields(Options):
-    """What is read and how it goes through the model. The numbers depend on the rows, whose digest a manifest holds."""
+    """What is read and how it goes through the model."""
 
-    data: str = option("", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub", counts=False)
-    format: str = option("text", "what the data are (models/data/rows.py)", choices=FORMATS, counts=False)
-    field: str = option("text", "of JSON lines and labelled rows: the field with the text", counts=False)
-    pair_field: str = option("", "of labelled rows: the field with the second text", counts=False)
-    label_field: str = option("label", "of labelled rows: the field with the label", counts=False)
-    labels: tuple[str, ...] = option((), "of labelled rows: the labels, in the order of the outputs", counts=False)
-    tokenizer: str = option("", "folder or hub id; the checkpoint's own by default", counts=False)
-    any_tokenizer: bool = option(
-        False, "also one with far fewer tokens than the model embeds, another model's", counts=False
-    )
-    length: int = option(0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0, counts=False)
-    batch_size: int = option(32, "rows that go through the model at a time", least=1, counts=False)
-    dtype: str = option("float32", "of the forward pass", choices=("float32", "bfloat16"), counts=False)
-    devices: int = option(1, "devices that share each batch", least=1, counts=False)
+    data: str = uncounted("", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub")
+    format: str = uncounted("text", "what the data are (models/data/rows.py)", choices=FORMATS)
+    field: str = uncounted("text", "of JSON lines and labelled rows: the field with the text")
+    pair_field: str = uncounted("", "of labelled rows: the field with the second text")
+    label_field: str = uncounted("label", "of labelled rows: the field with the label")
+    labels: tuple[str, ...] = uncounted((), "of labelled rows: the labels, in the order of the outputs")
+    tokenizer: str = uncounted("", "folder or hub id; the checkpoint's own by default")
+    any_tokenizer: bool = uncounted(False, "also one with far fewer tokens than the model embeds, another model's")
+    length: int = uncounted(0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0)
+    batch_size: int = uncounted(32, "rows that go through the model at a time", least=1)
+    dtype: str = uncounted("float32", "of the forward pass", choices=("float32", "bfloat16"))
+    devices: int = uncounted(1, "devices that share each batch", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,19 +61,16 @@ class DataFields(Options):
 class TextFields(DataFields):
     """Which part of a text is read, and how it is cut into rows."""
 
-    data_from: float = option(0.0, "begin at this share of the data", least=0, most=1, counts=False)
-    data_to: float = option(1.0, "end at this share of the data", least=0, most=1, counts=False)
-    stride: int = option(
-        0, "between windows of text; 0: the length; beyond it the windows lie apart", least=0, counts=False
-    )
-    bos: str = option(
+    data_from: float = uncounted(0.0, "begin at this share of the data", least=0, most=1)
+    data_to: float = uncounted(1.0, "end at this share of the data", least=0, most=1)
+    stride: int = uncounted(0, "between windows of text; 0: the length; beyond it the windows lie apart", least=0)
+    bos: str = uncounted(
         "auto",
         "begin every window with the start token: auto, where the tokenizer adds one",
         choices=("auto", "yes", "no"),
-        counts=False,
     )
-    max_rows: int = option(0, "use so many of the rows; 0: all", least=0, counts=False)
-    mask_probability: float = option(0.15, "of a masked language model's targets", inside=(0, 1), counts=False)
+    max_rows: int = uncounted(0, "use so many of the rows; 0: all", least=0)
+    mask_probability: float = uncounted(0.15, "of a masked language model's targets", inside=(0, 1))
 
 
 def tokenizer_of(checkpoint: Checkpoint, tokenizer: str) -> Any:
@@ -110,12 +109,16 @@ def rows_for(
     )
 
 
+def rows_sha256(*parts: Rows) -> str:
+    """Over every array of all rows."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for rows in parts for x in rows)).hexdigest()
+
+
 def describe_rows(rows: Rows, options: DataFields) -> dict[str, Any]:
     """What tells data from other data, for a manifest."""
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in rows))
     return {
         "data": Path(options.data).name or options.format,
-        "data_sha256": digest.hexdigest(),
+        "data_sha256": rows_sha256(rows),
         "rows": len(rows.row),
         "length": int(rows.input_ids.shape[1]),
         "targets": int(np.sum(rows.targets != -100)),

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.run.options import option
-from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for
+from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 
@@ -18,15 +17,14 @@ MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accurac
 class MeasureFields(TextFields):
     """How a model is measured."""
 
-    measure: str = option(
-        "auto", "by the model's head, or perplexity, masked, accuracy", choices=("auto", *MEASURES.values()),
-        counts=False,
-    )  # fmt: skip
-    param_dtype: str = option(
-        "", "of the parameters; as stored by default", choices=("", "float32", "bfloat16", "float16"), counts=False
+    measure: str = uncounted(
+        "auto", "by the model's head, or perplexity, masked, accuracy", choices=("auto", *MEASURES.values())
     )
-    stream: bool = option(
-        False, "one block on the device at a time, read anew for every removal: for models beyond it", counts=False
+    param_dtype: str = uncounted(
+        "", "of the parameters; as stored by default", choices=("", "float32", "bfloat16", "float16")
+    )
+    stream: bool = uncounted(
+        False, "one block on the device at a time, read anew for every removal: for models beyond it"
     )
 
 

@@ -9,6 +9,7 @@ import jax
 from eigensweep.engine.spectral.null import histogram, sampling
 from eigensweep.engine.spectral.null.histogram import NullHistogram
 from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.files import write_atomically
 
 SAVE_EVERY_S = 10.0
 
@@ -25,16 +26,13 @@ def draw(n: int, num_draws: int, seed: int, path: Path, batch_size: int | None =
     key = jax.random.fold_in(jax.random.key(seed), n)
     begun = current.num_draws
     start = saved = time.monotonic()
-    try:
-        if begun < num_draws:
-            for d in sampling.draws(key, n, num_draws, batch_size, first_draw=begun):
-                current = histogram.add(current, d)
-                if time.monotonic() - saved > SAVE_EVERY_S:
-                    histogram.save(current, path, _recipe())
-                    saved = time.monotonic()
-            histogram.save(current, path, _recipe())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error}") from error
+    if begun < num_draws:
+        for d in sampling.draws(key, n, num_draws, batch_size, first_draw=begun):
+            current = histogram.add(current, d)
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                _save(current, path)
+                saved = time.monotonic()
+        _save(current, path)
     return current, (current.num_draws - begun) / (time.monotonic() - start)
 
 
@@ -50,5 +48,6 @@ def _existing(path: Path, n: int, seed: int, num_draws: int) -> NullHistogram:
     return found
 
 
-def _recipe() -> dict[str, str]:
-    return {"eigensweep": version("eigensweep"), "jax": jax.__version__, "backend": jax.default_backend()}
+def _save(null: NullHistogram, path: Path) -> None:
+    recipe = {"eigensweep": version("eigensweep"), "jax": jax.__version__, "backend": jax.default_backend()}
+    write_atomically(path, lambda file: histogram.save(null, file, recipe))

@@ -30,13 +30,18 @@ MATRICES: dict[str, Column] = {
     "nu_minus": Column(FLOAT, "[w]", "left edge of the bulk: sigma sqrt(a) (1 - sqrt(b/a))", _MP),
     "nu_plus": Column(FLOAT, "[w]", "right edge of the bulk: sigma sqrt(a) (1 + sqrt(b/a))", _MP),
     "mp_ks": Column(
-        FLOAT, "", "Kolmogorov-Smirnov distance between the singular values without outliers and the law", _MP
+        FLOAT,
+        "",
+        "Kolmogorov-Smirnov distance between the singular values without outliers and the law",
+        _MP,
+        "MP distance",
     ),
     "num_right_outliers": Column(
         COUNT,
         "",
         "#{s_i above the Tracy-Widom (beta = 1) quantile of the largest singular value at the level}",
         "Johnstone 2001",
+        "right",
     ),
     "num_left_outliers": Column(
         COUNT,
@@ -44,6 +49,7 @@ MATRICES: dict[str, Column] = {
         "#{s_i below the quantile of the smallest singular value at the level}: soft edge for m != n, hard edge "
         "for m = n",
         "Ma 2012; Edelman 1988",
+        "left",
     ),
     "hard_rank": Column(COUNT, "", "#{s_i > s_1 a eps}, eps of the stored dtype"),
     "stable_rank": Column(FLOAT, "", "sum lambda / lambda_1"),
@@ -92,10 +98,6 @@ SPECTRA: dict[str, Column] = {
     "p_left_avg": Column(LIST, "", "mean of p_left over 15 neighbouring indices, fewer at the ends", _KS),
 }
 
-for _name, _label in {
-    "num_right_outliers": "right", "num_left_outliers": "left", "mp_ks": "MP distance",
-}.items():  # fmt: skip
-    MATRICES[_name] = MATRICES[_name]._replace(label=_label)
 IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
@@ -120,12 +122,5 @@ def with_controls(kinds: Sequence[str]) -> dict[str, dict[str, Column]]:
 
 def identity_row(source: Any) -> dict[str, Any]:
     """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
-    return {
-        "name": source.name,
-        "role": source.role,
-        "block": source.block,
-        "expert": source.expert,
-        "m": source.shape[0],
-        "n": source.shape[1],
-        "dtype": source.dtype,
-    }
+    m, n = source.shape
+    return {"m": m, "n": n} | {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n")}

@@ -32,17 +32,17 @@ class Result:
     tables: dict[str, pa.Table]
     manifest: dict[str, Any]
     directory: Path | None = None
-    default_study: ClassVar[str] = "sweep"  # of manifests of version 0.1
+    layout: ClassVar[Layout]  # the study's files
     _frames: dict[str, "pd.DataFrame"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def read(cls, directory: str | Path, layout: Layout) -> Self:
+    def read(cls, directory: str | Path) -> Self:
         """Read what a study left.
 
         Raises:
           RunError: `directory` holds no finished study of this kind.
         """
-        directory = Path(directory)
+        directory, layout = Path(directory), cls.layout
         manifest = layout.read_manifest(directory)
         if manifest is None:
             found = ", ".join(studies_in(directory)) if directory.is_dir() else ""
@@ -56,7 +56,7 @@ class Result:
     @property
     def study(self) -> str:
         """Which study it is of."""
-        return str(self.manifest.get("study", self.default_study))
+        return str(self.manifest.get("study", self.layout.study))
 
     def frame(self, table: str) -> "pd.DataFrame":
         """A table for pandas, made once: counts as nullable integers, lists as float64 arrays."""
@@ -71,3 +71,10 @@ class Result:
         source = self.manifest.get("checkpoint", {}).get("source")
         sizes = ", ".join(f"{name}: {table.num_rows} rows" for name, table in self.tables.items())
         return f"{type(self).__name__}({source!r}, {sizes}, directory={str(self.directory)!r})"
+
+
+class MatrixResult(Result):
+    """A result with the tables of decomposed matrices, whose columns `tables.matrices` declares."""
+
+    matrices = frame_of("matrices", "One row a matrix: scalars; counts are nullable integers.")
+    spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")

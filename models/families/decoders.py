@@ -132,7 +132,12 @@ _QKV = tuple(
     Part(f"blocks/{{b}}/attention/{share}/kernel", share, share, size)
     for share, size in (("query", "q"), ("key", "kv"), ("value", "kv"))
 )
-_GATE_UP = tuple(Part(f"blocks/{{b}}/mlp/{share}/kernel", f"mlp_{share}", share, "mlp") for share in ("gate", "up"))
+
+
+def _gate_up(path: str, size: str) -> tuple[Part, ...]:
+    """Gate and up, fused end to end."""
+    return tuple(Part(f"{path}/{share}/kernel", f"mlp_{share}", share, size) for share in ("gate", "up"))
+
 
 PHI3 = _decoder(
     name="phi3",
@@ -143,7 +148,7 @@ PHI3 = _decoder(
         *_BEFORE,
         Rule(f"{_ATTENTION}.qkv_proj.weight", ("qkv", "d"), _QKV, "linear"),
         *linear(f"{_ATTENTION}.o_proj", "blocks/{b}/attention/output", "attention_output", "d", "q"),
-        Rule(f"{_MLP}.gate_up_proj.weight", ("2mlp", "d"), _GATE_UP, "linear"),
+        Rule(f"{_MLP}.gate_up_proj.weight", ("2mlp", "d"), _gate_up("blocks/{b}/mlp", "mlp"), "linear"),
         *linear(f"{_MLP}.down_proj", "blocks/{b}/mlp/down", "mlp_down", "d", "mlp"),
         *_BLOCK_NORMS,
         *_AFTER,
@@ -187,25 +192,12 @@ GEMMA3 = _decoder(
 # the same leaves.
 _MOE = "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
+_stacked = partial(Rule, layout="linear", stacked=True, when="moe")
 _EXPERT_RULES = (
     *linear(f"{_MLP}.gate", f"{_MOE}/router", "other", "experts", "d", when="moe"),
     *_mlp_rules(f"{_MLP}.experts.{{e}}", _EXPERT, "moe_mlp", None, "moe"),
-    Rule(
-        f"{_MLP}.experts.gate_up_proj",
-        ("experts", "2moe_mlp", "d"),
-        tuple(Part(f"{_EXPERT}/{share}/kernel", f"mlp_{share}", share, "moe_mlp") for share in ("gate", "up")),
-        "linear",
-        stacked=True,
-        when="moe",
-    ),
-    Rule(
-        f"{_MLP}.experts.down_proj",
-        ("experts", "d", "moe_mlp"),
-        (Part(f"{_EXPERT}/down/kernel", "mlp_down"),),
-        "linear",
-        stacked=True,
-        when="moe",
-    ),
+    _stacked(f"{_MLP}.experts.gate_up_proj", ("experts", "2moe_mlp", "d"), _gate_up(_EXPERT, "moe_mlp")),
+    _stacked(f"{_MLP}.experts.down_proj", ("experts", "d", "moe_mlp"), (Part(f"{_EXPERT}/down/kernel", "mlp_down"),)),
     *_mlp_rules(f"{_MLP}.shared_expert", f"{_MOE}/shared", "shared_mlp", None, "shared"),
     *linear(f"{_MLP}.shared_expert_gate", f"{_MOE}/shared_gate", "other", "one", "d", when="shared"),
 )

@@ -23,6 +23,7 @@ def _dims(config: Mapping[str, Any]) -> Dims:
 
 
 _BLOCK, _ATTENTION = "encoder.layer.{b}", "blocks/{b}/attention"
+_CLS = "cls.predictions"
 
 _ENCODER: tuple[Rule, ...] = (
     *embedding("embeddings.word_embeddings", "embedding", "embedding", "vocab", "d"),
@@ -64,12 +65,7 @@ BERT = Family(
     dims=_dims,
     rules=(
         *_ENCODER,
-        *_mlm_head(
-            "cls.predictions.transform.dense",
-            "cls.predictions.transform.LayerNorm",
-            "cls.predictions.decoder",
-            "cls.predictions.bias",
-        ),
+        *_mlm_head(f"{_CLS}.transform.dense", f"{_CLS}.transform.LayerNorm", f"{_CLS}.decoder", f"{_CLS}.bias"),
         *linear("cls.seq_relationship", "next_sentence", "classifier", "two", "d", "optional", when="optional"),
         *heads("classifier", "qa_outputs"),
     ),

@@ -87,6 +87,7 @@ def _gpt_neox_dims(config: Mapping[str, Any]) -> Dims:
 
 
 _NEOX, _OUTPUT = "layers.{b}.attention", "blocks/{b}/attention/output"
+_QKV = f"{_NEOX}.query_key_value"
 
 # Black et al. 2022. Query, key and value are fused, alternating head by head.
 GPT_NEOX = Family(
@@ -96,15 +97,8 @@ GPT_NEOX = Family(
     dims=_gpt_neox_dims,
     rules=(
         *embedding("embed_in", "embedding", "embedding", "vocab", "d"),
-        Rule(f"{_NEOX}.query_key_value.weight", ("3d", "d"), _fused("kernel", True), "linear", by_head=True),
-        Rule(
-            f"{_NEOX}.query_key_value.bias",
-            ("3d",),
-            _fused("bias", False),
-            "vector",
-            by_head=True,
-            when="attention_bias",
-        ),
+        Rule(f"{_QKV}.weight", ("3d", "d"), _fused("kernel", True), "linear", by_head=True),
+        Rule(f"{_QKV}.bias", ("3d",), _fused("bias", False), "vector", by_head=True, when="attention_bias"),
         *linear(f"{_NEOX}.dense", _OUTPUT, "attention_output", "d", "d", "attention_bias"),
         *linear("layers.{b}.mlp.dense_h_to_4h", "blocks/{b}/mlp/up", "mlp_up", "mlp", "d", "always"),
         *linear("layers.{b}.mlp.dense_4h_to_h", "blocks/{b}/mlp/down", "mlp_down", "d", "mlp", "always"),

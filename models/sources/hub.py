@@ -43,31 +43,24 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     Raises:
       CheckpointError: no such repository or revision, or the cache has nothing of it and the hub is out of reach.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     try:
         try:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
-        except LocalEntryNotFoundError:
+        except errors.LocalEntryNotFoundError:
             # Out of reach: the cache may have enough, though not all of the patterns.
             return Path(snapshot_download(repo, revision=revision, allow_patterns=[], local_files_only=True))
-    except LocalEntryNotFoundError as e:
+    except errors.LocalEntryNotFoundError as e:
         raise _unreachable(repo, revision, CONFIG) from e
-    except RepositoryNotFoundError as e:
+    except errors.RepositoryNotFoundError as e:
         raise CheckpointError(
             f"{repo}: no such file or folder, and no such model on the Hugging Face hub; if it is private or gated, "
             f"log in (`hf auth login`)"
         ) from e
-    except RevisionNotFoundError as e:
+    except errors.RevisionNotFoundError as e:
         raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no revision {revision!r}") from e
-    except (HfHubHTTPError, HFValidationError, OSError) as e:
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise CheckpointError(f"{repo}: cannot be had from the Hugging Face hub: {reason}") from e
 
@@ -107,8 +100,7 @@ def fetch(text: str) -> Path:
     Raises:
       CheckpointError: no such model, no weights, or the hub cannot be reached and the cache has it not.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import errors, hf_hub_download
 
     match = _ID.fullmatch(text)
     assert match, text
@@ -124,8 +116,8 @@ def fetch(text: str) -> Path:
     names = " or ".join(map(listed, missing))
     try:  # not for the file: for the reason why it is not there
         hf_hub_download(repo, missing[0][0], revision=folder.name)
-    except LocalEntryNotFoundError as e:
+    except errors.LocalEntryNotFoundError as e:
         raise _unreachable(repo, revision, names) from e
-    except HfHubHTTPError:
+    except errors.HfHubHTTPError:
         pass
     raise CheckpointError(f"{repo}: this model on the Hugging Face hub has no {names}")

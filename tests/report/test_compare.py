@@ -65,7 +65,7 @@ def test_a_comparison_takes_two(training, tmp_path):
 def test_script_draws_one_run_from_its_directory(training, capsys):
     directory = training[2].directory
     with flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None)):
-        script.main(["report"])
+        script.main()
     assert capsys.readouterr().out.strip() == str(directory / "report.html")
     assert "q.weight" in (directory / "report.html").read_text("utf-8")
     assert (directory / "figures" / "spectrum_query.pdf").is_file()
@@ -74,7 +74,7 @@ def test_script_draws_one_run_from_its_directory(training, capsys):
 def test_script_compares_several(training, tmp_path, capsys):
     directories = [str(run.directory) for run in training]
     with flagsaver.flagsaver((script._RUN, directories), (script._OUT, str(tmp_path / "out"))):
-        script.main(["report"])
+        script.main()
     assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "comparison.html")
     text = (tmp_path / "out" / "comparison.html").read_text("utf-8")
     assert all(f"step-{step}" in text for step in (100, 200, 300))
@@ -109,4 +109,4 @@ def test_script_says_what_is_wrong(runs, out, message):
         flagsaver.flagsaver((script._RUN, runs), (script._OUT, out)),
         pytest.raises((UserError, RunError), match=message),
     ):
-        script.main(["report"])
+        script.main()

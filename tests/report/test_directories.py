@@ -198,7 +198,7 @@ def finished(makers, tmp_path_factory):
             flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None)),
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
-            script.main(["report"])
+            script.main()
         assert said.getvalue().strip() == str(directory / "report.html")
         assert {path: path.read_bytes() for path in there} == there
         written = {path.stem for path in directory.rglob("*.parquet")} - {path.stem for path in there}

@@ -45,14 +45,6 @@ def test_ten_batches_are_one():
     np.testing.assert_allclose(ten, one, rtol=1e-13, atol=1e-15)
 
 
-def test_merged_moments_are_those_of_all_data(data):
-    x, mask = data
-    whole = stream(x, mask, 1)
-    parts = covariance.merge(stream(x[:2], mask[:2], 1), stream(x[2:], mask[2:], 2))
-    for a, b in zip(parts, whole, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-13)
-
-
 def test_padding_may_hold_anything(data):
     x, mask = data
     spoiled = np.where(mask[..., None], x, np.nan)

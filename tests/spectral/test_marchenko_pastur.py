@@ -60,25 +60,11 @@ def test_quantile_outside_the_unit_interval_is_nan():
     assert np.isnan(mp.quantile(np.array([-0.1, 1.1]), 4, 3, 1.0)).all()
 
 
-@pytest.mark.parametrize("q", [1, 1.25, 4, 100])
-def test_eigenvalue_form_is_the_singular_value_form_squared(q):
-    m, n, sigma = int(400 * q), 400, 0.7
-    nu = np.linspace(*(float(e) for e in mp.edges(m, n, sigma)), 9)[1:-1]
-    x = nu**2 / m
-    np.testing.assert_allclose(mp.eigenvalue_cdf(x, q, sigma), mp.cdf(nu, m, n, sigma), atol=1e-12)
-    np.testing.assert_allclose(mp.eigenvalue_pdf(x, q, sigma) * 2 * nu / m, mp.pdf(nu, m, n, sigma), rtol=1e-9)
-    np.testing.assert_allclose(mp.eigenvalue_quantile(P, q, sigma), mp.quantile(P, m, n, sigma) ** 2 / m, atol=1e-13)
-    np.testing.assert_allclose(
-        mp.eigenvalue_edges(q, sigma), [sigma**2 * (1 - q**-0.5) ** 2, sigma**2 * (1 + q**-0.5) ** 2], rtol=1e-14
-    )
-
-
 def test_square_law_is_the_quarter_circle():
     n, sigma = 100, 0.1
     nu = np.array([0.0, 0.5, 1.0, 1.9])
     np.testing.assert_allclose(mp.edges(n, n, sigma), [0, 2 * sigma * 10], atol=1e-15)
     np.testing.assert_allclose(mp.pdf(nu, n, n, sigma), np.sqrt(4 - nu**2) / np.pi, rtol=1e-13)
-    assert np.isposinf(mp.eigenvalue_pdf(0.0, 1, sigma))
 
 
 def test_law_without_noise_is_a_step():
@@ -114,5 +100,3 @@ def test_ks_distance_of_an_empty_bulk_is_nan():
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\(0, 3\)"):
         mp.edges(0, 3, 1.0)
-    with pytest.raises(ValueError, match=r"at least 1, got 0\.5"):
-        mp.eigenvalue_cdf(1.0, 0.5, 1.0)

@@ -46,7 +46,7 @@ def result(layout, tmp_path):
         pq.write_table(table, tmp_path / f"{name}.parquet")
     manifest = {"study": "study", "status": "done", "checkpoint": {"source": "here"}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    return Result.read(tmp_path, layout)
+    return type("Result", (Result,), {"layout": layout}).read(tmp_path)
 
 
 def test_nullable_integers_and_lists_reach_pandas(result):

@@ -6,10 +6,9 @@ t has nearly the same distribution for every n (sampling.py), its 1 - 1e-6 quant
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -68,17 +67,9 @@ def quantile(p: float, null: NullHistogram) -> float:
     return (k - 1 + fraction) / BINS_PER_UNIT / float(np.sqrt(null.n))
 
 
-def save(null: NullHistogram, path: Path, recipe: dict) -> None:
-    """Write atomically: the file is the old one or the new one, at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    fields = null._asdict() | {"recipe": json.dumps(recipe)}
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **fields)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def save(null: NullHistogram, file: Path | BinaryIO, recipe: dict) -> None:
+    """Write to a path or an open file."""
+    np.savez_compressed(file, **null._asdict(), recipe=json.dumps(recipe))
 
 
 def load(path: Path) -> NullHistogram:

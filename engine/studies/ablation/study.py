@@ -23,7 +23,7 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
 from eigensweep.engine.tables.parts import Work
-from eigensweep.engine.tables.result import Result, frame_of
+from eigensweep.engine.tables.result import MatrixResult, frame_of
 from eigensweep.models import Checkpoint
 
 NAME = "ablation"
@@ -62,6 +62,7 @@ ROWS = {
     "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
     "row_count": Column(LIST, "", "targets of the row"),
 }
+_OF_ROW = ("loss", "weight", "correct", "count")
 _OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
@@ -100,15 +101,13 @@ class AblationOptions(MeasureFields, MatrixOptions):
         removal.expand(self.removals)
 
 
-class Ablation(Result):
+class Ablation(MatrixResult):
     """A finished removal study."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
-    matrices = frame_of("matrices", "One row a decomposed matrix: identity, sigma, edges, numbers of outliers.")
-    spectra = frame_of("spectra", "One row a decomposed matrix: singular values and averaged p-values, by index.")
 
     def contrast(self, scope: str, these: Sequence[str], those: Sequence[str]) -> tuple[float, float, float]:
         """Mean loss after the removals `these` less that after `those`, nats, with its paired bootstrap interval.
@@ -127,13 +126,7 @@ class Ablation(Result):
         return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
 
 
-def open_ablation(directory: str | Path) -> Ablation:
-    """Read what a removal study left.
-
-    Raises:
-      RunError: if `directory` holds no finished removal study.
-    """
-    return Ablation.read(directory, LAYOUT)
+open_ablation = Ablation.read
 
 
 def run_ablation(
@@ -278,10 +271,7 @@ def _evaluated(measure: Measure, replaced: Mapping[str, np.ndarray]) -> dict[str
         "perplexity": perplexity,
         "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
         "seconds": time.perf_counter() - start,
-        "row_loss": np.asarray(scores.loss, np.float64),
-        "row_weight": np.asarray(scores.weight, np.float64),
-        "row_correct": np.asarray(scores.correct, np.float64),
-        "row_count": np.asarray(scores.count, np.float64),
+        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in _OF_ROW},
     }
 
 

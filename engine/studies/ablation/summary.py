@@ -8,20 +8,8 @@ from eigensweep.engine.report.style import aligned
 from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
-HEADINGS = (
-    "scope",
-    "removal",
-    "values",
-    "share of |W|²",
-    "loss",
-    "change",
-    "interval",
-    "accuracy",
-    "change",
-    "interval",
-)
-
-
+_CHANGE = ("change", "interval")
+HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", *_CHANGE, "accuracy", *_CHANGE)
 CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
 CONTRAST_HEADINGS = ("scope", "difference", "interval", "verdict", "deciles that matter less than the smallest")
 

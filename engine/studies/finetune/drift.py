@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import NULL, Run, order
+from eigensweep.engine.report.spectrum import NULL, known_mean, order
 from eigensweep.engine.spectral import ranks
+from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
 from eigensweep.engine.tables.matrices import MATRICES
 
@@ -65,18 +66,13 @@ def _rows(before: dict, after: dict) -> list[dict]:
     for decile, k in enumerate(ranks.deciles(s.size), 1):
         if k.size:
             row = {key: before[key] for key in ("name", "role", "block")}
-            row |= {"decile": decile, "change": _mean(relative[k]), "distance": _mean(np.abs(relative[k]))}
+            row |= {"decile": decile, "change": known_mean(relative[k]), "distance": known_mean(np.abs(relative[k]))}
             for side in SIDES:
-                row[f"p_{side}"] = _mean(np.asarray(before[f"p_{side}"])[k])
-                row[f"p_{side}_after"] = _mean(np.asarray(after[f"p_{side}"])[k])
+                row[f"p_{side}"] = known_mean(np.asarray(before[f"p_{side}"])[k])
+                row[f"p_{side}_after"] = known_mean(np.asarray(after[f"p_{side}"])[k])
             row["outliers_before"], row["outliers_after"] = (int(r["num_right_outliers"]) for r in (before, after))
             rows.append(row)
     return rows
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 def title(table: "pd.DataFrame") -> tuple[str, str]:

@@ -3,11 +3,11 @@
 Effects compare models of one seed, whose head, order of rows and dropout are the same.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import stats
 
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.studies.ablation.study import BOOTSTRAP
@@ -65,7 +65,7 @@ MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 class Finetuning(Result):
     """A finished study; the manifest has the majority baseline, too."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     members = frame_of("finetune", "One row a member.")
     history = frame_of("finetune_history", "One row a look at the validation rows.")
@@ -103,7 +103,7 @@ def open_finetune(directory: str | Path) -> Finetuning:
     Raises:
       RunError: if `directory` holds no finished one.
     """
-    run = Finetuning.read(directory, LAYOUT)
+    run = Finetuning.read(directory)
     if "checkpoint" not in run.manifest:  # version 0.1
         old = run.manifest.get("identity", {})
         run.manifest["checkpoint"] = {"source": old.get("source"), "sha256": old.get("checkpoint")}
@@ -133,7 +133,9 @@ def effects(run: Finetuning, measure: str = "loss", seed: int = 0) -> list[dict[
 def _interval(change: np.ndarray, seed: int) -> dict[str, Any]:
     mean, low, high = paired_interval(change.mean(axis=0), np.ones(change.shape[1]), seed)
     by_seed = change.mean(axis=1)
-    half = _student_half_width(by_seed)
+    num, half = len(by_seed), float("inf")
+    if num > 1:
+        half = float(stats.t.ppf(0.975, num - 1) * np.std(by_seed, ddof=1) / np.sqrt(num))
     return {
         "change": mean,
         "low": low,
@@ -142,12 +144,3 @@ def _interval(change: np.ndarray, seed: int) -> dict[str, Any]:
         "seed_high": mean + half,
         "seeds": by_seed.tolist(),
     }
-
-
-def _student_half_width(values: Sequence[float] | np.ndarray) -> float:
-    from scipy import stats
-
-    num = len(values)
-    if num < 2:
-        return float("inf")
-    return float(stats.t.ppf(0.975, num - 1) * np.std(values, ddof=1) / np.sqrt(num))

@@ -28,15 +28,8 @@ def majority(run: Finetuning) -> str:
 def models(run: Finetuning) -> list[tuple[str, ...]]:
     """A row of text a model, a cell a heading."""
     return [
-        (
-            str(row["seed"]),
-            row["order"],
-            row["scope"],
-            str(row["decile"] or ""),
-            f"{row['loss']:.4f}",
-            f"{row['accuracy']:.3f}",
-        )
-        for row in run.members.to_dict("records")
+        (str(m.seed), m.order, m.scope, str(m.decile or ""), f"{m.loss:.4f}", f"{m.accuracy:.3f}")
+        for m in run.members.itertuples()
     ]
 
 

@@ -1,11 +1,10 @@
 """The rows of a fine-tuning study: to learn from, to stop by, and held out."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from eigensweep.engine.studies.data import DataFields, tokenizer_of
+from eigensweep.engine.studies.data import DataFields, rows_sha256, tokenizer_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 from eigensweep.models.data import Rows, duplicates, groups_of, read_examples, read_rows, split
@@ -28,11 +27,7 @@ class Task:
 
     def sha256(self) -> str:
         """Over all rows."""
-        total = hashlib.sha256()
-        for rows in (self.train, self.validation, self.test):
-            for array in rows:
-                total.update(np.ascontiguousarray(array).tobytes())
-        return total.hexdigest()
+        return rows_sha256(self.train, self.validation, self.test)
 
     def majority(self) -> dict[str, float]:
         """What knowing only the shares of the labels gives on the held-out rows: accuracy, and loss in nats."""

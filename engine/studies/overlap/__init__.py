@@ -18,12 +18,11 @@ _COVARIANCES = "Eigenvalues of F by rank, a panel a kind of input, a line a bloc
 
 def panels(found: Overlap, directory: Path) -> Panels:
     """Draw the study's figures into `directory`/figures; what the page shows of it."""
-    groups, shown = by_role(found), []
+    groups, shown, folder = by_role(found), [], directory / "figures"
     if groups:
-        png = style.save(draw_overlap(groups), directory / "figures" / "overlap")
-        shown.append(Picture(png, *title(groups), _OVERLAP))
-    png = style.save(figure_covariances.draw(found), directory / "figures" / "covariances")
-    shown.append(Picture(png, *figure_covariances.title(found), _COVARIANCES))
+        shown.append(Picture(style.save(draw_overlap(groups), folder / "overlap"), *title(groups), _OVERLAP))
+    covariances = style.save(figure_covariances.draw(found), folder / "covariances")
+    shown.append(Picture(covariances, *figure_covariances.title(found), _COVARIANCES))
     frame = summary.overlap_table(found)
     headings = [f'<abbr title="{esc(what)}">{esc(name)}</abbr>' for name, what in summary.HEADINGS.values()]
     rows = [[esc(cell) for cell in summary.cells(row)] for row in frame.to_dict("records")]

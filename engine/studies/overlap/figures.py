@@ -1,7 +1,6 @@
 """The figure of the overlap study: for every role the spectrum above and the overlap below."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import NULL, block_of, group_labels, law, order, scalar
+from eigensweep.engine.report.spectrum import NULL, grouped, known_mean, law, scalar
 from eigensweep.engine.studies.overlap.study import Overlap
 
 if TYPE_CHECKING:
@@ -35,9 +34,6 @@ class Vectors:
       null, null_99: mean and 99 % quantile of O for a random rotation.
     """
 
-    name: str
-    role: str
-    block: int | None
     m: int
     n: int
     values: np.ndarray
@@ -72,26 +68,24 @@ def by_role(found: Overlap) -> dict[str, list[Vectors]]:
     spectra = found.run.spectra[["name", "singular_values"]]
     rows = found.matrices.merge(swept, on="name").merge(spectra, on="name").to_dict("records")
     groups: dict[str, list[Vectors]] = {}
-    for row, label in zip(rows, group_labels(rows), strict=True):
-        unit = scalar(row, "sigma") * math.sqrt(max(row["m"], row["n"]))
-        if not unit > 0:  # NaN too: a matrix of low rank has no bulk
-            continue
-        vectors = Vectors(
-            name=row["name"],
-            role=row["role"],
-            block=block_of(row),
-            m=row["m"],
-            n=row["n"],
-            values=np.asarray(row["singular_values"]) / unit,
-            low=row["nu_minus"] / unit,
-            high=row["nu_plus"] / unit,
-            overlap=np.asarray(row["overlap"], np.float64),
-            partner=np.asarray(row["overlap_partner"]) + 1,
-            null=row["overlap_null"],
-            null_99=row["overlap_null_99"],
-        )
-        groups.setdefault(label, []).append(vectors)
-    return dict(sorted(groups.items(), key=lambda item: order(item[1][0].role)))
+    for label, members in grouped(rows).items():
+        for row in members:
+            unit = scalar(row, "sigma") * math.sqrt(max(row["m"], row["n"]))
+            if not unit > 0:  # NaN too: a matrix of low rank has no bulk
+                continue
+            vectors = Vectors(
+                m=row["m"],
+                n=row["n"],
+                values=np.asarray(row["singular_values"]) / unit,
+                low=row["nu_minus"] / unit,
+                high=row["nu_plus"] / unit,
+                overlap=np.asarray(row["overlap"], np.float64),
+                partner=np.asarray(row["overlap_partner"]) + 1,
+                null=row["overlap_null"],
+                null_99=row["overlap_null_99"],
+            )
+            groups.setdefault(label, []).append(vectors)
+    return groups
 
 
 def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
@@ -125,22 +119,17 @@ def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
 def title(groups: dict[str, list[Vectors]]) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     members = [v for group in groups.values() for v in group]
-    said = [f"{_mean([v.overlap[~v.right & ~v.left] for v in members]):.2f} in the bulk"]
+    said = [f"{known_mean(np.concatenate([v.overlap[~v.right & ~v.left] for v in members])):.2f} in the bulk"]
     for words, side in (("above ν+", "right"), ("below ν−", "left")):
-        values = [v.overlap[getattr(v, side)] for v in members]
-        if sum(map(len, values)):
-            said.append(f"{_mean(values):.2f} {words}")
+        values = np.concatenate([v.overlap[getattr(v, side)] for v in members])
+        if values.size:
+            said.append(f"{known_mean(values):.2f} {words}")
     null = float(np.mean([v.null for v in members]))
     seen = f"Overlap with the activations' axes: {', '.join(said)}; at random {null:.2f}"
     return seen, (
         f"O = max |v · f|: v a right singular vector, f the eigenvectors of F; {len(members)} matrices in "
         f"{len(groups)} roles, averaged over blocks"
     )
-
-
-def _mean(values: Sequence[np.ndarray]) -> float:
-    joined = np.concatenate(list(values))
-    return float(np.nanmean(joined)) if np.isfinite(joined).any() else math.nan
 
 
 def _panel(upper: "Axes", lower: "Axes", label: str, members: list[Vectors], top: float) -> None:

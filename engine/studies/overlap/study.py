@@ -1,7 +1,6 @@
 """The overlap study: covariances of the activations, and how the singular vectors of a swept run lie in them.
 
-Passes data through the model one block at a time, accumulates F = mean x x^T of the input of every linear layer, and
-compares O_k = max_j |v_k . f_j| with a random rotation. It joins the sweep in its run directory.
+It joins the sweep in its run directory; the mathematics is in engine/spectral/covariance.py and overlap.py.
 """
 
 import time
@@ -13,13 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 from jax import Array
 
+from eigensweep.engine.report.spectrum import known_mean
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
-from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for
+from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
 from eigensweep.engine.tables.claim import claimed
@@ -76,20 +76,18 @@ class OverlapOptions(TextFields):
     COMMAND: ClassVar[str] = "overlap"
     ALIASES: ClassVar[Mapping[str, str]] = {"text": "data", "num_rows": "max_rows"}
 
-    length: int = option(128, "tokens a row", least=2, counts=False)
-    max_rows: int = option(1024, "of the data's rows, chosen by the seed; 0 for all", least=0, counts=False)
-    batch_size: int = option(16, "rows that go through the model at a time", least=1, counts=False)
-    seed: int = option(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST, counts=False)
+    length: int = uncounted(128, "tokens a row", least=2)
+    max_rows: int = uncounted(1024, "of the data's rows, chosen by the seed; 0 for all", least=0)
+    batch_size: int = uncounted(16, "rows that go through the model at a time", least=1)
+    seed: int = uncounted(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST)
     centred: bool = option(False, "covariances about the mean activation")
-    level: float = option(
-        0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5), counts=False
-    )
+    level: float = uncounted(0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5))
 
 
 class Overlap(Result):
     """A finished overlap study."""
 
-    default_study: ClassVar[str] = NAME
+    layout: ClassVar[Layout] = LAYOUT
 
     @property
     def run(self) -> Run:
@@ -106,13 +104,7 @@ class Overlap(Result):
         return bool(self.manifest.get("options", self.manifest.get("identity", {})).get("centred"))
 
 
-def open_overlap(directory: str | Path) -> Overlap:
-    """Read the overlap study of a run directory.
-
-    Raises:
-      RunError: there is none, or it is not finished.
-    """
-    return Overlap.read(directory, LAYOUT)
+open_overlap = Overlap.read
 
 
 def run_overlap(
@@ -273,17 +265,12 @@ def matrix_row(matrix: MatrixSource, vt: np.ndarray, swept: Mapping[str, Any], a
     return {
         **{key: value for key, value in identity_row(matrix).items() if key in _OF_MATRIX},
         **{"num_overlap_right": int(right.sum()), "num_overlap_left": int(left.sum())},
-        "overlap_right": _mean(values[right]),
-        "overlap_inside": _mean(values[~right & ~left]),
-        "overlap_left": _mean(values[left]),
+        "overlap_right": known_mean(values[right]),
+        "overlap_inside": known_mean(values[~right & ~left]),
+        "overlap_left": known_mean(values[left]),
         "overlap_null": overlap.null_mean(n, r),
         "overlap_null_99": float(overlap.null_quantile(0.99, n, r)),
         "overlap": values,
         "overlap_partner": partner,
         "p_overlap": overlap.null_tail(values, n, r),
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eigensweep.engine.report.spectrum import order
+from eigensweep.engine.report.spectrum import known_mean
 from eigensweep.engine.report.style import aligned
 from eigensweep.engine.spectral.permutation import permutation_p
 from eigensweep.engine.studies.overlap.figures import Vectors, by_role
@@ -45,7 +45,7 @@ def overlap_table(found: Overlap, seed: int = 0) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    groups = sorted(by_role(found).items(), key=lambda item: order(item[1][0].role))
+    groups = by_role(found).items()
     return pd.DataFrame([_row(label, members, seed) for label, members in groups], columns=list(HEADINGS))
 
 
@@ -63,7 +63,7 @@ def _row(label: str, members: list[Vectors], seed: int) -> dict[str, Any]:
         "null": float(np.mean([v.null for v in members])),
     }
     for name, masks in (("right", right), ("inside", inside), ("left", left), ("smallest", smallest)):
-        result[name] = _mean(np.concatenate([x[mask] for x, mask in zip(overlap, masks, strict=True)]))
+        result[name] = known_mean(np.concatenate([x[mask] for x, mask in zip(overlap, masks, strict=True)]))
     for name, masks in (("axis_right", right), ("axis_left", left)):
         ranks = np.concatenate([v.partner[mask] for v, mask in zip(members, masks, strict=True)])
         result[name] = float(np.median(ranks)) if ranks.size else math.nan
@@ -71,11 +71,6 @@ def _row(label: str, members: list[Vectors], seed: int) -> dict[str, Any]:
         values = [np.where(other & ~mine, np.nan, x) for x, mine, other in zip(overlap, chosen, without, strict=True)]
         result[name] = permutation_p(values, chosen, seed)
     return result
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
 
 
 def render_overlap(table: "pd.DataFrame") -> str:
@@ -92,12 +87,9 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 def _cell(column: str, row: Mapping[str, Any]) -> str:
     value = row[column]
-    if column == "role":
-        return str(value)
-    if column in _COUNTS:
+    if column == "role" or column in _COUNTS:
         return str(value)
     if not math.isfinite(value):
         return "–"
-    if column.startswith("axis_"):
-        return f"{value:g}"
-    return f"{value:.4f}" if column.startswith("p_") else f"{value:.3f}"
+    digits = {"axis": "g", "p": ".4f"}.get(column.split("_")[0], ".3f")
+    return f"{value:{digits}}"

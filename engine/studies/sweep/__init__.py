@@ -2,6 +2,6 @@
 
 from eigensweep.engine.report.registry import Reported, register
 from eigensweep.engine.studies.sweep import panels
-from eigensweep.engine.studies.sweep.study import layout, open_run
+from eigensweep.engine.studies.sweep.study import Run, open_run
 
-REPORTED = register(Reported(layout(()), open_run, panels.panels))
+REPORTED = register(Reported(Run.layout, open_run, panels.panels))

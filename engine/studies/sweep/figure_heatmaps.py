@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import Run, block_of, order, scalar
+from eigensweep.engine.report.spectrum import block_of, order, scalar
+from eigensweep.engine.studies.sweep.study import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

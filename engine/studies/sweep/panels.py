@@ -82,13 +82,8 @@ def _summary(run: Run) -> str:
     )
 
 
-def _anchors(names: list[str]) -> list[str]:
-    """A unique anchor a matrix, readable where the name allows."""
-    return [f"m{i}-{slug(name)}" for i, name in enumerate(names)]
-
-
 def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum]]) -> str:
-    anchors = _anchors([str(row["name"]) for row in rows])
+    anchors = [f"m{i}-{slug(str(row['name']))}" for i, row in enumerate(rows)]  # unique, readable where the name is
     spectra = {s.name: s for members in groups.values() for s in members}
     chosen = set(spectra)
     note = ""

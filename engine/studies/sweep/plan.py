@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import GIB, default_budget
@@ -11,6 +10,8 @@ from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.errors import RunError
 
+LEFT_OUT = ("name", "shape", "dtype", "reason")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -18,7 +19,7 @@ class Plan:
 
     Attributes:
       matrices: the matrices to sweep, in model order.
-      left_out: (name, shape, dtype, reason) of every tensor of the checkpoint that is not swept.
+      left_out: the `LEFT_OUT` of every tensor of the checkpoint that is not swept.
     """
 
     matrices: tuple[MatrixSource, ...]
@@ -93,12 +94,6 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None) -> str:
     lines += ["", f"{len(plan.left_out)} tensors left out" + (":" if plan.left_out else "")]
     lines += [f"  {name}  {_x(shape) or 'scalar'} {dtype}: {reason}" for name, shape, dtype, reason in plan.left_out]
     return "\n".join(lines)
-
-
-def left_out_json(plan: Plan) -> list[dict[str, Any]]:
-    """What is left out, for the manifest."""
-    keys = ("name", "shape", "dtype", "reason")
-    return [dict(zip(keys, (n, list(shape), d, why), strict=True)) for n, shape, d, why in plan.left_out]
 
 
 def _row(name: str, role: str, block: str, shape: str, dtype: str) -> str:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -18,24 +18,21 @@ from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_ba
 from eigensweep.engine.spectral import controls
 from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.studies.sweep.options import SweepOptions
-from eigensweep.engine.studies.sweep.plan import Plan, left_out_json, make_plan
+from eigensweep.engine.studies.sweep.plan import LEFT_OUT, Plan, make_plan
 from eigensweep.engine.tables import hosts
 from eigensweep.engine.tables.claim import claimed, new_manifest
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, identity_row, with_controls
-from eigensweep.engine.tables.result import Result, frame_of
+from eigensweep.engine.tables.result import MatrixResult
 
 NAME = "sweep"
 
 
-class Run(Result):
+class Run(MatrixResult):
     """A finished sweep, from a run directory or from memory."""
 
-    matrices = frame_of(
-        "matrices", "One row a matrix: scalars; counts are nullable integers. Columns: tables.matrices."
-    )
-    spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")
+    layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
 
 
 def layout(controls: Sequence[str]) -> Layout:
@@ -49,7 +46,7 @@ def open_run(directory: str | Path) -> Run:
     Raises:
       RunError: if `directory` holds no finished sweep.
     """
-    run = Run.read(directory, layout(()))
+    run = Run.read(directory)
     chosen = run.manifest.get("options", {}).get("control", "none")
     prefix = control_prefix({"both": "gaussian"}.get(chosen, chosen))
     old = {f"control_{column}": prefix + column for column in (*SCALARS, *VECTORS)}
@@ -60,7 +57,7 @@ def open_run(directory: str | Path) -> Run:
 
 def is_finished(directory: str | Path) -> bool:
     """Whether `directory` holds a finished sweep."""
-    return layout(()).is_finished(directory)
+    return Run.layout.is_finished(directory)
 
 
 def sweep(
@@ -92,7 +89,8 @@ def sweep(
     plan = make_plan(checkpoint, options)
     files = layout(options.controls)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
-    record = {"matrices": len(plan.matrices), "skipped": left_out_json(plan), "warnings": list(checkpoint.warnings)}
+    skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
+    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eigensweep.engine.report.spectrum import Run, group_labels, order, scalar, shown_control
+from eigensweep.engine.report.spectrum import grouped, scalar, shown_control
 from eigensweep.engine.report.style import aligned, number, percent, shorten
+from eigensweep.engine.studies.sweep.study import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,26 +32,17 @@ _WITH_CONTROL = ("right_outliers", "left_outliers", *_SHARES)
 def summary_table(run: Run) -> "pd.DataFrame":
     """A row a role (a role of a few different shapes: a row a shape), in the order in which activations meet them.
 
-    Args:
-      run: a sweep's `Run`.
-
     Returns:
-      `role`, `matrices` (count), `ok` (how many have statistics), `shape` ("m × n" or "k shapes") and medians:
-      `right_outliers left_outliers stable_rank alpha rejected_right rejected_left` (shares of the determined
-      vectors) `mean_p_right mean_p_left`, and `control_<kind>_` in front of the outliers and shares of the first
-      control; NaN where unknown.
+      The columns of HEADINGS as numbers, `ok` (how many have statistics) after `matrices` (how many there are), and
+      the outliers and shares of the first control with `control_<kind>_` in front; NaN where unknown.
     """
     import pandas as pd
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    rows = run.matrices.to_dict("records")
-    for row, label in zip(rows, group_labels(rows), strict=True):
-        groups.setdefault(label, []).append(row)
     control = shown_control(run)
     columns = ["role", "matrices", "ok", *list(HEADINGS)[2:]]
     columns += [f"{control}{c}" for c in _WITH_CONTROL] if control else []
-    members = sorted(groups.values(), key=lambda found: order(str(found[0]["role"])))
-    return pd.DataFrame([_summarise(found, control) for found in members], columns=columns)
+    groups = grouped(run.matrices.to_dict("records"))
+    return pd.DataFrame([_summarise(rows, control) for rows in groups.values()], columns=columns)
 
 
 def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
