@@ -185,6 +185,8 @@ class Programs:
         """A process that runs."""
         self.count += 1
         output = str(self.folder / f"{self.count}")
+        for end in (".out", ".err"):
+            Path(output + end).touch()  # it may be killed before it opens them
         words = [str(word) for word in arguments]
         pid = self.ask(name=name, arguments=words, cwd=str(cwd or self.folder), output=output)
         return Program(self, pid, output)

@@ -20,6 +20,7 @@ from eigensweep.engine.tables.files import remove_unfinished, write_json
 from eigensweep.engine.tables.layout import Layout, studies_in
 from eigensweep.engine.tables.parts import Work
 
+_JOINED = {"overlap": ("sweep",)}  # manifests of version 0.1 do not say it
 VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "numpy", "scipy", "pyarrow")
 
 
@@ -95,7 +96,7 @@ def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record:
     for study, manifest in studies_in(directory).items():
         if study == layout.study:
             there = manifest
-        elif study not in layout.joins and layout.study not in manifest.get("joins", ("sweep",)):
+        elif study not in layout.joins and layout.study not in manifest.get("joins", _JOINED.get(study, ())):
             raise RunError(f"{directory}: holds a run of another kind ({study}); take a new workdir")
     if there is None:
         manifest = new_manifest(layout, identity, record) | {"joins": list(layout.joins)}

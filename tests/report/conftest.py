@@ -14,7 +14,7 @@ from eigensweep.engine.studies.sweep.options import CONTROLS
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_json, write_table
 
-VOID = {"meta", "img", "input", "br", "hr", "link", "path", "rect"}
+VOID = {"meta", "img", "input", "br", "hr", "link", "path", "rect", "wbr"}
 
 
 def ks_statistics(vectors):

@@ -60,8 +60,10 @@ def bert(tmp_path_factory):
     write_synthetic(folder, BERT, dtype="float32", spikes=2)
     write_tokenizer(folder)
     rng = np.random.default_rng(0)
+    passages = {}  # each once: the split keeps rows of one passage together
+    while len(passages) < 100:
+        passages[" ".join(rng.choice(WORDS, 4))] = " ".join(rng.choice(WORDS, 3))
     with (folder.parent / "rows.jsonl").open("w") as file:
-        for _ in range(100):
-            a, b = (" ".join(rng.choice(WORDS, 3)) for _ in range(2))
+        for b, a in passages.items():
             file.write(json.dumps({"a": a, "b": b, "label": "yes" if "good" in a else "no"}) + "\n")
     return folder

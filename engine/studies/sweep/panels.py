@@ -106,8 +106,9 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
 
 def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
     block = block_of(row)
+    name = esc(shorten(row["name"], 120)).replace(".", ".<wbr>")  # where a long one breaks
     return [
-        f'<a href="#{anchor}">{esc(shorten(row["name"], 120))}</a>',
+        f'<a href="#{anchor}">{name}</a>',
         esc(shorten(row["role"], 40)),
         "" if block is None else str(block),
         f"{row['m']} × {row['n']}",
