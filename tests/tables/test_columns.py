@@ -12,9 +12,8 @@ from eigensweep.engine.studies.finetune.drift import SPECTRAL_CHANGE
 from eigensweep.engine.studies.finetune.effects import EFFECTS
 from eigensweep.engine.studies.finetune.effects import LAYOUT as FINETUNE
 from eigensweep.engine.studies.overlap.study import LAYOUT as OVERLAP
-from eigensweep.engine.studies.sweep.study import layout
 from eigensweep.engine.tables.columns import FLOAT, TEXT, Column, label, prefixed, schema, to_table
-from eigensweep.engine.tables.matrices import MATRICES
+from eigensweep.engine.tables.matrices import MATRICES, with_controls
 
 IDENTITY = "name string, role string, block int64, expert int64, m int64, n int64"
 SCALARS = (
@@ -106,7 +105,7 @@ def test_columns_are_the_published_ones(table):
 
 @pytest.mark.parametrize("kinds", [(), ("permutation",), ("gaussian", "permutation")])
 def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
-    tables = layout(kinds).tables
+    tables = with_controls(kinds)
     assert written(tables["matrices"]).split(", ") == [
         *f"{IDENTITY}, dtype string, {SCALARS}".split(", "),
         *of_controls(SCALARS, kinds),
@@ -117,12 +116,12 @@ def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
 
 
 def test_every_column_has_a_formula():
-    tables = [*TABLES.values(), *layout(("gaussian", "permutation")).tables.values()]
+    tables = [*TABLES.values(), *with_controls(("gaussian", "permutation")).values()]
     assert not [name for columns in tables for name, column in columns.items() if not column.formula.strip()]
 
 
 def test_formulas_of_a_control_say_of_what_they_are():
-    columns = layout(("gaussian",)).tables["matrices"]
+    columns = with_controls(("gaussian",))["matrices"]
     assert columns["control_gaussian_alpha"].formula == (
         MATRICES["alpha"].formula + "; of a Gaussian matrix of the same shape and sigma"
     )
@@ -131,7 +130,7 @@ def test_formulas_of_a_control_say_of_what_they_are():
 
 def test_what_a_sweep_writes_are_these_columns(make_checkpoint, tmp_path):
     engine.sweep(make_checkpoint(), engine.SweepOptions(**OPTIONS, control="both"), tmp_path)
-    for name, columns in layout(("gaussian", "permutation")).tables.items():
+    for name, columns in with_controls(("gaussian", "permutation")).items():
         assert pq.read_schema(tmp_path / f"{name}.parquet").equals(schema(columns))
 
 
