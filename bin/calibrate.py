@@ -21,9 +21,8 @@ def main() -> None:
     from eigensweep.engine.studies.calibration import firing_rates
 
     shapes = [_shape(text) for text in _SHAPES.value]
-    print(
-        "| shape | matrices | 0.05 known | 0.05 fitted | 0.01 known | 0.01 fitted | sd at 0.01 |\n" + "|---" * 7 + "|"
-    )
+    print("| shape | matrices | 0.05 known | 0.05 fitted | 0.01 known | 0.01 fitted | sd at 0.01 |")
+    print("|---" * 7 + "|")
     for m, n in shapes:
         rates = " | ".join(firing_rates(m, n, _NUM.value, _SEED.value))
         print(f"| {m} x {n} | {_NUM.value} | {rates} | {math.sqrt(0.0099 / _NUM.value):.4f} |", flush=True)

@@ -61,7 +61,7 @@ def test_quantiles(draws, histogram):
 
 
 def test_file_gives_everything_back(tmp_path, histogram):
-    path = tmp_path / "deep" / "null.npz"
+    path = tmp_path / "null.npz"
     null_histogram.save(histogram, path, {"by": "test"})
     found = null_histogram.load(path)
     assert (found.n, found.seed, found.num_draws) == (N, 7, histogram.num_draws)

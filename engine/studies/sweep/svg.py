@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,7 @@ class Scale:
         return [t for t in ticks if self.low <= t <= self.high]
 
 
-def _x(low: float, high: float, log: bool = False) -> Scale:
-    return Scale(low, high, LEFT, RIGHT, log)
-
-
-def _y(low: float, high: float, log: bool = False) -> Scale:
-    return Scale(low, high, BOTTOM, TOP, log)
+_x, _y = partial(Scale, start=LEFT, stop=RIGHT), partial(Scale, start=BOTTOM, stop=TOP)
 
 
 def _svg(title: str, label: str, xlabel: str, x: Scale, y: Scale, marks: Sequence[str]) -> str:
@@ -84,10 +80,6 @@ def _line(name: str, x: np.ndarray, y: np.ndarray) -> str:
     return f'<path class="{name}" d="{"".join(path)}"/>' if path else ""
 
 
-def _rule(name: str, x: float) -> str:
-    return f'<path class="{name}" d="M{x:.1f} {TOP}V{BOTTOM}"/>'
-
-
 def _spectrum(s: Spectrum) -> str:
     bins = bins_of([s])[::2]
     density = mean_density([s], bins)
@@ -97,7 +89,7 @@ def _spectrum(s: Spectrum) -> str:
     limits = x(np.repeat(bins, 2)[1:-1])
     marks = [_line("bars", np.r_[limits[0], limits, limits[-1]], np.r_[BOTTOM, heights, BOTTOM])]
     marks.append(_line("law", x(grid[:: max(1, len(grid) // 80)]), y(curve[:: max(1, len(grid) // 80)])))
-    marks += [_rule("edge", float(x(e))) for e in s.edges if e > 0]
+    marks += [f'<path class="edge" d="M{x(e):.1f} {TOP}V{BOTTOM}"/>' for e in s.edges if e > 0]
     beyond = int(np.sum(s.values > bins[-1]))
     if beyond:
         marks.append(f'<text x="{RIGHT}" y="{TOP + 8}" text-anchor="end">{beyond} further right →</text>')
