@@ -14,7 +14,7 @@ from eigensweep.bin.suites.table import text
 def test_small_run_end_to_end(tmp_path):
     pytest.importorskip("torch")
     command = [sys.executable, "-m", "eigensweep.bin.benchmark", "--suites=svd", "--sizes=32", "--repeats=1"]
-    done = subprocess.run([*command, f"--out={tmp_path}"], capture_output=True, text=True)
+    done = subprocess.run([*command, f"--out={tmp_path}"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "benchmark.json").read_text())
     assert {c["peer"] for c in record["comparisons"]} == {"torch float64", "torch float32", "numpy float64"}
@@ -25,7 +25,7 @@ def test_small_run_end_to_end(tmp_path):
 
 def test_unknown_suite_is_refused(tmp_path):
     command = [sys.executable, "-m", "eigensweep.bin.benchmark", "--suites=nonsense"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 2
     assert "nonsense" in done.stderr
 

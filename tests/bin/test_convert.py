@@ -1,38 +1,30 @@
 """eigensweep-convert from the outside: what it prints, its exit status, what it leaves."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 
-def run(*args):
-    return subprocess.run(
-        [sys.executable, "-m", "eigensweep.bin.convert", *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def test_converts_and_says_what(shared, tmp_path, command):
+    done = command(
+        "convert", f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}"
     )
-
-
-def test_converts_and_says_what(shared, tmp_path):
-    done = run(f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"llama: 47 tensors, 1.0 MiB -> {tmp_path / 'out'}\n"
     assert done.stderr == ""
-    again = run(f"--checkpoint={tmp_path / 'out'}", f"--out={tmp_path / 'again'}")
+    again = command("convert", f"--checkpoint={tmp_path / 'out'}", f"--out={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
 
 
-def test_bad_checkpoints_end_with_one_line_and_status_2(tmp_path):
+def test_bad_checkpoints_end_with_one_line_and_status_2(tmp_path, program):
     bad = tmp_path / "bad.safetensors"
     save_file({"w": np.ones((40, 30), np.float32)}, bad)
     bad.write_bytes(bad.read_bytes()[:-5])
-    for source, message in ((bad, "bad.safetensors: tensor 'w' ends at byte"), ("./absent", "no such file or folder")):
-        done = run(f"--checkpoint={source}", f"--out={tmp_path / 'out'}")
+    for source, message in (
+        (bad, "bad.safetensors: tensor 'w' ends at byte"),
+        ("./absent", "no such file or folder"),
+    ):
+        done = program("convert", f"--checkpoint={source}", f"--out={tmp_path / 'out'}")
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert message in done.stderr
@@ -48,15 +40,15 @@ def test_bad_checkpoints_end_with_one_line_and_status_2(tmp_path):
         (("--checkpoint=x", "--out=y", "stray"), "unexpected arguments stray"),
     ],
 )
-def test_bad_flags(args, message):
-    done = run(*args)
+def test_bad_flags(program, args, message):
+    done = program("convert", *args)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help():
-    done = run("--help")
+def test_help(program):
+    done = program("convert", "--help")
     assert done.returncode == 0
     assert "--out" in done.stdout
     assert "Orbax" in done.stdout

@@ -8,33 +8,17 @@ import time
 import numpy as np
 import pytest
 
-from eigensweep.bin.cli import UserError
+from eigensweep.engine import RunError
 from eigensweep.engine.spectral.null import histogram
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _load(entry_point):
-    global command
-    command = entry_point("null")
-
-
-def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "eigensweep.bin.null", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-    )
+from eigensweep.engine.studies import null
 
 
 def same(a, b):
     return a.num_draws == b.num_draws and np.array_equal(a.counts, b.counts) and np.array_equal(a.top, b.top)
 
 
-def test_draws_a_table_and_prints_quantiles(tmp_path):
-    done = run("--n=20,40,80", "--num_draws=30000,20000,10000", "--table=table.npz", cwd=tmp_path)
+def test_draws_a_table_and_prints_quantiles(tmp_path, command):
+    done = command("null", "--n=20,40,80", "--num_draws=30000,20000,10000", "--table=table.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["20", "40", "80"]
@@ -48,20 +32,20 @@ def test_draws_a_table_and_prints_quantiles(tmp_path):
 
 def test_adds_to_what_is_there(tmp_path):
     path, other = tmp_path / "a.npz", tmp_path / "b.npz"
-    command.draw(50, 10_001, 3, path)
-    grown, _ = command.draw(50, 25_000, 3, path, batch_size=4096)
-    whole, _ = command.draw(50, 25_000, 3, other)
+    null.draw(50, 10_001, 3, path)
+    grown, _ = null.draw(50, 25_000, 3, path, batch_size=4096)
+    whole, _ = null.draw(50, 25_000, 3, other)
     assert same(grown, whole)
-    again, rate = command.draw(50, 25_000, 3, other)
+    again, rate = null.draw(50, 25_000, 3, other)
     assert same(again, whole)
     assert rate == 0
 
 
 def test_interrupted_and_continued_is_undisturbed(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "SAVE_EVERY_S", 0.0)
-    whole, _ = command.draw(3000, 4000, 1, tmp_path / "whole.npz", batch_size=200)
+    monkeypatch.setattr(null, "SAVE_EVERY_S", 0.0)
+    whole, _ = null.draw(3000, 4000, 1, tmp_path / "whole.npz", batch_size=200)
     code = (
-        "import pathlib, sys; from eigensweep.bin import null; null.SAVE_EVERY_S = 0.0;"
+        "import pathlib, sys; from eigensweep.engine.studies import null; null.SAVE_EVERY_S = 0.0;"
         "null.draw(3000, 4000000, 1, pathlib.Path(sys.argv[1]), 200)"
     )
     path = tmp_path / "killed.npz"
@@ -70,29 +54,29 @@ def test_interrupted_and_continued_is_undisturbed(tmp_path, monkeypatch):
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     begun = histogram.load(path).num_draws
     assert 0 < begun < 4_000_000
     target = max(4000, begun)
-    continued, _ = command.draw(3000, target, 1, path, batch_size=200)
+    continued, _ = null.draw(3000, target, 1, path, batch_size=200)
     if target > 4000:
-        whole, _ = command.draw(3000, target, 1, tmp_path / "whole.npz")
+        whole, _ = null.draw(3000, target, 1, tmp_path / "whole.npz")
     assert same(continued, whole)
 
 
 def test_refuses_what_does_not_fit(tmp_path):
     path = tmp_path / "null.npz"
-    command.draw(50, 5000, 0, path)
-    with pytest.raises(UserError, match="holds n = 50, seed 0; asked for n = 50, seed 1"):
-        command.draw(50, 5000, 1, path)
-    with pytest.raises(UserError, match="holds 5000 draws already, more than --num_draws=100"):
-        command.draw(50, 100, 0, path)
+    null.draw(50, 5000, 0, path)
+    with pytest.raises(RunError, match="holds n = 50, seed 0; asked for n = 50, seed 1"):
+        null.draw(50, 5000, 1, path)
+    with pytest.raises(RunError, match="holds 5000 draws already, more than --num_draws=100"):
+        null.draw(50, 100, 0, path)
     path.write_bytes(b"rubbish")
-    with pytest.raises(UserError, match="not a null histogram"):
-        command.draw(50, 5000, 0, path)
+    with pytest.raises(RunError, match="not a null histogram"):
+        null.draw(50, 5000, 0, path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        command.draw(50, 5000, 0, tmp_path / "file" / "null.npz")
+    with pytest.raises(RunError, match="cannot be written"):
+        null.draw(50, 5000, 0, tmp_path / "file" / "null.npz")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +89,8 @@ def test_refuses_what_does_not_fit(tmp_path):
         (["--n=64", "--table=t.npz"], "at least 3 different"),
     ],
 )
-def test_wrong_use_ends_with_status_2(tmp_path, arguments, message):
-    done = run(*arguments, cwd=tmp_path)
+def test_wrong_use_ends_with_status_2(tmp_path, program, arguments, message):
+    done = program("null", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,38 +3,18 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from eigensweep import engine, models
+from eigensweep.engine import SweepOptions
 
 
-def sweep(*arguments, cwd=None, check=True):
-    """Run the entry point in a process of its own; returns the finished process."""
-    command = [sys.executable, "-m", "eigensweep.bin.sweep", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
-    assert not check or done.returncode == 0, done.stderr
-    return done
-
-
-def fails(*arguments, says, cwd=None):
-    """The command ends with status 2 and one line on standard error that holds every text in `says`."""
-    done = sweep(*arguments, cwd=cwd, check=False)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2, done.stderr
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    for text in says:
-        assert text in lines[0]
-
-
-def test_stories260k_end_to_end(shared, tmp_path):
+def test_stories260k_end_to_end(shared, tmp_path, command):
     checkpoint = shared / "checkpoints" / "llama-stories260k"
-    done = sweep(f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}")
+    done = command("sweep", f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}").succeeded()
     assert "query" in done.stdout
     assert "report.html" in done.stdout
     run = engine.open_run(tmp_path / "run")
@@ -44,11 +24,9 @@ def test_stories260k_end_to_end(shared, tmp_path):
     }  # fmt: skip
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"manifest.json", "matrices.parquet", "spectra.parquet", "report.html", "figures"} <= files
-    again = sweep(f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}")
+    again = command("sweep", f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}").succeeded()
     assert "finished before" in again.stdout
     assert "36 matrices" in again.stdout
-    other = "--config.level=0.05"
-    fails(f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}", other, says=["level", "workdir"])
 
 
 @pytest.mark.parametrize(("step", "outliers"), [("00500", 2), ("08610", 4)])
@@ -59,7 +37,7 @@ def test_classifier_of_the_lora_series(shared, step, outliers):
     run = engine.sweep(models.open_checkpoint(folder), options)
     (row,) = [r for r in run.matrices.itertuples() if r.m == r.n == 768]
     assert row.num_right_outliers == outliers
-    assert row.control_num_right_outliers == 0
+    assert row.control_permutation_num_right_outliers == 0
     assert row.nu_plus == pytest.approx(2 * 0.02 * np.sqrt(768), rel=0.01)
 
 
@@ -72,49 +50,96 @@ def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
     assert np.isnan(spectra.p_right[8:]).all()
 
 
-def test_dry_run_writes_nothing(shared, tmp_path):
-    done = sweep(f"--checkpoint={shared / 'checkpoints' / 'gpt2-char-shakespeare'}", "--dry_run", cwd=tmp_path)
+def test_dry_run_writes_nothing(shared, tmp_path, program):
+    checkpoint = shared / "checkpoints" / "gpt2-char-shakespeare"
+    done = program("sweep", f"--checkpoint={checkpoint}", "--dry_run", cwd=tmp_path).succeeded()
     assert "transformer.h.0.attn.c_attn.weight:query" in done.stdout
     assert "tensors left out" in done.stdout
     assert os.listdir(tmp_path) == []
 
 
-def test_overrides_and_config_file(tmp_path):
+@pytest.fixture
+def weights(tmp_path):
+    """w.safetensors in `tmp_path`: three blocks with a query each."""
     rng = np.random.default_rng(0)
-    weights = {f"layers.{i}.q_proj.weight": rng.standard_normal((32, 32)) for i in range(3)}
-    save_file(weights, tmp_path / "w.safetensors")
+    tensors = {f"layers.{i}.q_proj.weight": rng.standard_normal((32, 32)) for i in range(3)}
+    save_file(tensors, tmp_path / "w.safetensors")
+    return "--checkpoint=w.safetensors"
+
+
+def test_overrides_and_config_file(weights, tmp_path, program):
     (tmp_path / "mine.py").write_text(
-        "from eigensweep.configs import sweep\n\n"
-        "def get_config():\n    config = sweep.get_config()\n    config.control = 'gaussian'\n    return config\n"
+        "from ml_collections import ConfigDict\n\n"
+        "def get_config():\n    return ConfigDict({'control': 'gaussian', 'level': 0.02, 'roles': 'query'})\n"
     )
-    sweep(
-        "--checkpoint=w.safetensors", "--workdir=run", "--config=mine.py", "--config.blocks=1-2", "--noreport",
-        cwd=tmp_path,
-    )  # fmt: skip
+    arguments = [
+        "--workdir=run",
+        "--config=mine.py",
+        "--config.blocks=1-2",
+        "--config.level=0.03",
+        "--noreport",
+    ]
+    program("sweep", weights, *arguments, cwd=tmp_path).succeeded()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["options"]["control"] == "gaussian"
-    assert manifest["options"]["blocks"] == [1, 2]
+    found = {key: manifest["options"][key] for key in ("control", "level", "roles", "blocks")}
+    assert found == {"control": "gaussian", "level": 0.03, "roles": ["query"], "blocks": [1, 2]}
     assert manifest["matrices"] == 2
 
 
-def test_wrong_use_is_told_in_one_line(shared, tmp_path):
+def test_the_flag_comes_before_the_config(weights, tmp_path, program):
+    """And places given as --config.KEY are places, too."""
+    (tmp_path / "mine.py").write_text(
+        "def get_config():\n    return {'checkpoint': 'absent', 'workdir': 'there', 'command': 'sweep'}\n"
+    )
+    program("sweep", "--config=mine.py", cwd=tmp_path).refused("absent")
+    program("sweep", weights, "--config=mine.py", "--noreport", cwd=tmp_path).succeeded()
+    assert (tmp_path / "there" / "matrices.parquet").exists()
+    words = ["--config=mine.py", "--config.checkpoint=w.safetensors", "--config.workdir=here", "--noreport"]
+    program("sweep", *words, cwd=tmp_path).succeeded()
+    assert (tmp_path / "here" / "matrices.parquet").exists()
+
+
+def test_noreport_draws_nothing(weights, tmp_path, program):
+    program("sweep", weights, "--workdir=run", "--noreport", cwd=tmp_path).succeeded()
+    names = sorted(os.listdir(tmp_path / "run"))
+    assert names == [".lock", "manifest.json", "matrices.parquet", "spectra.parquet"]
+
+
+def test_wrong_use_is_told_in_one_line(shared, tmp_path, program):
     good = f"--checkpoint={shared / 'checkpoints' / 'gpt2-char-shakespeare'}"
-    fails("--workdir=x", says=["--checkpoint"], cwd=tmp_path)
-    fails(good, says=["--workdir"], cwd=tmp_path)
-    fails(good, "--workdir=x", "--config=nonsense", says=["nonsense", "minilm"], cwd=tmp_path)
-    fails(good, "--workdir=x", "--config.sigma=median", says=["sigma", "median", "bulk"], cwd=tmp_path)
-    fails(good, "--workdir=x", "--config.roles=queries", says=["queries", "query"], cwd=tmp_path)
-    fails("--checkpoint=no/such/path", "--workdir=x", says=["no/such/path"], cwd=tmp_path)
-    fails(good, "--workdir=/dev/null/x", says=["/dev/null/x"], cwd=tmp_path)
+    for arguments, says in (
+        (["--workdir=x"], ["--checkpoint"]),
+        ([good], ["--workdir"]),
+        ([good, "--workdir=x", "--config=nonsense"], ["nonsense", "minilm"]),
+        ([good, "--workdir=x", "--config.sigma=median"], ["sigma", "median", "bulk"]),
+        ([good, "--workdir=x", "--config.roles=queries"], ["queries", "query"]),
+        ([good, "--workdir=x", "--config.num_draws=many"], ["num_draws", "many"]),
+        ([good, "--workdir=x", "stray"], ["unexpected arguments stray"]),
+        (["--checkpoint=no/such/path", "--workdir=x"], ["no/such/path"]),
+        ([good, "--workdir=/dev/null/x"], ["/dev/null/x"]),
+    ):
+        program("sweep", *arguments, cwd=tmp_path).refused(*says)
     assert os.listdir(tmp_path) == []
 
 
-def test_truncated_checkpoint_leaves_no_run(shared, tmp_path):
+def test_a_config_that_fails_is_named(tmp_path, program):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return 1 / 0\n")
+    program("sweep", "--config=mine.py", "--workdir=x", cwd=tmp_path).refused("mine.py", "ZeroDivisionError")
+
+
+def test_truncated_checkpoint_leaves_no_run(shared, tmp_path, program):
     folder = tmp_path / "model"
     shutil.copytree(shared / "checkpoints" / "gpt2-char-shakespeare", folder)
     weights = folder / "model.safetensors"
     data = weights.read_bytes()
     weights.unlink()
     weights.write_bytes(data[: len(data) // 2])
-    fails(f"--checkpoint={folder}", f"--workdir={tmp_path / 'run'}", says=["model.safetensors"])
+    program("sweep", f"--checkpoint={folder}", f"--workdir={tmp_path / 'run'}").refused("model.safetensors")
     assert not (tmp_path / "run").exists()
+
+
+def test_help_names_every_option(program):
+    done = program("sweep", "--help").succeeded()
+    for name in SweepOptions.by_name():
+        assert f"--config.{name}" in done.stdout.replace("[no]", ""), name
+    assert "eigensweep-sweep --config=minilm" in done.stdout

@@ -1,0 +1,66 @@
+"""eigensweep-report, eigensweep-calibrate and eigensweep-synth as their user runs them; every preset is somebody's."""
+
+import json
+
+import pytest
+
+from eigensweep import configs, engine
+from eigensweep.bin import runner
+from eigensweep.engine import SweepOptions
+from eigensweep.engine.studies.ablation.study import AblationOptions
+from eigensweep.engine.studies.finetune.study import FinetuneOptions
+from eigensweep.engine.studies.overlap.study import OverlapOptions
+
+OPTIONS = {
+    options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)
+}
+
+
+@pytest.fixture(scope="module")
+def runs(make_checkpoint, tmp_path_factory):
+    """Two finished sweeps, without figures."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        engine.sweep(make_checkpoint(seed=seed), SweepOptions(control="none"), folder / str(seed))
+    return folder
+
+
+def test_one_run_is_drawn_where_it_lies_and_two_are_compared(runs, tmp_path, command, program):
+    done = command("report", f"--run={runs / '0'}").succeeded()
+    assert done.stdout.strip() == str(runs / "0" / "report.html")
+    assert (runs / "0" / "report.html").exists()
+    program("report", f"--run={runs / '0'}", f"--run={runs / '1'}", f"--out={tmp_path}").succeeded()
+    assert (tmp_path / "comparison.html").exists()
+
+
+def test_wrong_use_of_report(runs, tmp_path, program):
+    for arguments, says in (
+        ([], "no --run given"),
+        ([f"--run={runs / '0'}", f"--run={runs / '1'}"], "several runs need --out"),
+        ([f"--run={tmp_path}"], str(tmp_path)),
+    ):
+        program("report", *arguments).refused(says)
+
+
+def test_a_synthetic_checkpoint_is_written(tmp_path, program):
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 20, "n_embd": 8, "n_layer": 1,
+              "n_head": 2, "n_positions": 8}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = ["--out=out", "--config_json=config.json", "--blocks=2", "--spikes=1", "--dtype=float32"]
+    done = program("synth", *words, cwd=tmp_path).succeeded()
+    assert "matrices with 1 spikes each" in done.stdout
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["n_layer"] == 2
+    program("synth", "--out=out2", "--config_json=absent.json", cwd=tmp_path).refused("absent.json")
+    program("synth", cwd=tmp_path).refused("--out")
+
+
+@pytest.mark.parametrize("name", runner.preset_names())
+def test_every_preset_is_one_of_a_command_and_its_options_are_allowed(name, request):
+    """Read as its command reads it: keys that there are, values that are allowed."""
+    if "minilm" in name:
+        request.getfixturevalue("minilm")
+    values = dict(__import__(f"{configs.__name__}.{name}", fromlist=["get_config"]).get_config())
+    options = OPTIONS[values.pop("command")]
+    known = {key: value for key, value in values.items() if key not in runner.PLACES}
+    assert set(known) <= set(options.by_name())
+    options.of(known)
