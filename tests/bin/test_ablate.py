@@ -14,12 +14,7 @@ def gpt2(shared):
 
 @pytest.fixture(scope="module")
 def shakespeare(shared):
-    return {
-        "data": str(shared / "text" / "tinyshakespeare.txt"),
-        "data_from": 0.9,
-        "length": 128,
-        "stride": 5000,
-    }
+    return {"data": str(shared / "text" / "tinyshakespeare.txt"), "data_from": 0.9, "length": 128, "stride": 5000}
 
 
 def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
@@ -63,9 +58,7 @@ def windows(folder, options):
 def test_a_model_without_a_head_and_a_short_text_are_told_in_one_line(minilm, gpt2, tmp_path, program):
     (tmp_path / "short.txt").write_text("to be or not")
     for folder, says in ((minilm, "no head that predicts anything"), (gpt2, "fewer than one window")):
-        done = program(
-            "ablate", f"--checkpoint={folder}", "--config.data=short.txt", "--workdir=x", cwd=tmp_path
-        )
+        done = program("ablate", f"--checkpoint={folder}", "--config.data=short.txt", "--workdir=x", cwd=tmp_path)
         done.refused(says)
     assert not (tmp_path / "x").exists()
 

@@ -6,9 +6,7 @@ from safetensors.numpy import save_file
 
 
 def test_converts_and_says_what(shared, tmp_path, command):
-    done = command(
-        "convert", f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}"
-    )
+    done = command("convert", f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"llama: 47 tensors, 1.0 MiB -> {tmp_path / 'out'}\n"
     assert done.stderr == ""
@@ -20,10 +18,7 @@ def test_bad_checkpoints_end_with_one_line_and_status_2(tmp_path, program):
     bad = tmp_path / "bad.safetensors"
     save_file({"w": np.ones((40, 30), np.float32)}, bad)
     bad.write_bytes(bad.read_bytes()[:-5])
-    for source, message in (
-        (bad, "bad.safetensors: tensor 'w' ends at byte"),
-        ("./absent", "no such file or folder"),
-    ):
+    for source, message in ((bad, "bad.safetensors: tensor 'w' ends at byte"), ("./absent", "no such file or folder")):
         done = program("convert", f"--checkpoint={source}", f"--out={tmp_path / 'out'}")
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")

@@ -11,9 +11,7 @@ from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 
-OPTIONS = {
-    options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)
-}
+OPTIONS = {options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)}
 
 
 @pytest.fixture(scope="module")

@@ -72,13 +72,7 @@ def test_overrides_and_config_file(weights, tmp_path, program):
         "from ml_collections import ConfigDict\n\n"
         "def get_config():\n    return ConfigDict({'control': 'gaussian', 'level': 0.02, 'roles': 'query'})\n"
     )
-    arguments = [
-        "--workdir=run",
-        "--config=mine.py",
-        "--config.blocks=1-2",
-        "--config.level=0.03",
-        "--noreport",
-    ]
+    arguments = ["--workdir=run", "--config=mine.py", "--config.blocks=1-2", "--config.level=0.03", "--noreport"]
     program("sweep", weights, *arguments, cwd=tmp_path).succeeded()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     found = {key: manifest["options"][key] for key in ("control", "level", "roles", "blocks")}

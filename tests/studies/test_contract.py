@@ -113,9 +113,7 @@ def assert_same_tables(workdir, expected):
     for name in names:
         ours, theirs = (pq.read_table(folder / name) for folder in (workdir, expected))
         assert ours.schema.equals(theirs.schema)
-        ours, theirs = (
-            table.to_pandas().drop(columns="seconds", errors="ignore") for table in (ours, theirs)
-        )
+        ours, theirs = (table.to_pandas().drop(columns="seconds", errors="ignore") for table in (ours, theirs))
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 

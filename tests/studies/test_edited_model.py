@@ -23,12 +23,7 @@ def measure_of(checkpoint, **values):
 
 @pytest.fixture(scope="module")
 def shakespeare(shared):
-    return {
-        "data": str(shared / "text" / "tinyshakespeare.txt"),
-        "data_from": 0.9,
-        "length": 128,
-        "stride": 5000,
-    }
+    return {"data": str(shared / "text" / "tinyshakespeare.txt"), "data_from": 0.9, "length": 128, "stride": 5000}
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +60,9 @@ def test_removals_share_parameters_and_compile_once(char_gpt2, shakespeare, comp
     assert not compiled
     _, params = nn.load(char_gpt2)
     edited = nn.with_matrices(params, char_gpt2, edit(char_gpt2.matrices, "query", removal.parse("decile:1")))
-    changed = {
-        path for (path, old), (_, new) in zip(nn.walk(params), nn.walk(edited), strict=True) if old is not new
-    }
+    changed = {path for (path, old), (_, new) in zip(nn.walk(params), nn.walk(edited), strict=True) if old is not new}
     assert changed == {f"blocks/{i}/attention/query/kernel" for i in range(4)}
-    np.testing.assert_array_equal(
-        measure.evaluate({m.name: m.read() for m in char_gpt2.matrices}).loss, baseline.loss
-    )
+    np.testing.assert_array_equal(measure.evaluate({m.name: m.read() for m in char_gpt2.matrices}).loss, baseline.loss)
 
 
 @pytest.mark.parametrize("name", ["gpt2-char-shakespeare", "llama-stories260k"])
@@ -105,11 +96,7 @@ def berts(minilm, tmp_path_factory):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.3,
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.3
     )
     folders = {}
     for name in ("BertForMaskedLM", "BertForSequenceClassification"):
