@@ -7,19 +7,26 @@ Reads requests as lines of JSON, answers each with one line:
 No backend of JAX is started here, and no module of eigensweep.bin imported: their flags are a process's own.
 """
 
+import gc
 import importlib
 import json
 import os
 import sys
+import traceback
 
 for name in (
     "eigensweep.engine.studies.ablation.study",
     "eigensweep.engine.studies.finetune.study",
     "eigensweep.engine.studies.overlap.study",
     "pandas",
-    "tokenizers",
 ):
     importlib.import_module(name)
+for name in (
+    "AutoConfig",
+    "AutoTokenizer",
+    "PreTrainedTokenizerFast",
+):  # they are imported when they are asked for
+    getattr(importlib.import_module("transformers"), name)
 
 
 def become(request):
@@ -34,10 +41,21 @@ def become(request):
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.argv = [f"eigensweep-{request['name']}", *request["arguments"]]
-    importlib.import_module(f"eigensweep.bin.{request['name']}").run()
-    sys.exit(0)
+    status = 0
+    try:
+        importlib.import_module(f"eigensweep.bin.{request['name']}").run()
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # taking all imported modules down takes longer than a refusal
 
 
+gc.collect()
+gc.freeze()  # the forks share what is imported
 for line in iter(sys.stdin.readline, ""):
     request = json.loads(line)
     if "poll" in request:
