@@ -21,11 +21,7 @@ for name in (
     "pandas",
 ):
     importlib.import_module(name)
-for name in (
-    "AutoConfig",
-    "AutoTokenizer",
-    "PreTrainedTokenizerFast",
-):  # they are imported when they are asked for
+for name in ("AutoConfig", "AutoTokenizer", "PreTrainedTokenizerFast"):  # they are imported when they are asked for
     getattr(importlib.import_module("transformers"), name)
 
 

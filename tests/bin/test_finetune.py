@@ -39,10 +39,7 @@ def test_a_model_that_cannot_classify_and_missing_flags(bert, gpt2, words, tmp_p
     for arguments, says in (
         ([f"--checkpoint={gpt2}", f"--workdir={tmp_path / 'x'}"], "an encoder"),
         ([f"--checkpoint={bert}"], "--workdir"),
-        (
-            [f"--checkpoint={bert}", f"--workdir={tmp_path / 'x'}", "--config.scopes=nonsense"],
-            "scope nonsense",
-        ),
+        ([f"--checkpoint={bert}", f"--workdir={tmp_path / 'x'}", "--config.scopes=nonsense"], "scope nonsense"),
         ([f"--checkpoint={bert}", f"--workdir={tmp_path / 'x'}", "--config.format=squad"], "'squad'"),
     ):
         program("finetune", *words, *arguments).refused(says)
@@ -50,14 +47,7 @@ def test_a_model_that_cannot_classify_and_missing_flags(bert, gpt2, words, tmp_p
 
 
 def test_old_names_of_options_still_do_and_warn(bert, tmp_path, program):
-    old = {
-        "task": "labelled",
-        "text": "a",
-        "pair": "b",
-        "label": "label",
-        "labels": "no,yes",
-        "data": "absent.jsonl",
-    }
+    old = {"task": "labelled", "text": "a", "pair": "b", "label": "label", "labels": "no,yes", "data": "absent.jsonl"}
     flags = [f"--config.{key}={value}" for key, value in old.items()]
     done = program("finetune", f"--checkpoint={bert}", "--workdir=run", *flags, cwd=tmp_path)
     done.refused("absent.jsonl")
