@@ -113,7 +113,8 @@ def run_study(
     checkpoint, start = opened(source), time.monotonic()
     with progress_reporter() as on_progress:
         result = study(checkpoint, chosen, workdir, on_progress)
-    finish(result, render, f"{time.monotonic() - start:.1f} s")
+    new = [text for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
+    finish(result, render, "\n".join([*(f"note: {text}" for text in new), f"{time.monotonic() - start:.1f} s"]))
     return checkpoint, chosen
 
 
@@ -121,8 +122,6 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
     """Print a study's summary and where its files are; draw its report, unless `--noreport`."""
     from eigensweep.engine.studies import write_report
 
-    for warning in result.manifest.get("warnings", ()):
-        print(f"note: {warning}")
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
     if flags.FLAGS["report"].value:

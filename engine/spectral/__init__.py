@@ -4,7 +4,7 @@ decompositions    svd
 random matrices   marchenko_pastur, tracy_widom, hard_edge (laws), noise (sigma), edges (thresholds, outliers),
                   ensembles (their singular values in bulk)
 singular vectors  ks (how far from random), null (what randomness gives: sampling, histogram, fit, table)
-spectra           measures, power_law, ranks (deciles)
+spectra           measures, power_law, deciles
 activations       covariance, overlap
 interventions     controls (matrices without structure), removal (singular values taken out)
 statistics        multiple_testing, permutation, bootstrap
@@ -15,6 +15,7 @@ from eigensweep.engine.spectral import (
     bootstrap,
     controls,
     covariance,
+    deciles,
     edges,
     ensembles,
     hard_edge,
@@ -27,14 +28,13 @@ from eigensweep.engine.spectral import (
     overlap,
     permutation,
     power_law,
-    ranks,
     removal,
     svd,
     tracy_widom,
 )  # fmt: skip
 
 __all__ = [
-    "bootstrap", "controls", "covariance", "edges", "ensembles", "hard_edge", "ks", "marchenko_pastur", "measures",
-    "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "ranks", "removal", "svd",
+    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "marchenko_pastur",
+    "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "svd",
     "tracy_widom",
 ]  # fmt: skip

@@ -6,7 +6,7 @@
 Q uniform among the (b, k) matrices with orthonormal columns, b = min(m, n). Taking away random directions costs k/b of
 |W|_F^2 on average, whatever the spectrum. A removal is written as text, so that configs, tables and file names agree:
 
-    decile:3            the third tenth of the values by rank (ranks.py); decile:1 the largest, decile:10 the smallest
+    decile:3            the third tenth of the values by rank (deciles.py); decile:1 the largest, decile:10 the smallest
     band:1-16           the values with these ranks, 1 the largest; band:0%-5% the same by shares of their number
     outliers:right      the values that noise does not reach above the bulk; also left, both (see edges.num_outliers)
     bulk:right:2        as many values as outliers:right takes, drawn from the bulk; 2 numbers the draw, 0 if absent
@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import controls, edges, ranks
+from eigensweep.engine.spectral import controls, deciles, edges
 
 SIDES = ("right", "left", "both")
 DRAWN = ("bulk", "random")  # kinds that need a key
@@ -107,7 +107,7 @@ def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
     """
     removals: list[Removal] = []
     for text in texts:
-        words = [f"decile:{k}" for k in range(1, ranks.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
+        words = [f"decile:{k}" for k in range(1, deciles.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
         for removal in map(parse, words):
             numbered = removal.kind not in DRAWN or text.count(":") > 1
             draws = (removal.draw,) if numbered else range(num_draws)
@@ -132,7 +132,7 @@ def indices(
     """
     b = s.size
     if removal.kind == "decile":
-        return ranks.decile(int(removal.which), b)
+        return deciles.decile(int(removal.which), b)
     if removal.kind == "band":
         return _band(removal, b)
     right, left = _outliers(s, shape, sigma, eps, level)
@@ -209,7 +209,7 @@ def _side(which: str, right: NDArray, left: NDArray) -> NDArray:
 
 
 def _number(which: str, b: int, right: NDArray, left: NDArray) -> int:
-    return ranks.decile(1, b).size if which == "decile" else _side(which, right, left).size
+    return deciles.decile(1, b).size if which == "decile" else _side(which, right, left).size
 
 
 def _random_directions(w: NDArray, count: int, key: jax.Array) -> LowRank:

@@ -6,7 +6,7 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.spectrum import NULL, known_mean, order
-from eigensweep.engine.spectral import ranks
+from eigensweep.engine.spectral import deciles
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
 from eigensweep.engine.tables.matrices import MATRICES
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPECTRAL_CHANGE = {
     **{key: MATRICES[key] for key in ("name", "role", "block")},
-    "decile": Column(COUNT, "", "tenth of the singular values by rank (spectral.ranks), 1 the largest"),
+    "decile": Column(COUNT, "", "tenth of the singular values by rank (spectral.deciles), 1 the largest"),
     "change": Column(FLOAT, "", "mean of (s' - s) / s over the decile, s' after fine-tuning"),
     "distance": Column(FLOAT, "", "mean of |s' - s| / s over the decile"),
     "p_right": Column(FLOAT, "", "mean of p_right over the decile, before"),
@@ -63,7 +63,7 @@ def _rows(before: dict, after: dict) -> list[dict]:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(s > 0, (t - s) / s, np.nan)
     rows = []
-    for decile, k in enumerate(ranks.deciles(s.size), 1):
+    for decile, k in enumerate(deciles.deciles(s.size), 1):
         if k.size:
             row = {key: before[key] for key in ("name", "role", "block")}
             row |= {"decile": decile, "change": known_mean(relative[k]), "distance": known_mean(np.abs(relative[k]))}
