@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from eigensweep.engine.run.progress import OnProgress, Progress
 
@@ -50,7 +51,7 @@ def bar() -> Iterator[OnProgress]:
         task = shown.add_task("", total=None, done=0, units=0, what="")
 
         def report(progress: Progress) -> None:
-            text = {"done": progress.done, "units": progress.total, "what": progress.what}
+            text: dict[str, Any] = {"done": progress.done, "units": progress.total, "what": progress.what}
             shown.update(task, total=progress.work_total, completed=progress.work_done, **text)
 
         yield report
