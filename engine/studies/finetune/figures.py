@@ -102,7 +102,7 @@ def draw_curves(run: Finetuning) -> "Figure":
         for number, (_, one) in enumerate(part.groupby("seed")):
             axes.plot(one["step"], one["train_loss"], color=color, lw=0.5, alpha=0.7)
             name = None if number else style.shorten(label, 30)
-            bold = {"lw": 1.3, "marker": "o", "ms": 2.5, "alpha": 0.85}
+            bold: dict[str, Any] = {"lw": 1.3, "marker": "o", "ms": 2.5, "alpha": 0.85}
             axes.plot(one["step"], one["validation_loss"], color=color, label=name, **bold)
     axes.set_xlabel("steps", labelpad=1)
     axes.set_ylabel("cross-entropy, nats")
