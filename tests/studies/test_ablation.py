@@ -11,7 +11,7 @@ import pytest
 from eigensweep import engine
 from eigensweep.engine import RunError
 from eigensweep.engine.run import stream
-from eigensweep.engine.spectral import ranks, removal
+from eigensweep.engine.spectral import deciles, removal
 from eigensweep.engine.studies.ablation.factors import edit
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation
@@ -240,7 +240,7 @@ def test_a_removals_deciles_are_those_of_the_change_of_spectra(b):
         taken = removal.indices(
             removal.parse(f"decile:{k}"), s, (b, b), sigma=0.0, eps=0.0, level=0.01, key=jax.random.key(0)
         )
-        np.testing.assert_array_equal(taken, ranks.decile(k, b))
+        np.testing.assert_array_equal(taken, deciles.decile(k, b))
         s[taken] += 1e-9
         moved = drift(before, _run(s)).set_index("decile")["distance"]
         assert list(moved.index[moved > 0]) == [k]
