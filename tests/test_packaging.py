@@ -69,7 +69,7 @@ def test_console_scripts_exist():
     for target in PROJECT["project"]["scripts"].values():
         module, function = target.split(":")
         path = ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        assert f"def {function}(" in path.read_text(), target
+        assert re.search(rf"^(def {function}\(|{function} = )", path.read_text(), re.MULTILINE), target
 
 
 def test_every_import_is_declared(imports):
