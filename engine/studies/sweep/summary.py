@@ -20,8 +20,14 @@ HEADINGS = {
     "left_outliers": ("left", "singular values beyond the left edge; the control's in brackets"),
     "stable_rank": ("stable rank", "Σλ / λ₁"),
     "alpha": ("alpha", "exponent of the power-law tail of λ"),
-    "rejected_right": ("rej. right", "share of right singular vectors that are not random directions; control's"),
-    "rejected_left": ("rej. left", "share of left singular vectors that are not random directions; control's"),
+    "rejected_right": (
+        "rej. right",
+        "share of right singular vectors unlike random directions (one-scale null); control's",
+    ),
+    "rejected_left": (
+        "rej. left",
+        "share of left singular vectors unlike random directions (one-scale null); control's",
+    ),
     "mean_p_right": ("p right", "mean p-value of the right singular vectors; 0.5 for noise"),
     "mean_p_left": ("p left", "mean p-value of the left singular vectors; 0.5 for noise"),
 }
