@@ -78,7 +78,8 @@ def _summary(run: Run) -> str:
         '<p class="note">Medians over the matrices of a role; '
         "the random control's value in brackets. Right and left: singular values beyond the edges of the "
         "Marchenko–Pastur bulk. Rejected: singular vectors whose entries do not look like a random direction's. "
-        "The null is a matrix of independent entries of one scale: rows or columns of different scale depart from it, too.</p>"
+        "The null is a matrix of independent entries of one scale: rows or columns of different scale depart from it, "
+        "too.</p>"
         f"{table(headings, rows)}"
     )
 
