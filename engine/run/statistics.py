@@ -157,15 +157,13 @@ def _of_shape(s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, lev
         sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
         nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
         right, left = edges.num_outliers(s, a, b, sigma, level, eps)
-        index = jnp.arange(b)
-        in_bulk = (index >= right) & (index < b - left)
         quasi_null = jnp.sum(s < nu_minus)
         return {
             "sigma": sigma,
             "sigma_bulk": bulk,
             "nu_minus": nu_minus,
             "nu_plus": nu_plus,
-            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, in_bulk),
+            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, right, left),
             "num_right_outliers": right,
             "num_left_outliers": left,
             "mp_softrank": (nu_plus / s[0]) ** 2,

@@ -71,28 +71,35 @@ def quantile(p: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
     return jnp.asarray(sigma, jnp.float64) * a**0.5 * jnp.sqrt(angle_eigenvalue(angle_quantile(p, r), r))
 
 
-def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, in_bulk: Array) -> Array:
-    """Kolmogorov-Smirnov distance between the bulk's singular values and the law.
+def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike, num_left: ArrayLike) -> Array:
+    """Kolmogorov-Smirnov distance between the singular values that are no outliers and the law of what is left.
 
-    max over the K values of the bulk of max(i/K - F(s_i), F(s_i) - (i - 1)/K), i their rank from below. F is the law of
-    the whole m x n matrix: values taken out of the bulk shift it by their share, about (b - K)/b at most.
+    D = max over the K = b - k - l values of the bulk of max(i/K - F(s_i), F(s_i) - (i - 1)/K), i their rank from below,
+    k = num_right, l = num_left. F is the law of an (a - k) x (b - k - l) matrix: k strong spikes take k dimensions from
+    both sides of W, l missing directions only from the shorter (the law of the full shape would put a perfect spiked
+    matrix at about k/b).
 
     Args:
       s: (b,) singular values, descending.
       m, n: shape of the matrix, static.
       sigma: standard deviation of the noise.
-      in_bulk: (b,) boolean, the values that belong to the bulk: one unbroken run of them.
+      num_right, num_left: how many values at either end are no part of the bulk; may be traced.
 
     Returns:
-      float64 scalar in [0, 1]; NaN where the bulk is empty.
+      float64 scalar in [0, 1]; NaN where the bulk is empty or sigma is no positive number.
     """
-    chex.assert_shape([s, in_bulk], (min(m, n),))
-    chex.assert_type(in_bulk, bool)
-    count = jnp.sum(in_bulk)
-    rank = count + jnp.argmax(in_bulk) - jnp.arange(s.shape[0])  # from below
-    f = cdf(s, m, n, sigma)
+    a, b = _sides(m, n)
+    chex.assert_shape(s, (b,))
+    sigma, k, left = jnp.asarray(sigma, jnp.float64), jnp.asarray(num_right), jnp.asarray(num_left)
+    count = b - k - left
+    r = jnp.sqrt(jnp.maximum(count, 1) / (a - k))
+    lam = (s / (sigma * jnp.sqrt(a - k))) ** 2
+    f = angle_cdf(_angle(lam - (1 - r) ** 2, (1 + r) ** 2 - lam), r)
+    index = jnp.arange(b)
+    rank = b - left - index  # from below, 1 for the smallest of the bulk
     distance = jnp.maximum(rank / count - f, f - (rank - 1) / count)
-    return jnp.where(count > 0, jnp.max(jnp.where(in_bulk, distance, 0.0)), jnp.nan)
+    in_bulk = (index >= k) & (index < b - left)
+    return jnp.where((count > 0) & (sigma > 0), jnp.max(jnp.where(in_bulk, distance, 0.0)), jnp.nan)
 
 
 def angle_cdf(theta: ArrayLike, r: ArrayLike) -> Array:

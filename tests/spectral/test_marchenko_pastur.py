@@ -7,6 +7,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
+from eigensweep.engine.spectral import ensembles
 from eigensweep.engine.spectral import marchenko_pastur as mp
 
 SHAPES = [(300, 300), (384, 1536), (768, 767), (30522, 16), (5, 1)]
@@ -79,22 +80,32 @@ def test_law_under_jit_and_vmap_over_sigma():
 
 def test_gaussian_matrix_follows_the_law():
     s = np.linalg.svd(np.random.default_rng(0).standard_normal((400, 300)), compute_uv=False)
-    assert mp.ks_distance(jnp.asarray(s), 400, 300, 1.0, jnp.ones(300, bool)) < 0.01
-    assert mp.ks_distance(jnp.asarray(s), 400, 300, 1.05, jnp.ones(300, bool)) > 0.04
+    assert mp.ks_distance(jnp.asarray(s), 400, 300, 1.0, 0, 0) < 0.01
+    assert mp.ks_distance(jnp.asarray(s), 400, 300, 1.05, 0, 0) > 0.04
 
 
 def test_ks_distance_is_the_two_sided_statistic_of_the_bulk():
     s = np.sort(np.random.default_rng(1).uniform(2, 38, 300))[::-1]
     in_bulk = (s < 30) & (s > 5)
-    expected = scipy.stats.kstest(s[in_bulk], lambda x: np.asarray(mp.cdf(x, 400, 300, 1.1))).statistic
-    distance = mp.ks_distance(jnp.asarray(s), 400, 300, 1.1, jnp.asarray(in_bulk))
+    right, left = int(np.sum(s >= 30)), int(np.sum(s <= 5))
+    law = (400 - right, 300 - right - left, 1.1)
+    expected = scipy.stats.kstest(s[in_bulk], lambda x: np.asarray(mp.cdf(x, *law))).statistic
+    distance = mp.ks_distance(jnp.asarray(s), 400, 300, 1.1, right, left)
     np.testing.assert_allclose(distance, expected, rtol=1e-13)
     below = scipy.stats.kstest(s, lambda x: np.asarray(mp.cdf(x, 400, 300, 0.5))).statistic
-    np.testing.assert_allclose(mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, jnp.ones(300, bool)), below, rtol=1e-13)
+    np.testing.assert_allclose(mp.ks_distance(jnp.asarray(s), 400, 300, 0.5, 0, 0), below, rtol=1e-13)
+
+
+def test_strong_spikes_leave_a_bulk_that_still_follows_its_law():
+    rng = np.random.default_rng(5)
+    w = ensembles.planted(rng.standard_normal((400, 300)), np.full(60, 500.0), rng)
+    s = jnp.asarray(np.linalg.svd(w, compute_uv=False))
+    assert mp.ks_distance(s, 400, 300, 1.0, 60, 0) < 0.02
+    assert mp.ks_distance(s, 400, 300, 1.0, 0, 0) > 0.15
 
 
 def test_ks_distance_of_an_empty_bulk_is_nan():
-    assert np.isnan(mp.ks_distance(jnp.ones(3), 4, 3, 1.0, jnp.zeros(3, bool)))
+    assert np.isnan(mp.ks_distance(jnp.ones(3), 4, 3, 1.0, 1, 2))
 
 
 def test_wrong_shapes_are_refused():
