@@ -1,6 +1,7 @@
 """A run as the figures read it: spectra grouped by role, singular values in the Marchenko-Pastur law's own unit."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.tables.matrices import CONTROLS, control_prefix
+from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix
 from eigensweep.engine.tables.result import MatrixResult
 
 ROLES = (
@@ -34,6 +35,7 @@ class Spectrum:
       p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
       rejected_right, rejected_left: share of the determined vectors that Benjamini-Hochberg rejects.
       control: the random matrix that went down the same path.
+      equalised: the matrix with its rows and columns brought to one scale.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Spectrum:
     rejected_right: float
     rejected_left: float
     control: "Spectrum | None" = None
+    equalised: "Spectrum | None" = None
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -113,14 +116,21 @@ def block_of(row: Mapping[str, Any]) -> int | None:
 
 
 def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "", control: str = "") -> Spectrum:
+    """The reading of a matrix whose columns begin with `prefix`; the matrix itself has its other readings with it."""
     m, n = int(row["m"]), int(row["n"])
-    determined = min(m, n) - int(np.nan_to_num(scalar(row, f"{prefix}undetermined")))
+    if prefix == EQUALISED:
+        m, n = m - _count(row, "zero_rows"), n - _count(row, "zero_columns")
     values = _list(vectors, f"{prefix}singular_values")
+    determined = values.size - _count(row, f"{prefix}undetermined")
     values = np.where(np.arange(values.size) < determined, values, 0.0)  # the rest is rounding
     # Where most of the spectrum is zero, what was fitted to the bulk was fitted to rounding.
     sigma = scalar(row, f"{prefix}sigma") if 2 * determined >= values.size else math.nan
     unit = _unit(sigma, values, m, n)
-    with_control = bool(control) and _list(vectors, f"{control}singular_values").size > 0
+
+    def reading(other: str) -> Spectrum | None:
+        with_it = not prefix and other and _list(vectors, f"{other}singular_values").size
+        return _spectrum(row, vectors, other) if with_it else None
+
     return Spectrum(
         name=str(row["name"]),
         role=str(row["role"]),
@@ -129,14 +139,20 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
         n=n,
         unit=unit,
         values=values / unit,
-        right=int(np.nan_to_num(scalar(row, f"{prefix}num_right_outliers"))),
-        left=int(np.nan_to_num(scalar(row, f"{prefix}num_left_outliers"))),
+        right=_count(row, f"{prefix}num_right_outliers"),
+        left=_count(row, f"{prefix}num_left_outliers"),
         p_right=_list(vectors, f"{prefix}p_right_avg"),
         p_left=_list(vectors, f"{prefix}p_left_avg"),
         rejected_right=scalar(row, f"{prefix}rejected_right") / determined if determined else math.nan,
         rejected_left=scalar(row, f"{prefix}rejected_left") / determined if determined else math.nan,
-        control=_spectrum(row, vectors, control) if with_control else None,
+        control=reading(control),
+        equalised=reading(EQUALISED),
     )
+
+
+def _count(row: Mapping[str, Any], column: str) -> int:
+    """A count of the table; 0 where there is none."""
+    return int(np.nan_to_num(scalar(row, column)))
 
 
 def _list(vectors: Mapping[str, Any], column: str) -> np.ndarray:
@@ -154,17 +170,32 @@ def _unit(sigma: float, values: np.ndarray, m: int, n: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def law(m: int, n: int, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """The Marchenko-Pastur density of s/(sigma sqrt(max(m, n))) on a grid over its support, edges included."""
-    from eigensweep.engine.spectral import marchenko_pastur
+def law(m: int, n: int, right: int = 0, left: int = 0, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """The density of the bulk of s/(sigma sqrt(a)), a = max(m, n), on a grid over its support, edges included.
 
-    sigma = 1 / math.sqrt(max(m, n))
-    low, high = (float(e) for e in marchenko_pastur.edges(m, n, sigma))
+    With k = right and l = left values beyond its edges the bulk is what noise of shape (a - k) x (b - k - l) has, and
+    holds (b - k - l)/b of the mass: the curve encloses that share.
+    """
+    low, high = _bulk_edges(m, n, right, left)
     # Half a cosine: dense where the density has square-root edges.
     grid = low + (high - low) * (1 - np.cos(np.linspace(0, np.pi, points))) / 2
     if low <= 0:
         grid[0] = grid[1] / 2  # the formula divides by nu
-    return grid, np.asarray(marchenko_pastur.pdf(grid, m, n, sigma), dtype=np.float64)
+    return grid, _bulk_density(grid, m, n, right, left)
+
+
+def _bulk_edges(m: int, n: int, right: int, left: int) -> tuple[float, float]:
+    a, b = max(m, n), min(m, n)
+    long, short = math.sqrt((a - right) / a), math.sqrt(max(b - right - left, 1) / a)
+    return long - short, long + short
+
+
+def _bulk_density(grid: np.ndarray, m: int, n: int, right: int, left: int) -> np.ndarray:
+    from eigensweep.engine.spectral import marchenko_pastur
+
+    a, b = max(m, n), min(m, n)
+    count = max(b - right - left, 1)
+    return count / b * np.asarray(marchenko_pastur.pdf(grid, a - right, count, 1 / math.sqrt(a)), dtype=np.float64)
 
 
 def thresholds(members: list[Spectrum], level: float) -> tuple[float, float]:
@@ -182,14 +213,13 @@ def level_of(run: MatrixResult) -> float:
 
 
 def mean_law(members: list[Spectrum]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the members' densities: one law for one aspect ratio, a mixture for several."""
-    shapes = [(max(s.m, s.n), min(s.m, s.n)) for s in members]
-    grids = {shape: law(*shape) for shape in sorted(set(shapes))}
-    if len(grids) == 1:
-        return next(iter(grids.values()))
-    grid = np.unique(np.concatenate([x for x, _ in grids.values()]))
-    parts = [np.interp(grid, *grids[shape], left=0, right=0) for shape in shapes]
-    return grid, np.mean(parts, axis=0)
+    """The mean of the densities of the members' bulks, each with its share of the mass; see `law`."""
+    shapes = Counter((max(s.m, s.n), min(s.m, s.n), s.right, s.left) for s in members)
+    if len(shapes) == 1:
+        return law(*next(iter(shapes)))
+    ends = np.array([_bulk_edges(*shape) for shape in shapes])
+    grid = np.linspace(max(ends[:, 0].min(), 1e-6), ends[:, 1].max(), 800)
+    return grid, sum(count * _bulk_density(grid, *shape) for shape, count in shapes.items()) / len(members)
 
 
 def shape_text(members: list[Spectrum]) -> str:

@@ -13,6 +13,8 @@ _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
 _KS = "Thamm, Staats & Rosenow 2022"
 _BH = "Benjamini & Hochberg 1995"
+_DYSON = "Landa & Kluger 2023 (Dyson equalizer)"
+_FLIPS = "Hong, Sheng & Dobriban 2020 (signflip parallel analysis)"
 
 MATRICES: dict[str, Column] = {
     "name": Column(TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"),
@@ -102,7 +104,44 @@ IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
-CONTROLS = {"gaussian": "a Gaussian matrix of the same shape and sigma", "permutation": "a permutation of its entries"}
+
+CONTROLS = {
+    "signs": "the same entries with random signs",
+    "gaussian": "a Gaussian matrix of the same shape and sigma",
+    "permutation": "a permutation of its entries",
+}
+EQUALISED = "equalised_"
+"""What the columns of the equalised reading begin with."""
+
+PROFILE: dict[str, Column] = {
+    "zero_rows": Column(COUNT, "", "rows of W that are all 0; the equalised reading is of the others"),
+    "zero_columns": Column(COUNT, "", "columns of W that are all 0; the equalised reading is of the others"),
+    "profile_rows": Column(
+        FLOAT, "", "sd over the rows of ln sqrt(x_i), W_ij = sqrt(x_i y_j) Z_ij; zero rows left out", _DYSON
+    ),
+    "profile_columns": Column(FLOAT, "", "sd over the columns of ln sqrt(y_j); zero columns left out", _DYSON),
+    **{
+        f"profile_share_{what}": Column(
+            FLOAT, "", f"share of {column} that the scales explain: ({column} - equalised_{column}) / {column}"
+        )
+        for what, column in (
+            ("right", "num_right_outliers"),
+            ("left", "num_left_outliers"),
+            ("rejected_right", "rejected_right"),
+            ("rejected_left", "rejected_left"),
+        )
+    },
+}
+SIGNS: dict[str, Column] = {
+    "num_right_outliers_beyond_signs": Column(
+        COUNT, "", "#{s_i above the level's quantile of the largest singular value under random signs}", _FLIPS
+    ),
+    "num_left_outliers_beyond_signs": Column(
+        COUNT, "", "#{s_i below the level's quantile of the smallest singular value under random signs}", _FLIPS
+    ),
+    "signs_p_right": Column(FLOAT, "", "chance that random signs give a largest value of s_1 or more", _FLIPS),
+    "signs_p_left": Column(FLOAT, "", "chance that random signs give a smallest value of s_b or less", _FLIPS),
+}
 
 
 def control_prefix(kind: str) -> str:
@@ -110,13 +149,25 @@ def control_prefix(kind: str) -> str:
     return f"control_{kind}_" if kind else ""
 
 
-def with_controls(kinds: Sequence[str]) -> dict[str, dict[str, Column]]:
-    """The tables "matrices" and "spectra" of a run with these controls, which went down the same path."""
-    matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)}
+def with_controls(
+    kinds: Sequence[str] = (), *, equalised: bool = False, signs: bool = False
+) -> dict[str, dict[str, Column]]:
+    """The tables "matrices" and "spectra" of a run.
+
+    Args:
+      kinds: of the random controls, which went down the same path.
+      equalised: whether the matrix was read once more with rows and columns of one scale.
+      signs: whether it was held against its own entries with random signs.
+    """
+    matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)} | (SIGNS if signs else {})
     spectra = dict(SPECTRA)
-    for kind in kinds:
-        matrices |= prefixed(MATRICES, control_prefix(kind), CONTROLS[kind], SCALARS)
-        spectra |= prefixed(SPECTRA, control_prefix(kind), CONTROLS[kind], VECTORS)
+    others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
+    if equalised:
+        matrices |= PROFILE
+        others = {EQUALISED: "W with its rows and columns brought to one scale, W_ij / sqrt(x_i y_j)", **others}
+    for prefix, of in others.items():
+        matrices |= prefixed(MATRICES, prefix, of, SCALARS)
+        spectra |= prefixed(SPECTRA, prefix, of, VECTORS)
     return {"matrices": matrices | {name: MATRICES[name] for name in OUTCOME}, "spectra": spectra}
 
 

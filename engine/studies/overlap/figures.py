@@ -171,7 +171,8 @@ def _spectrum(axes: "Axes", members: list[Vectors], bins: np.ndarray) -> None:
     density = np.mean([np.histogram(v.values, bins)[0] / (len(v.values) * step) for v in members], axis=0)
     axes.stairs(density, bins, fill=True, color=style.TRAINED, alpha=0.35, lw=0)
     axes.stairs(density, bins, color=style.TRAINED, lw=0.8)
-    grid, law_density = law(members[0].m, members[0].n)
+    first = members[0]
+    grid, law_density = law(first.m, first.n, int(first.right.sum()), int(first.left.sum()))
     axes.plot(grid, grid * law_density, color=style.LAW, lw=1.0)
     axes.set_ylim(0, 1.3 * max(float(density.max()), float((grid * law_density).max())))
     axes.set_yticks([])

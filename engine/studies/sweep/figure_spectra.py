@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
+def title(role: str, members: list[Spectrum], control: str = "") -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     size = median_text([s.values.size for s in members])
     right, left = _counts(members)
     seen = f"{role}: {right} of {size} singular values above the right edge of the bulk, {left} below the left"
-    controls = [s.control for s in members if s.control]
+    if equalised := [s.equalised for s in members if s.equalised]:
+        seen += "; {} and {} with rows and columns of one scale".format(*_counts(equalised))
     notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
-    if controls:
-        notes.append("random control: {} and {}".format(*_counts(controls)))
+    if controls := [s.control for s in members if s.control]:
+        notes.append("{}: {} and {}".format(_control_label(control), *_counts(controls)))
     ranks = [int(np.count_nonzero(s.values)) for s in members]
     if any(rank < s.values.size for rank, s in zip(ranks, members, strict=True)):
         notes.append(f"numerical rank {median_text(ranks)}")
@@ -38,38 +39,54 @@ def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
     return seen, "; ".join([*notes, f"{shape}, edges averaged" if "shapes" in shape else shape])
 
 
+def _control_label(control: str) -> str:
+    return "the same entries with random signs" if control == "signs" else "random control"
+
+
 def _counts(spectra: list[Spectrum]) -> tuple[str, str]:
     return median_text([s.right for s in spectra]), median_text([s.left for s in spectra])
 
 
-def draw(role: str, members: list[Spectrum], level: float = 0.01) -> "Figure":
-    """The averaged spectrum (top), and what lies at the edges, matrix by matrix (below).
+def draw(role: str, members: list[Spectrum], level: float = 0.01, control: str = "") -> "Figure":
+    """The averaged spectrum, as it is and equalised (top), and what lies at the edges, matrix by matrix (below).
 
     Args:
       role: name of the role.
       members: its spectra, at least one.
       level: level of the outlier tests; sets the dotted lines.
+      control: the kind of the random control.
     """
     figure = style.new_figure(height=4.2)
-    style.headline(figure, *title(role, members))
-    _histogram(figure.add_axes((0.075, 0.5, 0.905, 0.395)), members)
+    style.headline(figure, *title(role, members, control))
+    equalised = [s.equalised for s in members if s.equalised]
+    width = 0.425 if equalised else 0.905
+    top = figure.add_axes((0.075, 0.5, width, 0.36 if equalised else 0.395))
+    _histogram(top, members, "trained", _control_label(control))
+    if equalised:
+        beside = figure.add_axes((0.555, 0.5, width, 0.36))
+        _histogram(beside, equalised, "equalised", "")
+        for axes, spectra, name in ((top, members, "as it is"), (beside, equalised, "rows and columns of one scale")):
+            axes.set_title("{}: {} right, {} left".format(name, *_counts(spectra)), pad=3, fontsize=7.5)
+            axes.set_xlim(0, max(top.get_xlim()[1], beside.get_xlim()[1]))
+        top.set_ylim(0, max(top.get_ylim()[1], beside.get_ylim()[1]))
+        beside.set(ylim=top.get_ylim(), ylabel="")
     left = figure.add_axes((0.075, 0.1, 0.4, 0.26))
     _strip(left, members, level, side="left")
     _strip(figure.add_axes((0.545, 0.1, 0.435, 0.26)), members, level, side="right")
     return figure
 
 
-def _histogram(axes: "Axes", members: list[Spectrum]) -> None:
+def _histogram(axes: "Axes", members: list[Spectrum], name: str, control: str) -> None:
     bins = bins_of(members)
     density = mean_density(members, bins)
     controls = [s.control for s in members if s.control]
     axes.stairs(density, bins, fill=True, color=style.TRAINED, alpha=0.35, lw=0)
-    name = "trained" if len(members) == 1 else f"trained, mean of {len(members)}"
-    axes.stairs(density, bins, color=style.TRAINED, lw=0.9, label=name)
+    mean = "" if len(members) == 1 else f", mean of {len(members)}"
+    axes.stairs(density, bins, color=style.TRAINED, lw=0.9, label=name + mean)
     if controls:
-        axes.stairs(mean_density(controls, bins), bins, color=style.CONTROL, lw=0.9, label="random control")
+        axes.stairs(mean_density(controls, bins), bins, color=style.CONTROL, lw=0.9, label=control)
     grid, law = mean_law(members)
-    axes.plot(grid, law, color=style.LAW, lw=1.3, label="Marchenko–Pastur")
+    axes.plot(grid, law, color=style.LAW, lw=1.3, label="Marchenko–Pastur, the bulk's share")
     # A spike of zeros (low rank) may not flatten everything else.
     ceiling = 1.25 * max(law.max(), np.sort(density)[-2])
     axes.set_ylim(0, min(ceiling, 4 * law.max()))

@@ -3,10 +3,28 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eigensweep.engine.run.options import MatrixOptions, option
+from eigensweep.engine.run.options import MatrixOptions, option, words
 from eigensweep.engine.spectral.power_law import METHODS
+from eigensweep.engine.tables.matrices import CONTROLS
 
-CONTROLS = {"none": (), "gaussian": ("gaussian",), "permutation": ("permutation",), "both": ("gaussian", "permutation")}
+NUM_FLIPS, LEAST_FLIPS = 9, 3
+
+_WORDS = {"none": (), "both": ("gaussian", "permutation")}
+
+
+def controls_of(control: str) -> tuple[str, ...]:
+    """The kinds of random control that an option `control` names, in the order of `CONTROLS`.
+
+    Raises:
+      ValueError: a word that is no control.
+    """
+    chosen = [kind for word in words(control) for kind in _WORDS.get(word, (word,))]
+    if not words(control) or set(chosen) - set(CONTROLS):
+        raise ValueError(
+            f"control is {control!r}; expected {', '.join(CONTROLS)}, several of them joined by commas, both "
+            "(gaussian,permutation) or none"
+        )
+    return tuple(kind for kind in CONTROLS if kind in chosen)
 
 
 @dataclass(frozen=True)
@@ -15,7 +33,13 @@ class SweepOptions(MatrixOptions):
 
     COMMAND: ClassVar[str] = "sweep"
 
-    control: str = option("permutation", "random matrices that go down the same path", choices=tuple(CONTROLS))
+    control: str = option(
+        "signs", "random matrices that go down the same path: signs, permutation, gaussian, several, or none"
+    )
+    equalise: bool = option(True, "read every matrix once more with its rows and columns brought to one scale")
+    num_flips: int = option(
+        NUM_FLIPS, "draws of random signs that the largest and smallest value are held against; 0 for none", least=0
+    )
     power_law: str = option(
         "default", "default (two-sided KS) or weightwatcher (its fit, number for number)", choices=METHODS
     )
@@ -29,7 +53,13 @@ class SweepOptions(MatrixOptions):
         (), "the blocks to sweep, as 0-3,7; empty for all, matrices outside blocks included"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        controls_of(self.control)
+        if 0 < self.num_flips < LEAST_FLIPS:
+            raise ValueError(f"num_flips is {self.num_flips}; expected 0 for none, or at least {LEAST_FLIPS}")
+
     @property
     def controls(self) -> tuple[str, ...]:
         """The controls to compute, the one that summaries show first."""
-        return CONTROLS[self.control]
+        return controls_of(self.control)

@@ -8,7 +8,7 @@ from typing import Any
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, table
 from eigensweep.engine.report.registry import Panels, Section
-from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
+from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar, shown_control
 from eigensweep.engine.report.style import number, shorten, slug
 from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, summary
 from eigensweep.engine.studies.sweep.study import Run
@@ -21,8 +21,10 @@ TABLE = (
     "num_right_outliers", "num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
 )  # fmt: skip
 _SPECTRUM = (
-    "Top: histogram averaged over the matrices, each in units of its own σ √max(m, n). Below: the singular values "
-    "near both edges, one row a matrix; blue ones are beyond what noise reaches at the chosen level."
+    "Top: histograms averaged over the matrices, each in units of its own σ √max(m, n), with the Marchenko–Pastur "
+    "density of the bulk: as they are, and with rows and columns brought to one scale (Dyson equalizer). Below: the "
+    "singular values near both edges, one row a matrix, as they are; blue ones are beyond what independent entries "
+    "of one scale reach at the chosen level."
 )
 _P_VALUES = (
     "p-values of the singular vectors' entries against a random unit vector, averaged over 15 neighbouring indices; "
@@ -41,7 +43,7 @@ def panels(run: Run, directory: Path) -> Panels:
         sections.append(Section("All roles", gallery(overview)))
     names = style.slugs(groups)
     for role, members in groups.items():
-        shown = _of_role(role, members, level_of(run), directory / "figures", names[role])
+        shown = _of_role(role, members, run, directory / "figures", names[role])
         sections.append(Section(role, gallery(shown)))
     sections.append(Section("Matrices", _matrices(rows, groups)))
     failed = [f"{shorten(row['name'], 200)}: {row['status']}" for row in rows if row["status"] != "ok"]
@@ -61,11 +63,13 @@ def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list
     return shown
 
 
-def _of_role(role: str, members: list[Spectrum], level: float, folder: Path, name: str) -> list[Picture]:
-    spectrum = style.save(figure_spectra.draw(role, members, level), folder / f"spectrum_{name}")
+def _of_role(role: str, members: list[Spectrum], run: Run, folder: Path, name: str) -> list[Picture]:
+    control = control_name(shown_control(run))
+    drawn = figure_spectra.draw(role, members, level_of(run), control)
+    spectrum = style.save(drawn, folder / f"spectrum_{name}")
     p_values = style.save(figure_pvalues.draw(role, members), folder / f"pvalues_{name}")
     return [
-        Picture(spectrum, *figure_spectra.title(role, members), _SPECTRUM),
+        Picture(spectrum, *figure_spectra.title(role, members, control), _SPECTRUM),
         Picture(p_values, *figure_pvalues.title(role, members), _P_VALUES),
     ]
 

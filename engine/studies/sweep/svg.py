@@ -83,7 +83,7 @@ def _line(name: str, x: np.ndarray, y: np.ndarray) -> str:
 def _spectrum(s: Spectrum) -> str:
     bins = bins_of([s])[::2]
     density = mean_density([s], bins)
-    grid, curve = law(s.m, s.n)
+    grid, curve = law(s.m, s.n, s.right, s.left)
     x, y = _x(0, bins[-1]), _y(0, min(1.15 * max(density.max(), curve.max()), 3 * curve.max()))
     heights = y(np.repeat(density, 2))
     limits = x(np.repeat(bins, 2)[1:-1])
