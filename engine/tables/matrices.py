@@ -141,6 +141,8 @@ SIGNS: dict[str, Column] = {
     ),
     "signs_p_right": Column(FLOAT, "", "chance that random signs give a largest value of s_1 or more", _FLIPS),
     "signs_p_left": Column(FLOAT, "", "chance that random signs give a smallest value of s_b or less", _FLIPS),
+    "signs_z_right": Column(FLOAT, "", "(ln s_1 - mean) / (sd sqrt(1 + 1/K)) over the K flips' largest values", _FLIPS),
+    "signs_z_left": Column(FLOAT, "", "the same of -ln s_b; of nearly square matrices sd is the hard edge's", _FLIPS),
 }
 
 

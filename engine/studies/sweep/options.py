@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from eigensweep.engine.run.options import MatrixOptions, option, words
+from eigensweep.engine.spectral import flips_null, signs
 from eigensweep.engine.spectral.power_law import METHODS
 from eigensweep.engine.tables.matrices import CONTROLS
 
-NUM_FLIPS, LEAST_FLIPS = 9, 3
 
 _WORDS = {"none": (), "both": ("gaussian", "permutation")}
 
@@ -38,7 +38,10 @@ class SweepOptions(MatrixOptions):
     )
     equalise: bool = option(True, "read every matrix once more with its rows and columns brought to one scale")
     num_flips: int = option(
-        NUM_FLIPS, "draws of random signs that the largest and smallest value are held against; 0 for none", least=0
+        signs.NUM_FLIPS, "draws of random signs that the largest and smallest value are held against; 0 for none", least=0
+    )
+    max_flip_entries: int = option(
+        2**26, "matrices of more entries than this are not held against random signs: every draw decomposes one", least=1
     )
     power_law: str = option(
         "default", "default (two-sided KS) or weightwatcher (its fit, number for number)", choices=METHODS
@@ -56,8 +59,8 @@ class SweepOptions(MatrixOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         controls_of(self.control)
-        if 0 < self.num_flips < LEAST_FLIPS:
-            raise ValueError(f"num_flips is {self.num_flips}; expected 0 for none, or at least {LEAST_FLIPS}")
+        if 0 < self.num_flips < flips_null.LEAST_FLIPS:
+            raise ValueError(f"num_flips is {self.num_flips}; expected 0 for none, or at least {flips_null.LEAST_FLIPS}")
 
     @property
     def controls(self) -> tuple[str, ...]:

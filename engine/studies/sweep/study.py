@@ -2,28 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
-import numpy as np
-
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import default_budget
-from eigensweep.engine.run.nulls import purpose_key
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
-from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_batch, read_ahead
-from eigensweep.engine.spectral import controls
-from eigensweep.engine.spectral.cores import num_cores
+from eigensweep.engine.run.stream import batches, cost, read_ahead
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.plan import LEFT_OUT, Plan, make_plan
+from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables import hosts
 from eigensweep.engine.tables.claim import claimed, new_manifest
-from eigensweep.engine.tables.columns import to_table
+from eigensweep.engine.tables.columns import Columns, to_table
 from eigensweep.engine.tables.layout import Layout
-from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, identity_row, with_controls
+from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, with_controls
 from eigensweep.engine.tables.result import MatrixResult
 
 NAME = "sweep"
@@ -82,7 +75,7 @@ def sweep(
     """
     options = options or SweepOptions()
     plan = make_plan(checkpoint, options)
-    files = Layout(NAME, with_controls(options.controls))
+    files = Layout(NAME, _tables(options))
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
     record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
@@ -109,6 +102,10 @@ def sweep(
     return open_run(workdir)
 
 
+def _tables(options: SweepOptions) -> dict[str, Columns]:
+    return dict(with_controls(options.controls, equalised=options.equalise, signs=options.num_flips > 0))
+
+
 def _work(
     plan: Plan,
     sources: Sequence[MatrixSource],
@@ -126,7 +123,7 @@ def _work(
     start = time.perf_counter()
     for batch, ws, read in read_ahead(batches(sources, budget)):
         began = time.perf_counter()
-        rows = _rows(batch.sources, ws, options)
+        rows = rows_of(batch.sources, ws, options)
         now = time.perf_counter()
         seconds = {"read": read, "analyze": now - began, "total": now - start}
         start = now
@@ -137,39 +134,3 @@ def _work(
         state.what = f"{batch.shape[0]} x {batch.shape[1]}"
         on_progress(state)
     return sums
-
-
-def _rows(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepOptions) -> list[dict[str, Any]]:
-    """A row a matrix: its identity, its statistics, and those of its controls under their prefixes."""
-    names = [source.name for source in sources]
-    usable = min(ws[0].shape) > 1
-    # an accelerator works on the matrices themselves while the host draws their controls
-    eager = options.controls if usable and jax.default_backend() != "cpu" else ()
-    drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
-    found = decompose_batch(names, ws, options.strategy, ks=True)
-    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options), strict=True)]
-    good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
-    for kind in options.controls:
-        prefix = control_prefix(kind)
-        rows = [row | {prefix + key: value for key, value in NO_NUMBERS.items()} for row in rows]
-        if good:
-            futures = drawn.pop(kind, None) or _draw(kind, names, ws, options.seed)
-            random = [futures[i].result() for i in good]
-            control = decompose_batch([names[i] for i in good], random, options.strategy, ks=True)
-            for i, statistic in zip(good, _statistics(control, options), strict=True):
-                rows[i] |= {prefix + key: statistic[key] for key in (*SCALARS, *VECTORS)}
-    return rows
-
-
-def _statistics(found: Decomposed, options: SweepOptions) -> list[dict[str, Any]]:
-    nulls = {"null": options.null, "num_draws": options.num_draws}
-    return statistics(found, options, power_law=options.power_law, nulls=nulls)
-
-
-def _draw(kind: str, names: Sequence[str], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
-    """The control of every matrix, a matrix a core."""
-    draw = getattr(controls, kind)
-    pool = ThreadPoolExecutor(num_cores())
-    futures = [pool.submit(draw, purpose_key(seed, kind, name), w) for name, w in zip(names, ws, strict=True)]
-    pool.shutdown(wait=False)
-    return futures
