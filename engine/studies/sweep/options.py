@@ -8,7 +8,6 @@ from eigensweep.engine.spectral import flips_null, signs
 from eigensweep.engine.spectral.power_law import METHODS
 from eigensweep.engine.tables.matrices import CONTROLS
 
-
 _WORDS = {"none": (), "both": ("gaussian", "permutation")}
 
 
@@ -38,10 +37,10 @@ class SweepOptions(MatrixOptions):
     )
     equalise: bool = option(True, "read every matrix once more with its rows and columns brought to one scale")
     num_flips: int = option(
-        signs.NUM_FLIPS, "draws of random signs that the largest and smallest value are held against; 0 for none", least=0
+        signs.NUM_FLIPS, "draws of random signs that the extreme values are held against; 0 for none", least=0
     )
     max_flip_entries: int = option(
-        2**26, "matrices of more entries than this are not held against random signs: every draw decomposes one", least=1
+        2**26, "matrices of more entries are not held against random signs: every draw decomposes one", least=1
     )
     power_law: str = option(
         "default", "default (two-sided KS) or weightwatcher (its fit, number for number)", choices=METHODS
@@ -59,8 +58,8 @@ class SweepOptions(MatrixOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         controls_of(self.control)
-        if 0 < self.num_flips < flips_null.LEAST_FLIPS:
-            raise ValueError(f"num_flips is {self.num_flips}; expected 0 for none, or at least {flips_null.LEAST_FLIPS}")
+        if 0 < self.num_flips < (least := flips_null.LEAST_FLIPS):
+            raise ValueError(f"num_flips is {self.num_flips}; expected 0 for none, or at least {least}")
 
     @property
     def controls(self) -> tuple[str, ...]:

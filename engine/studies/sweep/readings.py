@@ -22,15 +22,7 @@ from eigensweep.engine.spectral.null import equalised
 from eigensweep.engine.spectral.svd import is_streamed
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.columns import COUNT
-from eigensweep.engine.tables.matrices import (
-    EQUALISED,
-    PROFILE,
-    SCALARS,
-    SIGNS,
-    VECTORS,
-    control_prefix,
-    identity_row,
-)
+from eigensweep.engine.tables.matrices import EQUALISED, PROFILE, SCALARS, SIGNS, VECTORS, control_prefix, identity_row
 
 LAW = Law(equalised.right_threshold, equalised.left_threshold, equalised.gof_p)
 """Edges and goodness of fit of a Gaussian matrix that was equalised."""
