@@ -3,10 +3,13 @@
     eigensweep-null --n=4096 --num_draws=100000000 --out=null
     eigensweep-null --n=16,24,32 --num_draws=1000000 --out=null --table=table.npz
 
+    eigensweep-null --goodness=goodness.npz
+
 Writes OUT/null-<n>.npz for each n: a fine histogram of sqrt(n) D and the largest 4096 values, whatever num_draws is.
 Uses all local devices; the numbers depend on n, num_draws and the seed alone. Interrupted and started again, it
 continues; with a larger --num_draws it adds to what is there. --table fits the compact table that p-values for any n
 are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null/table.py).
+--goodness makes the table of the goodness of fit instead (engine/spectral/null/goodness.py), half an hour on one core.
 """
 
 import sys
@@ -28,10 +31,16 @@ _SEED = flags.DEFINE_integer("seed", 0, "seed of the threefry key", lower_bound=
 _OUT = flags.DEFINE_string("out", "null", "folder for null-<n>.npz")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "draws a dispatch; default: from n and the device", 1)
 _TABLE = flags.DEFINE_string("table", None, "also fit a compact table to all n (at least 3) and write it here")
+_GOODNESS = flags.DEFINE_string("goodness", None, "make the table of the Marchenko-Pastur fit and write it here")
 
 
 def main() -> None:
     """Draw, save, print."""
+    if _GOODNESS.value:
+        from eigensweep.engine.spectral.null import goodness_table
+
+        print(goodness_table.write_table(Path(_GOODNESS.value), _command(), _SEED.value))
+        return
     from eigensweep.engine.studies.null import draw
 
     sizes, num_draws = _sizes()
@@ -45,7 +54,11 @@ def main() -> None:
     if _TABLE.value:
         from eigensweep.engine.spectral.null.fit import write_table
 
-        print("\n" + write_table(nulls, Path(_TABLE.value), " ".join(["eigensweep-null", *sys.argv[1:]])))
+        print("\n" + write_table(nulls, Path(_TABLE.value), _command()))
+
+
+def _command() -> str:
+    return " ".join(["eigensweep-null", *sys.argv[1:]])
 
 
 def _sizes() -> tuple[list[int], list[int]]:

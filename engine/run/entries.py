@@ -40,7 +40,9 @@ def _one(w: np.ndarray) -> tuple[int, bool, float]:
 def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     finite = jnp.isfinite(w)
     bad = jnp.sum(~finite, axis=(1, 2))
-    sigma = jnp.std(w.astype(jnp.float64), axis=(1, 2))
+    largest = jnp.max(jnp.abs(w), axis=(1, 2), keepdims=True).astype(jnp.float64)  # squares would overflow
+    unit = jnp.where(largest > 0, largest, 1.0)
+    sigma = unit[:, 0, 0] * jnp.std(w / unit, axis=(1, 2))
     return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, sigma)
 
 

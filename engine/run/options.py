@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, get_type_hints
 
+from eigensweep.engine.spectral.noise import sigma_init
 from eigensweep.engine.spectral.svd import STRATEGIES
 
 LARGEST = 2**63 - 1
@@ -95,10 +96,15 @@ class MatrixOptions(Options):
     )
     sigma: str = option(
         "bulk",
-        "which standard deviation sets the edges: the robust fit to the bulk, that of the entries, or init = 1/sqrt(m)",
+        "which standard deviation sets the edges: the robust fit to the bulk, that of the entries, or the option init",
         choices=SIGMAS,
     )
+    init: str = option("fan_out", "for sigma = init: fan_out (1/sqrt(m)), fan_in (1/sqrt(n)), or a number as 0.02")
     strategy: str = option("auto", "how matrices are decomposed (engine.spectral.svd)", choices=STRATEGIES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sigma_init(1, 1, self.init)  # says what is wrong with it
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a decomposition tells: measures, noise and edges, power law, and whether its vectors are random directions.
 
-What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`_of_shape`), for
+What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`fit.of_shape`), for
 chunks of `ROWS_AT_ONCE` rows, whatever the batch.
 """
 
@@ -11,25 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eigensweep.engine.run import fit
 from eigensweep.engine.run.nulls import p_values
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
-from eigensweep.engine.spectral import edges, ks, marchenko_pastur, measures, noise, power_law
+from eigensweep.engine.spectral import ks, measures, noise, power_law
+from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
-from eigensweep.engine.tables.columns import COUNT
+from eigensweep.engine.tables.columns import COUNT, TEXT
 from eigensweep.engine.tables.matrices import MATRICES, SCALARS, VECTORS
 
 ROWS_AT_ONCE = 8
 NULLS = {"null": "table", "num_draws": 100_000}
 NO_NUMBERS: dict[str, Any] = {
-    **{name: None if MATRICES[name].dtype == COUNT else float("nan") for name in SCALARS},
+    **{name: {COUNT: None, TEXT: ""}.get(MATRICES[name].dtype, float("nan")) for name in SCALARS},
     **{name: [] for name in VECTORS},
 }
 """The statistics of a matrix that has none."""
 
 
 def statistics(
-    found: Decomposed, options: MatrixOptions, *, power_law: str = "default", nulls: dict[str, Any] = NULLS
+    found: Decomposed,
+    options: MatrixOptions,
+    *,
+    power_law: str = "default",
+    nulls: dict[str, Any] = NULLS,
+    law: Law = GAUSSIAN,
 ) -> list[dict[str, Any]]:
     """Every column of `tables.matrices.SCALARS` and `VECTORS`, and the outcome, of B decomposed matrices.
 
@@ -38,6 +45,7 @@ def statistics(
       options: seed, level and sigma.
       power_law: `default` (two-sided KS) or `weightwatcher` (its fit, number for number).
       nulls: `null` and `num_draws` of `p_values`.
+      law: of the noise that s is held against.
 
     Returns:
       B rows. A matrix without numbers has NaN, null counts and empty lists, and its status all the same.
@@ -50,9 +58,9 @@ def statistics(
     sigmas = {
         "bulk": np.full(len(s), np.nan),
         "entries": found.sigma[good],
-        "init": np.full(len(s), noise.sigma_init(m)),
+        "init": np.full(len(s), noise.sigma_init(m, n, options.init)),
     }
-    scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law)
+    scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law, law)
     determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
     columns = {
         **scalars,
@@ -79,7 +87,10 @@ def _empty(found: Decomposed, i: int) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, np.ndarray) and value.ndim else value.item()
+    """A list as it is, a scalar of Python; a count that there is not, which arrays hold as -1, is None."""
+    if isinstance(value, str) or (isinstance(value, np.ndarray) and value.ndim):
+        return value
+    return None if isinstance(value, np.integer) and value < 0 else value.item()
 
 
 def _of_vectors(
@@ -98,7 +109,13 @@ def _of_vectors(
 
 
 def scalar_statistics(
-    s: np.ndarray, sigma: np.ndarray, shape: tuple[int, int], eps: float, level: float, power_law: str
+    s: np.ndarray,
+    sigma: np.ndarray,
+    shape: tuple[int, int],
+    eps: float,
+    level: float,
+    power_law: str,
+    law: Law = GAUSSIAN,
 ) -> dict[str, np.ndarray]:
     """The columns that follow from s.
 
@@ -108,11 +125,13 @@ def scalar_statistics(
       shape: (m, n) of the matrices.
       eps: of the stored dtype, for the numerical rank.
       level: of the outlier tests.
-      power_law: see `statistics`.
+      power_law, law: see `statistics`.
 
     Returns:
-      (B,) arrays.
+      (B,) arrays; a count that there is not is -1.
     """
+    unit = np.exp2(np.clip(np.frexp(s[:, 0])[1], -1000, 1000))  # a power of two: ordinary numbers keep their digits
+    s, sigma = s / unit[:, None], sigma / unit
     batch, padded = len(s), -len(s) % ROWS_AT_ONCE
     s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
     a, b = max(shape), min(shape)
@@ -120,9 +139,27 @@ def scalar_statistics(
     for i in range(0, len(s), ROWS_AT_ONCE):
         rows = slice(i, i + ROWS_AT_ONCE)
         found = _of_values(s[rows], float(a), eps, power=power_law)
-        found |= _of_shape(s[rows], sigma[rows], a=a, b=b, eps=eps, level=level)
+        found |= fit.of_shape(s[rows], sigma[rows], a=a, b=b, eps=eps, level=level, law=law)
         parts.append(jax.device_get(found))
-    return {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
+    columns = {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
+    columns |= fit.judge(columns, a, b, level, law)
+    return {key: _in_unit(key, columns, unit) for key in columns if key in SCALARS}
+
+
+def _in_unit(name: str, columns: dict[str, np.ndarray], unit: np.ndarray) -> np.ndarray:
+    """A column of s/unit as that of s, by its declared unit; beyond float64's range squares are inf or 0."""
+    value = columns[name]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        match MATRICES[name].unit:
+            case "[w]":
+                return value * unit
+            case "[w]^2":
+                return value * unit * unit
+            case "log10 [w]^2":
+                return value + 2 * np.log10(unit)
+            case "log10 [w]^(2 alpha)":
+                return value + 2 * columns["alpha"] * np.log10(unit)
+    return value
 
 
 @partial(jax.jit, static_argnames="power")
@@ -146,29 +183,3 @@ def _of_values(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, j
         }
 
     return jax.vmap(one)(s)
-
-
-@partial(jax.jit, static_argnames=("a", "b", "eps", "level"))
-def _of_shape(s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float) -> dict[str, jax.Array]:
-    """Noise, edges and outliers of (a, b) or (b, a) matrices."""
-
-    def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
-        bulk = noise.sigma_bulk(s, a, b)
-        sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
-        nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
-        right, left = edges.num_outliers(s, a, b, sigma, level, eps)
-        quasi_null = jnp.sum(s < nu_minus)
-        return {
-            "sigma": sigma,
-            "sigma_bulk": bulk,
-            "nu_minus": nu_minus,
-            "nu_plus": nu_plus,
-            "mp_ks": marchenko_pastur.ks_distance(s, a, b, sigma, right, left),
-            "num_right_outliers": right,
-            "num_left_outliers": left,
-            "mp_softrank": (nu_plus / s[0]) ** 2,
-            "quasi_null_count": quasi_null,
-            "quasi_null_fraction": quasi_null / b,
-        }
-
-    return jax.vmap(one)(s, sigma)

@@ -44,9 +44,12 @@ def generator(key: Array, *purpose: int) -> np.random.Generator:
 
 
 def standard_deviation(w: NDArray) -> float:
-    """About the mean, in float64, without a float64 copy of w."""
+    """About the mean, in float64, without a float64 copy of w; squares neither overflow nor underflow."""
     flat = np.ravel(w, order="K")
     chunks = [slice(i, i + _CHUNK) for i in range(0, flat.size, _CHUNK)]
-    mean = sum(np.sum(flat[c], dtype=np.float64) for c in chunks) / max(flat.size, 1)
-    square = sum(np.sum((flat[c].astype(np.float64) - mean) ** 2) for c in chunks) / max(flat.size, 1)
-    return float(np.sqrt(square))
+    wide = w.dtype == np.float64  # squares of anything narrower are numbers in float64
+    largest = max((float(np.max(np.abs(flat[c]))) for c in chunks), default=0.0) if wide else 1.0
+    unit = np.float64(2.0 ** np.clip(np.frexp(largest)[1] - 1, -1000, 1000))  # a power of two: nothing is rounded
+    mean = sum(np.sum(flat[c] / unit, dtype=np.float64) for c in chunks) / max(flat.size, 1)
+    square = sum(np.sum((flat[c] / unit - mean) ** 2) for c in chunks) / max(flat.size, 1)
+    return float(np.sqrt(square) * unit)

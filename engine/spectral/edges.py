@@ -18,6 +18,7 @@ References: I. M. Johnstone, On the distribution of the largest eigenvalue in pr
 Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white Wishart matrices, 2012.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import chex
@@ -30,7 +31,9 @@ from scipy.special import chdtri, gammaincinv
 
 from eigensweep.engine.spectral import hard_edge, tracy_widom
 
+Threshold = Callable[[int, int, float], float]
 _EPS = float(np.finfo(np.float64).eps)
+FEWEST = 8  # singular values below which no edge test is made
 _HARD = 64  # largest d = a - b at which the left edge counts as hard, if it is no more than b/4 either
 
 
@@ -62,20 +65,25 @@ def left_threshold(m: int, n: int, level: float) -> float:
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
 
 
-@partial(jax.jit, static_argnames=("m", "n", "level"))
+@partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))
 def num_outliers(
-    s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = _EPS
+    s: ArrayLike,
+    m: int,
+    n: int,
+    sigma: ArrayLike,
+    level: float = 0.01,
+    eps: ArrayLike = _EPS,
+    thresholds: tuple[Threshold, Threshold] = (right_threshold, left_threshold),
 ) -> tuple[Array, Array]:
     """How many singular values lie above and below what noise of standard deviation sigma reaches: the outliers.
 
     The first false outlier on a side has probability `level` a matrix. After k true ones noise fills only
     (m - k) x (n - k) dimensions and both thresholds err to the safe side.
 
-    Values that rounding alone explains, s <= 4 eps |W|_F (1/sqrt(m) + 1/sqrt(n)) (four times the spectral norm of
-    independent relative errors of size eps), are never right outliers: sigma can be as small as rounding where the
-    rest of the matrix is zero, as in a product of low rank. Left outliers include the zeros of a rank-deficient matrix:
-    noise of full rank has none. But a bulk that is all rounding, sigma (sqrt(m) + sqrt(n)) < s_max max(m, n) eps, has
-    no left edge and none of them. With sigma = NaN there are none on either side.
+    There is no test, and both counts are -1, where b < FEWEST (on few values the fitted sigma and the spikes cannot be
+    told apart); where sigma is NaN; and where the numerical rank #{s > s_max max(m, n) eps} is below b/2, as in a
+    product of low rank: what would be the bulk there is rounding. Left outliers of other rank-deficient matrices include
+    their zeros: noise of full rank has none.
 
     Args:
       s: (b,) singular values, any order.
@@ -83,18 +91,19 @@ def num_outliers(
       sigma: standard deviation of the noise, may be traced.
       eps: machine epsilon of the dtype that W was rounded to, may be traced. bfloat16 and float16 weights are exact
         numbers in float32, and come out of products rounded far finer than their own eps says: float32's serves.
+      thresholds: right and left, as functions of (m, n, level), static; those of Gaussian noise unless told.
 
     Returns:
-      (num_right, num_left), int32 scalars.
+      (num_right, num_left), int32 scalars; -1 where there is no test.
     """
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
     chex.assert_shape(s, (min(m, n),))
     chex.assert_rank([sigma, eps], 0)
-    rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
-    only_rounding = sigma * (m**0.5 + n**0.5) < jnp.max(s, initial=0.0) * max(m, n) * eps
-    above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)
-    below = (s < left_threshold(m, n, level) * sigma) & ~only_rounding
-    return jnp.sum(above, dtype=jnp.int32), jnp.sum(below, dtype=jnp.int32)
+    right, left = (threshold(m, n, level) for threshold in thresholds)
+    rank = jnp.sum(s > jnp.max(s) * max(m, n) * eps)
+    testable = (s.size >= FEWEST) & (2 * rank >= s.size) & ~jnp.isnan(sigma)
+    counts = jnp.sum(s > right * sigma, dtype=jnp.int32), jnp.sum(s < left * sigma, dtype=jnp.int32)
+    return jnp.where(testable, counts[0], -1), jnp.where(testable, counts[1], -1)
 
 
 def _check(m: int, n: int, level: float) -> tuple[int, int]:

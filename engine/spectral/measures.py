@@ -24,7 +24,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
     entropy          -sum p ln p / ln(hard_rank), p = lambda / sum lambda; in [0, 1], 0 for rank one
     effective_rank   exp H(s / sum s) (Roy & Vetterli 2007)
     participation    (sum lambda)^2 / sum lambda^2
-    condition        s_max / s_min (inf for a singular matrix)
+    condition        s_max / s_min; inf where hard_rank < b: the smallest value is 0, or rounding
 
     An all-zero matrix has rank 0, norm 0, infinite negative logarithms and NaN for every ratio.
     """
@@ -49,7 +49,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
         "entropy": shannon_entropy(evals) / jnp.where(hard_rank > 1, jnp.log(hard_rank), 1.0),
         "effective_rank": jnp.exp(shannon_entropy(unit)),
         "participation": total**2 / jnp.sum(evals**2),
-        "condition": largest / jnp.min(s),
+        "condition": jnp.where(hard_rank < s.size, jnp.inf, largest / jnp.min(s)),
     }
 
 

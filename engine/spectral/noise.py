@@ -4,6 +4,7 @@ A trained matrix is noise plus signal, and the signal inflates the spread of the
 singular values between the signal's instead.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -14,16 +15,30 @@ from jax.typing import ArrayLike
 from eigensweep.engine.spectral import edges, marchenko_pastur
 
 _SMALL = 10  # with fewer values none are trimmed
-_CAP = 4  # at most a quarter of all values is taken out of the bulk as outliers, on each side
+_CAP = 2  # at most half of all values are taken out of the bulk as outliers, both sides together
 _ITERATIONS = 20  # those of MiniLM, GPT-2 and Llama checkpoints settled within 5
 _LEVEL = 1e-4  # of the outlier tests inside the fit: at the level tested later they would take out noise
 
 
-def sigma_init(m: int) -> float:
-    """1/sqrt(m): the usual initialisation of an m x n matrix."""
-    if m < 1:
-        raise ValueError(f"a matrix needs at least one row, got m = {m}")
-    return m**-0.5
+def sigma_init(m: int, n: int, init: str = "fan_out") -> float:
+    """The standard deviation that an m x n matrix was initialised with.
+
+    Args:
+      init: fan_out 1/sqrt(m), fan_in 1/sqrt(n), or the number itself as text, say "0.02".
+
+    Raises:
+      ValueError: none of these, or a number that is not positive and finite.
+    """
+    fans = {"fan_out": m, "fan_in": n}
+    if init in fans:
+        return fans[init] ** -0.5
+    try:
+        sigma = float(init)
+    except ValueError:
+        sigma = math.nan
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"init is {init!r}; expected fan_out, fan_in or a positive number such as 0.02")
+    return sigma
 
 
 @partial(jax.jit, static_argnames=("m", "n"))
@@ -43,10 +58,10 @@ def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     the fitted sigma from b = 16 on (0.05 and 0.01 fire at 0.048 and 0.012 there). With fewer values they mostly lose
     power (0.05 fires at 0.000 for 2 x 2, 0.024 for 1000 x 8), and 0.01 fires at 0.022 for 4 x 4.
 
-    Up to b/4 values on each side can be outliers; beyond that sigma moves, by 3 to 6 % at 0.3 b. On a trained matrix
-    whose bulk is no Marchenko-Pastur law it is the fixed point of the same iteration: the noise level of what no
-    outlier test takes out, and it cannot slide to 0. Where more than half of the values are 0 (a product of rank
-    r < b/2) it is 0, or what rounding left there.
+    Up to b/2 values, both sides together, can be outliers; what has more has no bulk that is the majority, and sigma
+    means little there. On a trained matrix whose bulk is no Marchenko-Pastur law it is the fixed point of the same
+    iteration: the noise level of what no outlier test takes out, and it cannot slide to 0. Where more than half of the
+    values are 0 (a product of rank r < b/2) it is 0, or what rounding left there.
 
     Args:
       s: (b,) singular values, descending.
@@ -67,8 +82,7 @@ def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     right, left = edges.right_threshold(m, n, _LEVEL) ** 2, edges.left_threshold(m, n, _LEVEL) ** 2
 
     def refit(_: Array, variance: Array) -> Array:
-        num_right = jnp.minimum(jnp.sum(evals > right * variance), b // _CAP)
-        num_left = jnp.minimum(jnp.sum(evals < left * variance), b // _CAP)
+        num_right, num_left = _within(b // _CAP, jnp.sum(evals > right * variance), jnp.sum(evals < left * variance))
         height, width = a - num_right, b - num_right - num_left
         r = jnp.sqrt(width / height)
         # angles near the law's quantiles 0.07 to 0.10 and 0.90 to 0.91, whatever r: no quantile has to be solved for
@@ -82,6 +96,13 @@ def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     median = (evals[(b - 1) // 2] + evals[b // 2]) / 2
     start = median / (a - b / 3)  # the law's median to 2 %
     return jnp.sqrt(jax.lax.fori_loop(0, _ITERATIONS, refit, start))
+
+
+def _within(cap: int, num_right: Array, num_left: Array) -> tuple[Array, Array]:
+    """Both counts, scaled down together where their sum exceeds the cap."""
+    total = jnp.maximum(num_right + num_left, 1)
+    fits = num_right + num_left <= cap
+    return jnp.where(fits, num_right, num_right * cap // total), jnp.where(fits, num_left, num_left * cap // total)
 
 
 def _sum_below(theta: Array, a: Array, b: Array) -> Array:

@@ -200,7 +200,8 @@ def _band(removal: Removal, b: int) -> NDArray:
 
 
 def _outliers(s: NDArray, shape: tuple[int, int], sigma: float, eps: float, level: float) -> tuple[NDArray, NDArray]:
-    right, left = (int(count) for count in edges.num_outliers(s, *shape, sigma, level, eps))
+    # without a test there are none to take
+    right, left = (max(0, int(count)) for count in edges.num_outliers(s, *shape, sigma, level, eps))
     return np.arange(right), np.arange(s.size - left, s.size)
 
 

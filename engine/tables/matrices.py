@@ -34,14 +34,34 @@ MATRICES: dict[str, Column] = {
     "mp_ks": Column(
         FLOAT,
         "",
-        "Kolmogorov-Smirnov distance between the singular values without outliers and the law",
+        "Kolmogorov-Smirnov distance between the singular values without the k right and l left outliers and the law "
+        "of an (a - k) x (b - k - l) matrix with `sigma`; NaN where the counts are null",
         _MP,
         "MP distance",
+    ),
+    "mp_gof": Column(
+        FLOAT,
+        "",
+        "T = K D, K = b - k - l, D = mp_ks but with sigma_bulk and the outliers at level 0.01 whatever the options; "
+        "grows like ln K where the law holds; NaN where the counts are null",
+        _MP,
+        "MP fit T",
+    ),
+    "mp_gof_p": Column(
+        FLOAT, "", "chance that a Gaussian matrix of this K and b/a has such a T; 1e-5 reads < 1e-5", _MP, "MP fit p"
+    ),
+    "mp_verdict": Column(
+        TEXT,
+        "",
+        "`Marchenko-Pastur holds`, or `holds with k spikes` (outliers of both sides): mp_gof_p above the level; `does "
+        "not describe the bulk: ...`: not above; `rank r: no bulk`: hard_rank < b/2; `undetermined: ...`: b < 8, no "
+        "sigma, or more than b/2 outliers; `(small matrix)`: b < 16",
     ),
     "num_right_outliers": Column(
         COUNT,
         "",
-        "#{s_i above the Tracy-Widom (beta = 1) quantile of the largest singular value at the level}",
+        "#{s_i above the Tracy-Widom (beta = 1) quantile of the largest singular value at the level}; null for b < 8, "
+        "for hard_rank < b/2 and without sigma",
         "Johnstone 2001",
         "right",
     ),
@@ -49,10 +69,13 @@ MATRICES: dict[str, Column] = {
         COUNT,
         "",
         "#{s_i below the quantile of the smallest singular value at the level}: soft edge for m != n, hard edge "
-        "for m = n",
+        "for m = n; null where the right count is",
         "Ma 2012; Edelman 1988",
         "left",
     ),
+    "energy_right": Column(FLOAT, "", "sum of lambda over the right outliers / sum lambda"),
+    "energy_bulk": Column(FLOAT, "", "sum of lambda over what is no outlier / sum lambda"),
+    "energy_left": Column(FLOAT, "", "sum of lambda over the left outliers / sum lambda"),
     "hard_rank": Column(COUNT, "", "#{s_i > s_1 a eps}, eps of the stored dtype"),
     "stable_rank": Column(FLOAT, "", "sum lambda / lambda_1"),
     "entropy": Column(FLOAT, "", "- sum p ln p / ln(hard_rank), p = lambda / sum lambda"),
@@ -63,14 +86,14 @@ MATRICES: dict[str, Column] = {
     "frobenius_norm": Column(FLOAT, "[w]", "sqrt(sum lambda)"),
     "log_norm": Column(FLOAT, "log10 [w]^2", "log10(sum lambda)"),
     "log_spectral_norm": Column(FLOAT, "log10 [w]^2", "log10(lambda_1)"),
-    "condition": Column(FLOAT, "", "s_1 / s_b"),
+    "condition": Column(FLOAT, "", "s_1 / s_b; inf where hard_rank < b"),
     "mp_softrank": Column(FLOAT, "", "nu_plus^2 / lambda_1"),
     "alpha": Column(FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL),
     "xmin": Column(FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL),
     "pl_d": Column(FLOAT, "", "Kolmogorov-Smirnov distance between tail and fit", _PL),
     "pl_sigma": Column(FLOAT, "", "standard error of alpha: (alpha - 1) / sqrt(num_pl_spikes)", _PL),
     "num_pl_spikes": Column(COUNT, "", "#{lambda_i >= xmin}", _PL),
-    "alpha_weighted": Column(FLOAT, "log10 [w]^2", "alpha log10(lambda_1)", _PL),
+    "alpha_weighted": Column(FLOAT, "log10 [w]^(2 alpha)", "alpha log10(lambda_1)", _PL),
     "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
     "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
     "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),

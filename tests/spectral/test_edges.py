@@ -114,22 +114,37 @@ def test_values_that_are_not_the_matrix_s_are_refused():
         edges.num_outliers(jnp.ones(3), 5, 4, 1.0)
 
 
-def test_without_noise_every_value_above_rounding_is_an_outlier():
-    s = jnp.array([3.0, 1.0, 1e-16, 0.0])
-    assert [int(x) for x in edges.num_outliers(s, 5, 4, 0.0, 0.01)] == [2, 0]
-    assert [int(x) for x in edges.num_outliers(jnp.zeros(4), 5, 4, 0.0, 0.01)] == [0, 0]
+@pytest.mark.parametrize("b", [1, 4, 7])
+def test_few_values_have_no_edge_test(b):
+    assert [int(x) for x in edges.num_outliers(jnp.arange(b, 0.0, -1), 9, b, 1.0, 0.01)] == [-1, -1]
+    assert [int(x) for x in edges.num_outliers(jnp.full(8, 3.0), 9, 8, 1.0, 0.01)] == [0, 0]
 
 
-def test_undefined_sigma_has_no_outliers():
-    assert [int(x) for x in edges.num_outliers(jnp.arange(4.0), 5, 4, jnp.nan, 0.01)] == [0, 0]
+def test_undefined_sigma_has_no_edge_test():
+    assert [int(x) for x in edges.num_outliers(jnp.arange(9.0), 12, 9, jnp.nan, 0.01)] == [-1, -1]
 
 
-@pytest.mark.parametrize("rank", [1, 8, 32])
+@pytest.mark.parametrize("rank", [0, 1, 8, 29])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rounding_of_a_low_rank_product_is_no_outlier(rank, dtype):
+def test_a_low_rank_product_has_no_edge_test(rank, dtype):
     rng = np.random.default_rng(rank)
     w = rng.standard_normal((100, rank)).astype(dtype) @ rng.standard_normal((rank, 60)).astype(dtype)
     s = jnp.asarray(np.linalg.svd(w.astype(np.float64), compute_uv=False))
-    noise = s[rank:].mean() / np.sqrt(100)
-    num_right, _ = edges.num_outliers(s, 100, 60, noise, 0.01, eps=float(np.finfo(dtype).eps))
-    assert num_right == rank
+    counts = edges.num_outliers(s, 100, 60, s[rank:].mean() / np.sqrt(100), 0.01, eps=float(np.finfo(dtype).eps))
+    assert [int(x) for x in counts] == [-1, -1]
+
+
+def test_zeros_of_a_matrix_with_a_bulk_are_left_outliers():
+    rng = np.random.default_rng(1)
+    w = np.concatenate([rng.standard_normal((100, 30)), np.zeros((100, 30))], axis=1)
+    counts = edges.num_outliers(jnp.asarray(np.linalg.svd(w, compute_uv=False)), 100, 60, 1.0, 0.01)
+    assert [int(x) for x in counts] == [0, 30]
+
+
+def test_thresholds_may_be_anothers():
+    def eight(m, n, level):
+        return 8.0
+
+    s = jnp.arange(12.0, 0, -1)
+    counts = edges.num_outliers(s, 12, 12, 1.0, 0.01, thresholds=(eight, eight))
+    assert [int(x) for x in counts] == [4, 7]

@@ -70,9 +70,14 @@ def _rows(before: dict, after: dict) -> list[dict]:
             for side in SIDES:
                 row[f"p_{side}"] = known_mean(np.asarray(before[f"p_{side}"])[k])
                 row[f"p_{side}_after"] = known_mean(np.asarray(after[f"p_{side}"])[k])
-            row["outliers_before"], row["outliers_after"] = (int(r["num_right_outliers"]) for r in (before, after))
+            row["outliers_before"], row["outliers_after"] = (_count(r["num_right_outliers"]) for r in (before, after))
             rows.append(row)
     return rows
+
+
+def _count(value: float | None) -> int | None:
+    """A count out of pandas, which turns null into NaN."""
+    return None if value is None or np.isnan(value) else int(value)
 
 
 def title(table: "pd.DataFrame") -> tuple[str, str]:

@@ -1,0 +1,30 @@
+"""What a matrix of pure noise looks like, as three functions: one record for Gaussian noise, one for any other null.
+
+`statistics` reads a matrix against such a record, so the same code serves a matrix as it is and an equalised one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from eigensweep.engine.spectral import edges
+from eigensweep.engine.spectral.null import goodness
+
+
+class Law(NamedTuple):
+    """The null of one reading; functions, so that a record can be a static argument.
+
+    Attributes:
+      right_threshold: (m, n, level) -> what s_max/sigma exceeds with probability `level`.
+      left_threshold: (m, n, level) -> what s_min/sigma falls below with probability `level`.
+      gof_p: (t, a, b, K) -> P(T >= t), T as `goodness.statistic` gives it with these thresholds; arrays of one shape.
+    """
+
+    right_threshold: edges.Threshold
+    left_threshold: edges.Threshold
+    gof_p: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray]
+
+
+GAUSSIAN = Law(edges.right_threshold, edges.left_threshold, goodness.p_value)
+"""Independent Gaussian entries: the matrix as it is."""
