@@ -18,8 +18,6 @@ ROLES = (
 MAX_SHAPES = 4
 BINS = 60
 UNIT = "ν / (σ √max(m, n))"
-WINDOW = 15
-BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
 NULL = 1e-9  # of the largest singular value: what lies below is rounding, not drawn on logarithmic axes
 
 
@@ -32,7 +30,7 @@ class Spectrum:
       values: singular values divided by `unit`, descending, (min(m, n),); 0 beyond the numerical rank.
       right, left: number of outliers beyond the right and the left edge.
       p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
-      rejected_right, rejected_left: share of the determined vectors that Benjamini-Hochberg rejects.
+      rejected_right, rejected_left: number of vectors that Benjamini-Hochberg rejects, of those that have a p-value.
       control: the random matrix that went down the same path.
     """
 
@@ -47,8 +45,8 @@ class Spectrum:
     left: int
     p_right: np.ndarray
     p_left: np.ndarray
-    rejected_right: float
-    rejected_left: float
+    rejected_right: int
+    rejected_left: int
     control: "Spectrum | None" = None
 
     @property
@@ -114,11 +112,12 @@ def block_of(row: Mapping[str, Any]) -> int | None:
 
 def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = "", control: str = "") -> Spectrum:
     m, n = int(row["m"]), int(row["n"])
-    determined = min(m, n) - int(np.nan_to_num(scalar(row, f"{prefix}undetermined")))
+    known_rank = scalar(row, f"{prefix}hard_rank")
+    rank = min(m, n) if math.isnan(known_rank) else int(known_rank)
     values = _list(vectors, f"{prefix}singular_values")
-    values = np.where(np.arange(values.size) < determined, values, 0.0)  # the rest is rounding
+    values = np.where(np.arange(values.size) < rank, values, 0.0)  # the rest is rounding
     # Where most of the spectrum is zero, what was fitted to the bulk was fitted to rounding.
-    sigma = scalar(row, f"{prefix}sigma") if 2 * determined >= values.size else math.nan
+    sigma = scalar(row, f"{prefix}sigma") if 2 * rank >= values.size else math.nan
     unit = _unit(sigma, values, m, n)
     with_control = bool(control) and _list(vectors, f"{control}singular_values").size > 0
     return Spectrum(
@@ -133,8 +132,8 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
         left=int(np.nan_to_num(scalar(row, f"{prefix}num_left_outliers"))),
         p_right=_list(vectors, f"{prefix}p_right_avg"),
         p_left=_list(vectors, f"{prefix}p_left_avg"),
-        rejected_right=scalar(row, f"{prefix}rejected_right") / determined if determined else math.nan,
-        rejected_left=scalar(row, f"{prefix}rejected_left") / determined if determined else math.nan,
+        rejected_right=int(np.nan_to_num(scalar(row, f"{prefix}rejected_right"))),
+        rejected_left=int(np.nan_to_num(scalar(row, f"{prefix}rejected_left"))),
         control=_spectrum(row, vectors, control) if with_control else None,
     )
 
@@ -231,6 +230,19 @@ def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
     known = np.isfinite(padded)
     count = known.sum(axis=0)
     return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def null_sd(members: Sequence[Spectrum], side: str) -> tuple[np.ndarray, np.ndarray]:
+    """How far averaged p-values stray under the null at each index: one matrix's (mean over the members), their mean's.
+
+    Two standard deviations, each as long as the longest of the members' p-values; NaN where no member has one.
+    """
+    from eigensweep.engine.spectral import ks
+
+    lengths = [s.n if side == "right" else s.m for s in members]
+    averages = [getattr(s, f"p_{side}") for s in members]
+    sd = [ks.local_average_sd(p, length) for p, length in zip(averages, lengths, strict=True)]
+    return mean_by_index(sd), ks.sd_over_matrices(by_index(sd))
 
 
 def shown_control(run: MatrixResult) -> str:
