@@ -9,12 +9,16 @@ workdir it continues where it stopped.
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
 from eigensweep.engine.studies.sweep.options import SweepOptions
+
+if TYPE_CHECKING:
+    from eigensweep.engine.studies.sweep.study import Run
 
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (matrices, roles, memory, what is left out) and stop")
 _MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "memory for one batch's arrays; default: from what is free")
@@ -48,7 +52,15 @@ def main() -> None:
     if before:
         print(f"{workdir}: this sweep was finished before; nothing was computed again\n")
     said = f"{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s"
-    runner.finish(run, lambda run: engine.render_summary(engine.summary_table(run)), said)
+    runner.finish(run, _rendered, said)
+
+
+def _rendered(run: "Run") -> str:
+    """The summary by role, and the run's tests as one family."""
+    from eigensweep import engine
+
+    summary = engine.render_summary(engine.summary_table(run))
+    return f"{summary}\n\n{engine.render_family(engine.family_table(run))}".rstrip()
 
 
 def _memory_bytes() -> int | None:

@@ -19,6 +19,7 @@ use_compilation_cache()
 from eigensweep.engine.run.progress import Progress  # noqa: E402
 from eigensweep.engine.studies import write_report  # noqa: E402
 from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
+from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
 from eigensweep.engine.studies.sweep.plan import describe_plan, make_plan  # noqa: E402
 from eigensweep.engine.studies.sweep.study import is_finished, open_run, sweep  # noqa: E402
@@ -57,6 +58,7 @@ __all__ = [
     "SweepOptions",
     "ablate",
     "describe_plan",
+    "family_table",
     "is_finished",
     "is_first_process",
     "make_plan",
@@ -64,6 +66,7 @@ __all__ = [
     "open_finetune",
     "open_overlap",
     "open_run",
+    "render_family",
     "render_summary",
     "run_ablation",
     "run_finetune",

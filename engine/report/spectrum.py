@@ -19,8 +19,6 @@ ROLES = (
 MAX_SHAPES = 4
 BINS = 60
 UNIT = "ν / (σ √max(m, n))"
-WINDOW = 15
-BAND = 1 / math.sqrt(12 * WINDOW)  # standard deviation of the mean of 15 uniform p-values
 NULL = 1e-9  # of the largest singular value: what lies below is rounding, not drawn on logarithmic axes
 
 
@@ -33,7 +31,7 @@ class Spectrum:
       values: singular values divided by `unit`, descending, (min(m, n),); 0 beyond the numerical rank.
       right, left: number of outliers beyond the right and the left edge.
       p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
-      rejected_right, rejected_left: share of the determined vectors that Benjamini-Hochberg rejects.
+      rejected_right, rejected_left: number of vectors that Benjamini-Hochberg rejects, of those that have a p-value.
       control: the random matrix that went down the same path.
       equalised: the matrix with its rows and columns brought to one scale.
     """
@@ -49,8 +47,8 @@ class Spectrum:
     left: int
     p_right: np.ndarray
     p_left: np.ndarray
-    rejected_right: float
-    rejected_left: float
+    rejected_right: int
+    rejected_left: int
     control: "Spectrum | None" = None
     equalised: "Spectrum | None" = None
 
@@ -121,10 +119,11 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
     if prefix == EQUALISED:
         m, n = m - _count(row, "zero_rows"), n - _count(row, "zero_columns")
     values = _list(vectors, f"{prefix}singular_values")
-    determined = values.size - _count(row, f"{prefix}undetermined")
-    values = np.where(np.arange(values.size) < determined, values, 0.0)  # the rest is rounding
+    known_rank = scalar(row, f"{prefix}hard_rank")
+    rank = values.size if math.isnan(known_rank) else int(known_rank)
+    values = np.where(np.arange(values.size) < rank, values, 0.0)  # the rest is rounding
     # Where most of the spectrum is zero, what was fitted to the bulk was fitted to rounding.
-    sigma = scalar(row, f"{prefix}sigma") if 2 * determined >= values.size else math.nan
+    sigma = scalar(row, f"{prefix}sigma") if 2 * rank >= values.size else math.nan
     unit = _unit(sigma, values, m, n)
 
     def reading(other: str) -> Spectrum | None:
@@ -143,8 +142,8 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
         left=_count(row, f"{prefix}num_left_outliers"),
         p_right=_list(vectors, f"{prefix}p_right_avg"),
         p_left=_list(vectors, f"{prefix}p_left_avg"),
-        rejected_right=scalar(row, f"{prefix}rejected_right") / determined if determined else math.nan,
-        rejected_left=scalar(row, f"{prefix}rejected_left") / determined if determined else math.nan,
+        rejected_right=_count(row, f"{prefix}rejected_right"),
+        rejected_left=_count(row, f"{prefix}rejected_left"),
         control=reading(control),
         equalised=reading(EQUALISED),
     )
@@ -261,6 +260,19 @@ def mean_by_index(series: list[np.ndarray]) -> np.ndarray:
     known = np.isfinite(padded)
     count = known.sum(axis=0)
     return np.where(count, np.where(known, padded, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def null_sd(members: Sequence[Spectrum], side: str) -> tuple[np.ndarray, np.ndarray]:
+    """How far averaged p-values stray under the null at each index: one matrix's (mean over the members), their mean's.
+
+    Two standard deviations, each as long as the longest of the members' p-values; NaN where no member has one.
+    """
+    from eigensweep.engine.spectral import ks
+
+    lengths = [s.n if side == "right" else s.m for s in members]
+    averages = [getattr(s, f"p_{side}") for s in members]
+    sd = [ks.local_average_sd(p, length) for p, length in zip(averages, lengths, strict=True)]
+    return mean_by_index(sd), ks.sd_over_matrices(by_index(sd))
 
 
 def shown_control(run: MatrixResult) -> str:

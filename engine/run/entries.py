@@ -14,11 +14,13 @@ _CHUNK = 1 << 22  # entries looked at at a time
 
 
 class Entries(NamedTuple):
-    """(B,) arrays: how many entries are not finite, whether any is not zero, the standard deviation of the entries."""
+    """(B,) arrays: how many entries are not finite, whether any is not zero, their standard deviation and excess
+    kurtosis (mean of ((w - mean)/sigma)^4, less 3)."""
 
     num_bad: np.ndarray
     any_nonzero: np.ndarray
     sigma: np.ndarray
+    kurtosis: np.ndarray
 
 
 def describe(batch: Any) -> Entries:
@@ -29,21 +31,24 @@ def describe(batch: Any) -> Entries:
     return Entries(*(np.asarray(x) for x in _on_device(batch)))
 
 
-def _one(w: np.ndarray) -> tuple[int, bool, float]:
+def _one(w: np.ndarray) -> tuple[int, bool, float, float]:
     step = max(1, _CHUNK // w.shape[1])
     chunks = [w[i : i + step] for i in range(0, len(w), step)]
     bad = w.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
-    return bad, any((chunk != 0).any() for chunk in chunks), np.nan if bad else controls.standard_deviation(w)
+    nonzero = any((chunk != 0).any() for chunk in chunks)
+    return bad, nonzero, *((np.nan, np.nan) if bad else (controls.standard_deviation(w), controls.excess_kurtosis(w)))
 
 
 @jax.jit
-def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     finite = jnp.isfinite(w)
     bad = jnp.sum(~finite, axis=(1, 2))
     largest = jnp.max(jnp.abs(w), axis=(1, 2), keepdims=True).astype(jnp.float64)  # squares would overflow
     unit = jnp.where(largest > 0, largest, 1.0)
-    sigma = unit[:, 0, 0] * jnp.std(w / unit, axis=(1, 2))
-    return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, sigma)
+    x = w / unit
+    sigma = jnp.std(x, axis=(1, 2), keepdims=True)
+    kurtosis = jnp.mean(((x - jnp.mean(x, axis=(1, 2), keepdims=True)) / sigma) ** 4, axis=(1, 2)) - 3  # 0/0 is NaN
+    return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, (unit * sigma)[:, 0, 0]), kurtosis
 
 
 def sigma_if_finite(w: np.ndarray) -> float:

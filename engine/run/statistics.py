@@ -15,7 +15,8 @@ from eigensweep.engine.run import fit
 from eigensweep.engine.run.nulls import p_values
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
-from eigensweep.engine.spectral import ks, measures, noise, power_law
+from eigensweep.engine.spectral import edges, ks, measures, noise, power_law
+from eigensweep.engine.spectral.determined import determined, entries_decide
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 from eigensweep.engine.tables.columns import COUNT, TEXT
@@ -61,14 +62,21 @@ def statistics(
         "init": np.full(len(s), noise.sigma_init(m, n, options.init)),
     }
     scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law, law)
-    determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
+    vectors = determined(s, scalars["hard_rank"], (m, n), found.eps, float(np.finfo(s.dtype).eps))
+    kurtosis = found.kurtosis[good]
+    p_largest, p_smallest = edges.extreme_p_values(
+        s, m, n, scalars["sigma"], found.eps, (law.p_largest, law.p_smallest)
+    )
     columns = {
         **scalars,
-        **_of_vectors(found.ks_right[good], n, determined, "right", options, nulls),
-        **_of_vectors(found.ks_left[good], m, determined, "left", options, nulls),
+        **_of_vectors(found.ks_right[good], (n, m), vectors, kurtosis, "right", options, nulls),
+        **_of_vectors(found.ks_left[good], (m, n), vectors, kurtosis, "left", options, nulls),
         "singular_values": s,
         "sigma_entries": found.sigma[good],
-        "undetermined": s.shape[1] - scalars["hard_rank"],
+        "entries_kurtosis": kurtosis,
+        "p_largest": p_largest,
+        "p_smallest": p_smallest,
+        "undetermined": s.shape[1] - vectors.sum(axis=1),
         "residual": found.residual[good],
         "orthogonality": found.orthogonality[good],
     }
@@ -94,17 +102,36 @@ def _plain(value: Any) -> Any:
 
 
 def _of_vectors(
-    d_stat: np.ndarray, length: int, determined: np.ndarray, side: str, options: MatrixOptions, nulls: dict[str, Any]
+    d_stat: np.ndarray,
+    sides: tuple[int, int],
+    determined: np.ndarray,
+    kurtosis: np.ndarray,
+    side: str,
+    options: MatrixOptions,
+    nulls: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-    """KS statistics, p-values, their average and rejections; d_stat and determined (B, b)."""
-    p = np.where(determined, p_values(d_stat, length, seed=options.seed, **nulls), np.nan)
-    count = determined.sum(axis=1)
+    """KS statistics, p-values, their averages and rejections.
+
+    Args:
+      d_stat, determined: (B, b).
+      sides: the length of the vectors, and the other side of W.
+      kurtosis: (B,) of the entries.
+      side: right or left.
+    """
+    known = determined & ~entries_decide(kurtosis, *sides)[:, None]
+    p = np.where(known, p_values(d_stat, sides[0], seed=options.seed, **nulls), np.nan)
+    count = (~np.isnan(p)).sum(axis=1)
+    some = np.maximum(count, 1)
+    mean, sd = np.where(count > 0, np.nansum(p, axis=1) / some, np.nan), ks.mean_sd(count, sides[0])
+    rejected = benjamini_hochberg(p, options.level).sum(axis=-1)
     return {
         f"ks_{side}": d_stat,
         f"p_{side}": p,
         f"p_{side}_avg": ks.local_average(p),
-        f"mean_p_{side}": np.where(count > 0, np.nansum(p, axis=1) / np.maximum(count, 1), np.nan),
-        f"rejected_{side}": benjamini_hochberg(p, options.level).sum(axis=-1),
+        f"mean_p_{side}": mean,
+        f"mean_p_{side}_z": np.divide(mean - 0.5, sd, out=np.full(len(p), np.nan), where=sd > 0),
+        f"rejected_{side}": rejected,
+        f"rejected_share_{side}": np.where(count > 0, rejected / some, np.nan),
     }
 
 

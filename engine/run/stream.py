@@ -38,7 +38,7 @@ class Decomposed:
       names: of the matrices.
       w: as stored, B arrays.
       status: "ok", or why there are no numbers.
-      sigma: (B,) standard deviation of the entries.
+      sigma, kurtosis: (B,) standard deviation and excess kurtosis of the entries.
       s: (B, b) singular values, descending.
       u, vt: (B, m, b) and (B, b, n) singular vectors; None where not asked for.
       ks_right, ks_left: (B, b) KS statistics of the right and left singular vectors; None where not asked for.
@@ -50,6 +50,7 @@ class Decomposed:
     w: Sequence[np.ndarray]
     status: tuple[str, ...]
     sigma: np.ndarray
+    kurtosis: np.ndarray
     s: np.ndarray
     u: Any
     vt: Any
@@ -190,7 +191,7 @@ def _decompose(names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, ve
     seen = entries.describe(batch)
     status = entries.statuses(seen)
     good = np.flatnonzero([word == "ok" for word in status])
-    result = replace(_nothing(names, ws, status, vectors, ks), sigma=seen.sigma)
+    result = replace(_nothing(names, ws, status, vectors, ks), sigma=seen.sigma, kurtosis=seen.kurtosis)
     if not good.size:
         return result
     fields = _fields(batch[good] if good.size < len(ws) else batch, strategy, vectors, ks)
@@ -255,7 +256,7 @@ def _nothing(
     b = min(m, n)
     rows, single = np.full((count, b), np.nan), np.full(count, np.nan)
     return Decomposed(
-        names=tuple(names), w=ws, status=tuple(status), sigma=single, s=rows,
+        names=tuple(names), w=ws, status=tuple(status), sigma=single, kurtosis=single, s=rows,
         u=np.full((count, m, b), np.nan) if vectors else None,
         vt=np.full((count, b, n), np.nan) if vectors else None,
         ks_right=rows if ks else None, ks_left=rows if ks else None,

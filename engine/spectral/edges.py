@@ -27,11 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 from scipy.special import chdtri, gammaincinv
 
 from eigensweep.engine.spectral import hard_edge, tracy_widom
 
 Threshold = Callable[[int, int, float], float]
+Tail = Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
+LEAST_P = 1e-9  # the determinants' absolute error is 1e-12: below it p-values have no digits
 _EPS = float(np.finfo(np.float64).eps)
 FEWEST = 8  # singular values below which no edge test is made
 _HARD = 64  # largest d = a - b at which the left edge counts as hard, if it is no more than b/4 either
@@ -43,9 +46,7 @@ def right_threshold(m: int, n: int, level: float) -> float:
     a, b = _check(m, n, level)
     if b == 1:
         return float(np.sqrt(chdtri(a, level)))
-    root_a, root_b = np.sqrt(a - 0.5), np.sqrt(b - 0.5)
-    mean = (root_a + root_b) ** 2
-    scale = (root_a + root_b) * (1 / root_a + 1 / root_b) ** (1 / 3)
+    mean, scale = _right_law(a, b)
     return float(np.sqrt(mean + tracy_widom.quantile(1 - level) * scale))
 
 
@@ -59,10 +60,73 @@ def left_threshold(m: int, n: int, level: float) -> float:
         return float(np.sqrt(hard_edge.quantile(level, 0) / b))
     if a - b <= min(b / 4, _HARD):
         return float(np.sqrt(2 * hard_edge.quantile(level, a - b) / (a + b - 1)))
-    root_a, root_b = np.sqrt(a - 0.5), np.sqrt(b - 0.5)
-    mean = (root_a - root_b) ** 2
-    scale = (root_a - root_b) * (1 / root_b - 1 / root_a) ** (1 / 3)
+    mean, scale = _left_law(a, b)
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
+
+
+def p_largest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
+    """P(s_max >= x) of an a x b matrix of unit noise."""
+    mean, scale = _right_law(a, b)
+    return tracy_widom.survival((x**2 - mean) / scale)
+
+
+def p_smallest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
+    """P(s_min <= x) of an a x b matrix of unit noise."""
+    if a == b:
+        return -np.expm1(-(b * x**2 / 2 + np.sqrt(b) * x))
+    if a - b <= min(b / 4, _HARD):
+        y = (a + b - 1) / 2 * x**2
+        return np.array([1 - hard_edge.survival(z, a - b) if np.isfinite(z) else np.nan for z in y])
+    mean, scale = _left_law(a, b)
+    with np.errstate(divide="ignore"):
+        return tracy_widom.survival((np.log(mean) - 2 * np.log(x)) * mean / scale)
+
+
+def extreme_p_values(
+    s: NDArray,
+    m: int,
+    n: int,
+    sigma: NDArray,
+    eps: float = _EPS,
+    tails: tuple[Tail, Tail] = (p_largest, p_smallest),
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P(noise's largest >= s_1) and P(noise's smallest <= s_b) by the laws of the thresholds, on the host.
+
+    p <= level where `num_outliers` counts at least one at that level. Both end at `LEAST_P`, "< 1e-9". NaN where there
+    is no test: b < 8, where sigma cannot be had from the values; sigma that is 0 or NaN; for the smallest a bulk that
+    is all rounding, see `num_outliers`.
+
+    Args:
+      s: (B, b) singular values, descending.
+      m, n: the shape of the matrices.
+      sigma: (B,) standard deviation of the noise.
+      eps: machine epsilon of the dtype that W was rounded to.
+      tails: the laws of s_1/sigma and s_b/sigma.
+
+    Returns:
+      (p_largest, p_smallest), (B,) each.
+    """
+    a, b = max(m, n), min(m, n)
+    sigma = np.asarray(sigma, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = s[:, 0] / sigma, s[:, -1] / sigma
+        known = np.isfinite(sigma) & (sigma > 0) & (b >= FEWEST)
+        only_rounding = sigma * (m**0.5 + n**0.5) < s[:, 0] * max(m, n) * eps
+    largest = np.where(known, np.maximum(tails[0](x, a, b), LEAST_P), np.nan)
+    smallest = np.where(known & ~only_rounding, np.maximum(tails[1](y, a, b), LEAST_P), np.nan)
+    return largest, smallest
+
+
+def _right_law(a: int, b: int) -> tuple[float, float]:
+    """Centre and scale of s_max^2."""
+    root_a, root_b = np.sqrt(a - 0.5), np.sqrt(b - 0.5)
+    return (root_a + root_b) ** 2, (root_a + root_b) * (1 / root_a + 1 / root_b) ** (1 / 3)
+
+
+def _left_law(a: int, b: int) -> tuple[float, float]:
+    """Centre and scale of s_min^2 at the soft edge."""
+    root_a, root_b = np.sqrt(a - 0.5), np.sqrt(b - 0.5)
+    return (root_a - root_b) ** 2, (root_a - root_b) * (1 / root_b - 1 / root_a) ** (1 / 3)
 
 
 @partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))

@@ -25,3 +25,18 @@ def benjamini_hochberg(p: np.ndarray, level: float) -> np.ndarray:
         known = ~np.isnan(p[family])
         rejected[family][known] = false_discovery_control(p[family][known]) <= level
     return rejected
+
+
+def simes(p: np.ndarray) -> float:
+    """One p-value of a family's global null, min_i N p_(i)/i: at most `level` where Benjamini-Hochberg rejects any.
+
+    Args:
+      p: (N,); NaN does not count.
+
+    Returns:
+      NaN where no p is known.
+
+    Reference: R. J. Simes, Biometrika 73 (1986) 751.
+    """
+    known = p[~np.isnan(p)]
+    return float(np.min(false_discovery_control(known))) if known.size else float("nan")

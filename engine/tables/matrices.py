@@ -97,11 +97,46 @@ MATRICES: dict[str, Column] = {
     "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
     "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
     "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),
-    "mean_p_right": Column(FLOAT, "", "mean of p_right over the vectors that are determined; 0.5 for noise", _KS),
-    "mean_p_left": Column(FLOAT, "", "mean of p_left over the vectors that are determined; 0.5 for noise", _KS),
+    "p_largest": Column(
+        FLOAT,
+        "",
+        "chance that the largest singular value of Gaussian noise (sigma) is as large as s_1, by the law of "
+        "num_right_outliers; at least 1e-9; NaN for b < 8",
+        "Johnstone 2001; Ma 2012",
+    ),
+    "p_smallest": Column(
+        FLOAT,
+        "",
+        "chance that the smallest singular value of Gaussian noise (sigma) is as small as s_b, by the law of "
+        "num_left_outliers; at least 1e-9; NaN for b < 8 and where the bulk is all rounding",
+        "Ma 2012; Edelman 1988; Forrester 2006",
+    ),
+    "entries_kurtosis": Column(
+        FLOAT, "", "excess kurtosis of the entries of W: mean ((w - mean w)/sigma_entries)^4 - 3; 0 for Gaussian ones"
+    ),
+    "mean_p_right": Column(FLOAT, "", "mean of the p_right that there are; 0.5 for noise", _KS),
+    "mean_p_left": Column(FLOAT, "", "mean of the p_left that there are; 0.5 for noise", _KS),
+    "mean_p_right_z": Column(
+        FLOAT,
+        "",
+        "(mean_p_right - 0.5)/sd, sd = sqrt((1 + (k - 1) rho)/(12 k)), rho = -min(1, 0.4 + 4/n^2)/(n - 1), of k p_right; "
+        "about N(0, 1) for Gaussian noise",
+    ),
+    "mean_p_left_z": Column(FLOAT, "", "the same of mean_p_left, with m for n"),
     "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
     "rejected_left": Column(COUNT, "", "left vectors whose p the procedure rejects at the level", _BH),
-    "undetermined": Column(COUNT, "", "b - hard_rank: singular vectors that W does not determine"),
+    "rejected_share_right": Column(
+        FLOAT, "", "rejected_right over the number of p_right that there are", _BH, "rejected, right"
+    ),
+    "rejected_share_left": Column(
+        FLOAT, "", "rejected_left over the number of p_left that there are", _BH, "rejected, left"
+    ),
+    "undetermined": Column(
+        COUNT,
+        "",
+        "singular vectors that W does not determine: index beyond hard_rank, or a gap to a neighbouring singular value "
+        "of at most b eps_64 s_1 + eps |W|_F/sqrt(m n), eps of the stored dtype (at most float32's)",
+    ),
     "residual": Column(FLOAT, "", "||W - U diag(s) V^T||_F / ||W||_F"),
     "orthogonality": Column(FLOAT, "", "largest entry of |U^T U - 1| and |V^T V - 1|"),
     "strategy": Column(TEXT, "", "how W was decomposed: lapack, gram, polar, direct or streamed"),
@@ -116,9 +151,19 @@ SPECTRA: dict[str, Column] = {
     ),
     "ks_left": Column(LIST, "", "the same for u_i (output space), with sqrt(m)", _KS),
     "p_right": Column(
-        LIST, "", "chance that a random unit vector has a D as large as v_i's; NaN beyond hard_rank", _KS
+        LIST,
+        "",
+        "chance that a random unit vector has a D as large as v_i's; NaN where W does not determine v_i (see "
+        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 1: there D tests the entries, not directions",
+        _KS,
     ),
-    "p_left": Column(LIST, "", "chance that a random unit vector has a D as large as u_i's", _KS),
+    "p_left": Column(
+        LIST,
+        "",
+        "chance that a random unit vector has a D as large as u_i's; NaN where W does not determine u_i, and for all "
+        "where |entries_kurtosis| sqrt(m)/n > 1",
+        _KS,
+    ),
     "p_right_avg": Column(LIST, "", "mean of p_right over 15 neighbouring indices, fewer at the ends", _KS),
     "p_left_avg": Column(LIST, "", "mean of p_left over 15 neighbouring indices, fewer at the ends", _KS),
 }

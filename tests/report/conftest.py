@@ -68,6 +68,8 @@ def statistics(w, rng, prefix=""):
         "mean_p_left": p["left"].mean(),
         "rejected_right": int(np.sum(p["right"] < 0.004)),
         "rejected_left": int(np.sum(p["left"] < 0.004)),
+        "rejected_share_right": float(np.mean(p["right"] < 0.004)),
+        "rejected_share_left": float(np.mean(p["left"] < 0.004)),
         "undetermined": 0,
     }
     vectors = {"singular_values": s}
@@ -96,7 +98,7 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
         rows.append(row | {"dtype": "float32", "status": status})
         spectra.append(vectors)
     table = pd.DataFrame(rows)
-    integers = [c for c in table if c in ("block", "expert") or "outliers" in c or "rejected" in c]
+    integers = [c for c in table if c in ("block", "expert") or "outliers" in c or c.endswith(("rejected_right", "rejected_left"))]
     table[integers] = table[integers].astype("Int64")
     manifest = {
         "eigensweep": "0.2.0",

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from eigensweep.engine.report import spectrum, style
+from eigensweep.engine.spectral import ks
 from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra
 
 
@@ -86,7 +87,7 @@ def test_a_low_rank_is_measured_in_the_entries_sigma(make_run):
     rng = np.random.default_rng(0)
     w = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)) + 1e-9 * rng.standard_normal((40, 30))
     run = make_run([("delta", "query", 0, w)])
-    run.matrices["undetermined"] = 27
+    run.matrices["hard_rank"] = 3
     (found,) = spectrum.by_role(run)["query"]
     assert run.matrices["sigma"][0] < 1e-8  # that of the rounding
     assert found.unit == pytest.approx(w.std() * math.sqrt(40), rel=0.02)
@@ -113,23 +114,27 @@ def test_titles_are_computed_from_the_table(run, groups):
     assert seen.startswith(f"query: {table['num_right_outliers'].median():g} of 48 singular values above")
     assert "median over 3 matrices" in note
     assert "random control: 0 and 0" in note
-    seen, _ = figure_pvalues.title("query", groups["query"])
-    share = np.median(table["rejected_right"].astype(float) / 48)
-    assert f"query: {style.percent(share)} of the right" in seen
-    assert seen in texts(figure_pvalues.draw("query", groups["query"]))
+    seen, note = figure_pvalues.title("query", groups["query"], 0.01)
+    counts = [table[f"rejected_{side}"].sum() for side in ("right", "left")]
+    assert seen.startswith(f"query: {counts[0]} of 144 right, {counts[1]} of 144 left vectors have entries")
+    assert "at 0.01 in each matrix" in note
+    assert seen in texts(figure_pvalues.draw("query", groups["query"], 0.01))
 
 
 def test_p_values_draw_every_matrix_mean_control_and_band(groups):
     members = groups["key"]
-    axes = figure_pvalues.draw("key", members).axes[0]
+    axes = figure_pvalues.draw("key", members, 0.01).axes[0]
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_allclose(lines["trained, mean of 3"], np.mean([s.p_right for s in members], axis=0))
     np.testing.assert_allclose(lines["random control"], np.mean([s.control.p_right for s in members], axis=0))
     singles = [y for label, y in lines.items() if label.startswith("_")]
     assert {tuple(y) for y in singles} == {tuple(s.p_right) for s in members}
-    (band,) = axes.patches
-    assert band.get_y() == pytest.approx(0.5 - 1 / math.sqrt(180))
-    assert band.get_height() == pytest.approx(2 / math.sqrt(180))
+    one, mean = axes.collections
+    assert (one.get_label(), mean.get_label()) == ("null ± 1 s.d., one matrix", "of the mean")
+    for band, sd in ((one, ks.mean_sd(15, 48)), (mean, ks.mean_sd(15, 48) / math.sqrt(3))):
+        x, y = band.get_paths()[0].vertices.T
+        assert np.ptp(y[x == 24]) == pytest.approx(2 * sd)
+        assert np.ptp(y[x == 1]) > 1.3 * np.ptp(y[x == 24])  # eight in the window
 
 
 def test_mean_by_index_ignores_what_is_missing():
@@ -139,9 +144,9 @@ def test_mean_by_index_ignores_what_is_missing():
 
 def test_a_crowd_is_a_band(groups):
     members = groups["key"] * 20
-    axes = figure_pvalues.draw("key", members).axes[1]
+    axes = figure_pvalues.draw("key", members, 0.01).axes[1]
     assert [line.get_label() for line in axes.lines] == ["random control", "trained, mean of 60"]
-    (band,) = axes.collections
+    *_, band = axes.collections
     low, high = np.percentile([s.p_left for s in members], (10, 90), axis=0)
     vertices = band.get_paths()[0].vertices
     assert vertices[:, 1].min() == pytest.approx(low.min())
@@ -196,7 +201,7 @@ def test_names_are_no_mathematics(groups, tmp_path):
 
 def test_files_are_whole_and_reproducible(groups, tmp_path):
     for folder in ("a", "b"):
-        png = style.save(figure_pvalues.draw("key", groups["key"]), tmp_path / folder / "key")
+        png = style.save(figure_pvalues.draw("key", groups["key"], 0.01), tmp_path / folder / "key")
         assert (tmp_path / folder / "key.png").read_bytes() == png
     for suffix in ("png", "pdf"):
         first, second = ((tmp_path / folder / f"key.{suffix}").read_bytes() for folder in ("a", "b"))

@@ -170,7 +170,7 @@ def test_a_matrix_of_low_rank(make_run, tmp_path, written_outline):
     w = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30))
     run = make_run([("delta", "query", 0, w)])
     run.matrices[["sigma", "sigma_bulk"]] = 0.0
-    run.matrices["undetermined"] = 27
+    run.matrices["hard_rank"] = 3
     p = np.where(np.arange(30) < 3, 0.4, np.nan)
     run.spectra["p_right_avg"] = [p]
     run.spectra["p_left_avg"] = [p]

@@ -16,7 +16,9 @@ def test_medians_by_role(run):
         query["control_gaussian_num_left_outliers"].median()
     )
     assert table.loc["query", "alpha"] == pytest.approx(query["alpha"].median())
-    assert table.loc["query", "rejected_left"] == pytest.approx((query["rejected_left"].astype(float) / 48).median())
+    assert table.loc["query", "rejected_share_left"] == pytest.approx(
+        (query["rejected_left"].astype(float) / 48).median()
+    )
     assert list(table.index) == ["embedding", "query", "key", "value", "attention_output", "mlp_up", "mlp_down"]
 
 

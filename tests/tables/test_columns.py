@@ -22,8 +22,10 @@ SCALARS = (
     "effective_rank double, participation double, norm double, spectral_norm double, frobenius_norm double, "
     "log_norm double, log_spectral_norm double, condition double, mp_softrank double, alpha double, xmin double, "
     "pl_d double, pl_sigma double, num_pl_spikes int64, alpha_weighted double, log_alpha_norm double, "
-    "quasi_null_count int64, quasi_null_fraction double, mean_p_right double, mean_p_left double, "
-    "rejected_right int64, rejected_left int64, undetermined int64, residual double, orthogonality double"
+    "quasi_null_count int64, quasi_null_fraction double, p_largest double, p_smallest double, "
+    "entries_kurtosis double, mean_p_right double, mean_p_left double, mean_p_right_z double, mean_p_left_z double, "
+    "rejected_right int64, rejected_left int64, rejected_share_right double, rejected_share_left double, "
+    "undetermined int64, residual double, orthogonality double"
 )
 VECTORS = ", ".join(
     f"{name} list<element: double>"

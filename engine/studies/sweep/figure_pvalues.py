@@ -1,12 +1,11 @@
 """A role's locally averaged p-values: which singular vectors look unlike random directions."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import BAND, WINDOW, Spectrum, by_index, mean_by_index
+from eigensweep.engine.report.spectrum import Spectrum, by_index, mean_by_index, null_sd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,35 +13,37 @@ if TYPE_CHECKING:
 
 CROWD = 40  # matrices above which single lines would hide the mean
 POINTS = 512
+WINDOW = 15  # indices that an average takes in
 SIDES = {"right": "right singular vectors v (input space)", "left": "left singular vectors u (output space)"}
 
 
-def title(role: str, members: list[Spectrum]) -> tuple[str, str]:
-    """What the figure shows, in a sentence of numbers; and what the numbers are."""
-    right, left = (_percent([getattr(s, f"rejected_{side}") for s in members]) for side in SIDES)
-    seen = f"{role}: {right} of the right and {left} of the left singular vectors are not random directions"
-    notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
-    controls = [s.control for s in members if s.control]
-    if controls:
-        right, left = (_percent([getattr(c, f"rejected_{side}") for c in controls]) for side in SIDES)
+def title(role: str, members: list[Spectrum], level: float) -> tuple[str, str]:
+    """What the test says, in numbers; and what the numbers are."""
+    right, left = (_rejected(members, side) for side in SIDES)
+    seen = f"{role}: {right} right, {left} left vectors have entries that a random direction's would not have"
+    notes = [f"sums over {len(members)} matrices" if len(members) > 1 else "one matrix"]
+    if controls := [s.control for s in members if s.control]:
+        right, left = (_rejected(controls, side) for side in SIDES)
         notes.append(f"random control: {right} and {left}")
-    return seen, "; ".join([*notes, "rejected by Benjamini–Hochberg"])
+    return seen, "; ".join([*notes, f"Benjamini–Hochberg at {level:g} in each matrix, one-scale null"])
 
 
-def _percent(shares: list[float]) -> str:
-    shares = [s for s in shares if math.isfinite(s)]
-    return style.percent(float(np.median(shares))) if shares else "–"
+def _rejected(members: list[Spectrum], side: str) -> str:
+    """ "12 of 384", of the vectors that have a p-value; an en dash where none has."""
+    tested = sum(int(np.isfinite(getattr(s, f"p_{side}")).sum()) for s in members)
+    return f"{sum(getattr(s, f'rejected_{side}') for s in members)} of {tested}" if tested else "–"
 
 
-def draw(role: str, members: list[Spectrum]) -> "Figure":
+def draw(role: str, members: list[Spectrum], level: float) -> "Figure":
     """Averaged p-values over the index, right vectors beside left ones.
 
     Args:
       role: name of the role.
       members: its spectra, at least one.
+      level: of Benjamini-Hochberg.
     """
     figure = style.new_figure(height=2.7)
-    style.headline(figure, *title(role, members))
+    style.headline(figure, *title(role, members, level))
     for left, side in ((0.07, "right"), (0.55, "left")):
         axes = figure.add_axes((left, 0.15, 0.435, 0.57))
         _panel(axes, members, side)
@@ -58,7 +59,7 @@ def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
 
     series = [getattr(s, f"p_{side}") for s in members]
     controls = [getattr(s.control, f"p_{side}") for s in members if s.control]
-    axes.axhspan(0.5 - BAND, 0.5 + BAND, color=style.FAINT, alpha=0.6, lw=0, label="null ± 1 s.d.")
+    _bands(axes, members, side)
     _single_matrices(axes, series)
     if any(c.size for c in controls):
         _line(axes, mean_by_index(controls), color=style.CONTROL, lw=1.1, label="random control")
@@ -75,6 +76,17 @@ def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel("index i (1 = largest singular value)", labelpad=1)
     axes.set_title(SIDES[side], pad=3)
+
+
+def _bands(axes: "Axes", members: list[Spectrum], side: str) -> None:
+    """Where noise's averages lie, one standard deviation either way: one matrix's, and the mean's of several."""
+    one, mean = null_sd(members, side)
+    bands = [(one, 0.5, "null ± 1 s.d." if len(members) == 1 else "null ± 1 s.d., one matrix")]
+    if len(members) > 1:
+        bands.append((mean, 1.0, "of the mean"))
+    for sd, alpha, label in bands:
+        index = np.arange(1, sd.size + 1)
+        axes.fill_between(index, 0.5 - sd, 0.5 + sd, color=style.FAINT, alpha=alpha, lw=0, label=label)
 
 
 def _single_matrices(axes: "Axes", series: list[np.ndarray]) -> None:

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, table
+from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, matters, table, text_table
 from eigensweep.engine.report.registry import Panels, Section
 from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar, shown_control
 from eigensweep.engine.report.style import number, shorten, slug
-from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, summary
+from eigensweep.engine.studies.sweep import family, figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, summary
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.svg import pictures
 from eigensweep.engine.tables.columns import label
 from eigensweep.engine.tables.matrices import CONTROLS, MATRICES, SCALARS, control_prefix
 
 MAX_PICTURED = 500  # matrices with small pictures; about 6 kB each
+MOST_Z = 3  # beyond it a mean p-value is coloured
 TABLE = (
     "num_right_outliers", "num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
 )  # fmt: skip
@@ -28,7 +29,9 @@ _SPECTRUM = (
 )
 _P_VALUES = (
     "p-values of the singular vectors' entries against a random unit vector, averaged over 15 neighbouring indices; "
-    "thin: single matrices (of a crowd the range of 80 %), bold: their mean."
+    "thin: single matrices (of a crowd the range of 80 %), bold: their mean. Grey: one standard deviation of noise's "
+    "averages, wider where the window is short, darker for the mean's. Gaps: vectors without a p-value, because the "
+    "matrix does not determine them or the entries' kurtosis decides."
 )
 _RANKS = "Singular values against rank on logarithmic axes, in units of σ √max(m, n)."
 _MAPS = "Blocks from left to right, roles from top to bottom; medians where a cell holds several matrices."
@@ -64,13 +67,12 @@ def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list
 
 
 def _of_role(role: str, members: list[Spectrum], run: Run, folder: Path, name: str) -> list[Picture]:
-    control = control_name(shown_control(run))
-    drawn = figure_spectra.draw(role, members, level_of(run), control)
-    spectrum = style.save(drawn, folder / f"spectrum_{name}")
-    p_values = style.save(figure_pvalues.draw(role, members), folder / f"pvalues_{name}")
+    level, control = level_of(run), control_name(shown_control(run))
+    spectrum = style.save(figure_spectra.draw(role, members, level, control), folder / f"spectrum_{name}")
+    p_values = style.save(figure_pvalues.draw(role, members, level), folder / f"pvalues_{name}")
     return [
         Picture(spectrum, *figure_spectra.title(role, members, control), _SPECTRUM),
-        Picture(p_values, *figure_pvalues.title(role, members), _P_VALUES),
+        Picture(p_values, *figure_pvalues.title(role, members, level), _P_VALUES),
     ]
 
 
@@ -84,8 +86,22 @@ def _summary(run: Run) -> str:
         "Marchenko–Pastur bulk. Rejected: singular vectors whose entries do not look like a random direction's. "
         "The null is a matrix of independent entries of one scale: rows or columns of different scale depart from it, "
         "too.</p>"
-        f"{table(headings, rows)}"
+        f"{table(headings, rows)}{_family(run)}"
     )
+
+
+def _family(run: Run) -> str:
+    """The run's tests as one family."""
+    frame = family.family_table(run)
+    if frame.empty:
+        return ""
+    note = (
+        "Expected: how many would fire on Gaussian noise. Survive: rejected by Benjamini-Hochberg over all matrices of "
+        "the run. Controls are there for comparison."
+    )
+    rows = [family.cells(row) for row in frame.to_dict("records")]
+    heading = f"<h3>{esc(family.CAPTION)}</h3>{matters(note)}"
+    return heading + text_table([*family.HEADINGS.values()], rows, kind="pairs")
 
 
 def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum]]) -> str:
@@ -104,7 +120,8 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
     buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
     overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all")
     return (
-        f'<p class="note">Click a heading to sort.{note}</p>'
+        '<p class="note">Click a heading to sort. Coloured mean p-values lie more than '
+        f"{MOST_Z} standard deviations of noise's from 0.5.{note}</p>"
         '<label>Show only names, roles or statuses that hold <input id="filter" type="search"></label>'
         f"{overview}\n{''.join(sections)}"
     )
@@ -118,9 +135,15 @@ def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
         esc(shorten(row["role"], 40)),
         "" if block is None else str(block),
         f"{row['m']} × {row['n']}",
-        *(number(scalar(row, column)) for column in TABLE),
+        *(_cell(row, column) for column in TABLE),
         "ok" if row["status"] == "ok" else f'<span class="bad">{esc(row["status"])}</span>',
     ]
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    """A number; in colour a mean p-value that noise's would not stray to."""
+    text, z = number(scalar(row, column)), scalar(row, f"{column}_z")
+    return f'<span class="bad" title="z = {z:.1f}">{text}</span>' if abs(z) > MOST_Z else text
 
 
 def _section(row: Mapping[str, Any], anchor: str, spectrum: Spectrum | None) -> str:

@@ -6,6 +6,7 @@ Each adds columns to the rows of its matrices; which ones there are follows from
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -94,7 +95,7 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
         by_shape.setdefault(w.shape, {})[i] = w
     for members in by_shape.values():
         read = decompose_batch([found.names[i] for i in members], list(members.values()), options.strategy, ks=True)
-        for i, statistic in zip(members, _statistics(read, options, LAW), strict=True):
+        for i, statistic in zip(members, _statistics(read, replace(options, sigma="bulk"), LAW), strict=True):
             _add(rows[i], EQUALISED, statistic)
             rows[i] |= _explained(rows[i])
 

@@ -20,18 +20,18 @@ HEADINGS = {
     "left_outliers": ("left", "singular values beyond the left edge; the control's in brackets"),
     "stable_rank": ("stable rank", "Σλ / λ₁"),
     "alpha": ("alpha", "exponent of the power-law tail of λ"),
-    "rejected_right": (
+    "rejected_share_right": (
         "rej. right",
         "share of right singular vectors unlike random directions (one-scale null); control's",
     ),
-    "rejected_left": (
+    "rejected_share_left": (
         "rej. left",
         "share of left singular vectors unlike random directions (one-scale null); control's",
     ),
     "mean_p_right": ("p right", "mean p-value of the right singular vectors; 0.5 for noise"),
     "mean_p_left": ("p left", "mean p-value of the left singular vectors; 0.5 for noise"),
 }
-_SHARES = ("rejected_right", "rejected_left")
+_SHARES = ("rejected_share_right", "rejected_share_left")
 _WITH_CONTROL = ("right_outliers", "left_outliers", *_SHARES)
 
 
@@ -63,25 +63,14 @@ def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
     for prefix in dict.fromkeys(("", control)):
         for side in ("right", "left"):
             result[f"{prefix}{side}_outliers"] = _median(ok, f"{prefix}num_{side}_outliers")
-            shares = [_share(row, prefix, side) for row in ok]
-            result[f"{prefix}rejected_{side}"] = _median_of(shares)
+            result[f"{prefix}rejected_share_{side}"] = _median(ok, f"{prefix}rejected_share_{side}")
     return result | {c: _median(ok, c) for c in ("stable_rank", "alpha", "mean_p_right", "mean_p_left")}
 
 
-def _share(row: Mapping[str, Any], prefix: str, side: str) -> float:
-    undetermined = scalar(row, f"{prefix}undetermined")
-    determined = min(int(row["m"]), int(row["n"])) - (0 if math.isnan(undetermined) else undetermined)
-    return scalar(row, f"{prefix}rejected_{side}") / determined if determined > 0 else math.nan
-
-
 def _median(rows: list[dict[str, Any]], column: str) -> float:
-    return _median_of([scalar(row, column) for row in rows])
-
-
-def _median_of(values: list[float]) -> float:
     import numpy as np
 
-    known = [x for x in values if math.isfinite(x)]
+    known = [x for x in (scalar(row, column) for row in rows) if math.isfinite(x)]
     return float(np.median(known)) if known else math.nan
 
 

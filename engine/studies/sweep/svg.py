@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.report.spectrum import BAND, NULL, Spectrum, bins_of, law, mean_density, scalar
+from eigensweep.engine.report.spectrum import NULL, Spectrum, bins_of, law, mean_density, null_sd, scalar
 from eigensweep.engine.report.style import number
 
 WIDTH, HEIGHT = 260, 170
@@ -130,12 +130,21 @@ def _ranks(s: Spectrum, row: Mapping[str, Any]) -> str:
     return _svg(title, label, "rank", x, y, marks)
 
 
+def _band(s: Spectrum, x: Scale, y: Scale) -> str:
+    """One standard deviation of noise's averages: of the side that has p-values, the right one where both have."""
+    sds = [null_sd([s], side)[0] for side in ("right", "left")]
+    sd = next((sd for sd in sds if np.isfinite(sd).any()), sds[0])
+    index = np.flatnonzero(np.isfinite(sd))
+    index = index[_thin(index.size, log=False)]
+    points = np.r_[x(index + 1), x(index[::-1] + 1)], np.r_[y(0.5 + sd[index]), y(0.5 - sd[index[::-1]])]
+    return _line("band", *points)
+
+
 def _p_values(s: Spectrum) -> str:
     if not max(s.p_right.size, s.p_left.size):
         return ""
     x, y = _x(1, max(2, s.p_right.size, s.p_left.size)), _y(0, 1)
-    low, high = float(y(0.5 - BAND)), float(y(0.5 + BAND))
-    marks = [f'<rect class="band" x="{LEFT}" y="{high:.1f}" width="{RIGHT - LEFT}" height="{low - high:.1f}"/>']
+    marks = [_band(s, x, y)]
     for name, p in (("left", s.p_left), ("right", s.p_right)):
         index = _thin(p.size, log=False)
         marks.append(_line(name, x(index + 1), y(p[index])))
