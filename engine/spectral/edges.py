@@ -54,12 +54,17 @@ def left_threshold(m: int, n: int, level: float) -> float:
         return float(np.sqrt(2 * gammaincinv(a / 2, level)))
     if a == b:
         return float(np.sqrt(hard_edge.quantile(level, 0) / b))
-    if a - b <= min(b / 4, _HARD):
+    if is_hard(a, b):
         return float(np.sqrt(2 * hard_edge.quantile(level, a - b) / (a + b - 1)))
     root_a, root_b = np.sqrt(a - 0.5), np.sqrt(b - 0.5)
     mean = (root_a - root_b) ** 2
     scale = (root_a - root_b) * (1 / root_b - 1 / root_a) ** (1 / 3)
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
+
+
+def is_hard(a: int, b: int) -> bool:
+    """Whether the left edge of an a x b matrix, a >= b, is hard: square or nearly so."""
+    return a - b <= min(b / 4, _HARD)
 
 
 @partial(jax.jit, static_argnames=("m", "n", "level"))
