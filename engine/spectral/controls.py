@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-_GAUSSIAN, _PERMUTATION = 0, 1  # keep the two controls of one key apart
+_GAUSSIAN, _PERMUTATION, _SIGNS = 0, 1, 2  # keep the controls of one key apart
 _CHUNK = 1 << 22  # entries summed at a time in float64
 
 
@@ -33,6 +33,30 @@ def permutation(key: Array, w: NDArray) -> NDArray:
     """The entries of w in a uniformly random order: same shape, same dtype, the same values bit for bit."""
     bits = np.ascontiguousarray(w).view(f"u{w.dtype.itemsize}")  # NumPy shuffles integers faster than bfloat16
     return generator(key, _PERMUTATION).permutation(bits.ravel()).view(w.dtype).reshape(w.shape)
+
+
+def signs(key: Array, w: NDArray) -> NDArray:
+    """The entries of w with independent random signs: same shape, same dtype, |w| bit for bit, NaN stays NaN.
+
+    Entries that are independent and symmetric, of whatever scales and tails, keep their law (Hong, Sheng and Dobriban,
+    arXiv 2012.02985); what is not noise of that kind is destroyed. The scales of rows and columns stay, which a
+    permutation mixes.
+    """
+    return flip(w, packed_bits(generator(key, _SIGNS), w.size))
+
+
+def packed_bits(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+    """At least `count` random bits, eight a byte: what `flip` takes, or a device that unpacks them there."""
+    return np.frombuffer(rng.bytes(-(-count // 8)), np.uint8)
+
+
+def flip(w: NDArray, packed: NDArray[np.uint8]) -> NDArray:
+    """w, of any floating dtype, with the sign of entry i (in C order) changed where bit i of `np.unpackbits` is 1."""
+    kind = np.dtype(f"u{w.dtype.itemsize}")
+    bits = np.unpackbits(packed, count=w.size).astype(kind)
+    bits <<= kind.type(8 * kind.itemsize - 1)
+    bits ^= np.ascontiguousarray(w).view(kind).ravel()
+    return bits.view(w.dtype).reshape(w.shape)
 
 
 def generator(key: Array, *purpose: int) -> np.random.Generator:

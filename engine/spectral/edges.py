@@ -58,7 +58,7 @@ def left_threshold(m: int, n: int, level: float) -> float:
         return float(np.sqrt(2 * gammaincinv(a / 2, level)))
     if a == b:
         return float(np.sqrt(hard_edge.quantile(level, 0) / b))
-    if a - b <= min(b / 4, _HARD):
+    if is_hard(a, b):
         return float(np.sqrt(2 * hard_edge.quantile(level, a - b) / (a + b - 1)))
     mean, scale = _left_law(a, b)
     return float(np.sqrt(mean) * np.exp(-tracy_widom.quantile(1 - level) * scale / mean / 2))
@@ -74,7 +74,7 @@ def p_smallest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
     """P(s_min <= x) of an a x b matrix of unit noise."""
     if a == b:
         return -np.expm1(-(b * x**2 / 2 + np.sqrt(b) * x))
-    if a - b <= min(b / 4, _HARD):
+    if is_hard(a, b):
         y = (a + b - 1) / 2 * x**2
         return np.array([1 - hard_edge.survival(z, a - b) if np.isfinite(z) else np.nan for z in y])
     mean, scale = _left_law(a, b)
@@ -83,12 +83,7 @@ def p_smallest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
 
 
 def extreme_p_values(
-    s: NDArray,
-    m: int,
-    n: int,
-    sigma: NDArray,
-    eps: float = _EPS,
-    tails: tuple[Tail, Tail] = (p_largest, p_smallest),
+    s: NDArray, m: int, n: int, sigma: NDArray, eps: float = _EPS, tails: tuple[Tail, Tail] = (p_largest, p_smallest)
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """P(noise's largest >= s_1) and P(noise's smallest <= s_b) by the laws of the thresholds, on the host.
 
@@ -130,6 +125,12 @@ def _left_law(a: int, b: int) -> tuple[float, float]:
 
 
 @partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))
+def is_hard(a: int, b: int) -> bool:
+    """Whether the left edge of an a x b matrix, a >= b, is hard: square or nearly so."""
+    return a - b <= min(b / 4, _HARD)
+
+
+@partial(jax.jit, static_argnames=("m", "n", "level"))
 def num_outliers(
     s: ArrayLike,
     m: int,

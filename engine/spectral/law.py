@@ -29,7 +29,5 @@ class Law(NamedTuple):
     gof_p: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray]
 
 
-GAUSSIAN = Law(
-    edges.right_threshold, edges.left_threshold, edges.p_largest, edges.p_smallest, goodness.p_value
-)
+GAUSSIAN = Law(edges.right_threshold, edges.left_threshold, edges.p_largest, edges.p_smallest, goodness.p_value)
 """Independent Gaussian entries: the matrix as it is."""

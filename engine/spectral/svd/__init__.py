@@ -3,6 +3,6 @@
 lapack, device and streamed are the strategies, accuracy how good a decomposition is.
 """
 
-from eigensweep.engine.spectral.svd.auto import STRATEGIES, Decomposition, choose, decompose, is_streamed
+from eigensweep.engine.spectral.svd.auto import STRATEGIES, Decomposition, choose, decompose, is_streamed, on_cores
 
-__all__ = ["STRATEGIES", "Decomposition", "choose", "decompose", "is_streamed"]
+__all__ = ["STRATEGIES", "Decomposition", "choose", "decompose", "is_streamed", "on_cores"]

@@ -26,6 +26,7 @@ escalation  A finite matrix whose measured errors leave the tolerances, whose co
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -97,6 +98,20 @@ def decompose(w: Any, strategy: str = "auto", vectors: bool = True, workers: int
     return _escalate(w, Decomposition(*device.svd(w, chosen, vectors), (chosen,) * len(w)), vectors)
 
 
+def on_cores(
+    run: Callable[[int], Any], batch: int, b: int, workers: int | None = None, alone: bool = False
+) -> list[Any]:
+    """[run(0), ..., run(batch - 1)], each BLAS's work on a matrix whose shorter side is b.
+
+    One matrix a thread; all of BLAS's threads on one after another where they are few and large, or `alone`.
+    """
+    workers = workers or num_cores()
+    few = workers == 1 or batch == 1 or (batch < workers and b >= LARGE) or alone
+    matrices, blas = (1, workers) if few else (workers, 1)
+    with _BLAS_LOCK, _blas().limit(limits=blas, user_api="blas"), ThreadPoolExecutor(matrices) as pool:
+        return list(pool.map(run, range(batch)))
+
+
 def choose(strategy: str, backend: str | None = None) -> str:
     """The strategy that `auto` stands for on a backend (default: JAX's own)."""
     if strategy != "auto":
@@ -148,8 +163,6 @@ def _blas() -> ThreadpoolController:
 
 
 def _on_host(w: np.ndarray, strategy: str, vectors: bool, workers: int | None) -> Decomposition:
-    """One matrix a thread; all of BLAS's threads on one matrix after another where they are few and large."""
-    workers = workers or num_cores()
     batch, m, n = w.shape
     b = min(m, n)
     u_t, vt = (np.empty((batch, b, m)), np.empty((batch, b, n))) if vectors else (None, None)
@@ -162,10 +175,7 @@ def _on_host(w: np.ndarray, strategy: str, vectors: bool, workers: int | None) -
             u_t[i], vt[i] = found.u_t, found.vt
         return name
 
-    few = workers == 1 or batch == 1 or (batch < workers and b >= LARGE) or strategy == "streamed"
-    matrices, blas = (1, workers) if few else (workers, 1)
-    with _BLAS_LOCK, _blas().limit(limits=blas, user_api="blas"), ThreadPoolExecutor(matrices) as pool:
-        names = tuple(pool.map(run, range(batch)))
+    names = tuple(on_cores(run, batch, b, workers, alone=strategy == "streamed"))
     u = None if u_t is None else u_t.swapaxes(1, 2)
     return Decomposition(u, s, vt, errors[0], errors[1], names)
 
