@@ -30,7 +30,7 @@ from scipy.special import chdtri, gammaincinv
 
 from eigensweep.engine.spectral import hard_edge, tracy_widom
 
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 _HARD = 64  # largest d = a - b at which the left edge counts as hard, if it is no more than b/4 either
 
 
@@ -64,7 +64,7 @@ def left_threshold(m: int, n: int, level: float) -> float:
 
 @partial(jax.jit, static_argnames=("m", "n", "level"))
 def num_outliers(
-    s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = _EPS
+    s: ArrayLike, m: int, n: int, sigma: ArrayLike, level: float = 0.01, eps: ArrayLike = EPS
 ) -> tuple[Array, Array]:
     """How many singular values lie above and below what noise of standard deviation sigma reaches: the outliers.
 
@@ -87,13 +87,20 @@ def num_outliers(
     Returns:
       (num_right, num_left), int32 scalars.
     """
+    return num_beyond(s, m, n, sigma, right_threshold(m, n, level), left_threshold(m, n, level), eps)
+
+
+def num_beyond(
+    s: ArrayLike, m: int, n: int, sigma: ArrayLike, right: float, left: float, eps: ArrayLike = EPS
+) -> tuple[Array, Array]:
+    """`num_outliers` with thresholds of one's own, `right` and `left`, in units of sigma."""
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
     chex.assert_shape(s, (min(m, n),))
     chex.assert_rank([sigma, eps], 0)
     rounding = 4 * eps * jnp.sqrt(jnp.sum(s**2)) * (m**-0.5 + n**-0.5)
     only_rounding = sigma * (m**0.5 + n**0.5) < jnp.max(s, initial=0.0) * max(m, n) * eps
-    above = s > jnp.maximum(right_threshold(m, n, level) * sigma, rounding)
-    below = (s < left_threshold(m, n, level) * sigma) & ~only_rounding
+    above = s > jnp.maximum(right * sigma, rounding)
+    below = (s < left * sigma) & ~only_rounding
     return jnp.sum(above, dtype=jnp.int32), jnp.sum(below, dtype=jnp.int32)
 
 
