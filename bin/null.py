@@ -9,7 +9,7 @@ continues; with a larger --num_draws it adds to what is there. --table fits the 
 are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null/table.py).
 
     eigensweep-null --equalised=equalised.npz --sizes=8,16,32,64,128,256,512 \\
-      --num_matrices=20000,20000,10000,5000,2500,800,300 --seed=11
+      --num_matrices=20000,20000,10000,5000,2500,800,200 --seed=11
 
 simulates equalised Gaussian matrices instead and writes the table of their edges and of T
 (engine/spectral/null/equalised.py): for each size of the shorter side, and several of the longer, so many matrices.
@@ -41,7 +41,7 @@ _EQUALISED = flags.DEFINE_string("equalised", None, "write the table of the equa
 _SIZES = flags.DEFINE_list("sizes", ["8", "16", "32", "64", "128", "256", "512"], "with --equalised: shorter sides")
 _NUM_MATRICES = flags.DEFINE_list(
     "num_matrices",
-    ["20000", "20000", "10000", "5000", "2500", "800", "300"],
+    ["20000", "20000", "10000", "5000", "2500", "800", "200"],
     "with --equalised: matrices a shape; one number, or one for each size",
 )
 
@@ -49,12 +49,12 @@ _NUM_MATRICES = flags.DEFINE_list(
 def main() -> None:
     """Draw, save, print."""
     if _EQUALISED.value:
-        _make_equalised()
+        _make_equalised(Path(_EQUALISED.value))
     else:
         _draw_null()
 
 
-def _make_equalised() -> None:
+def _make_equalised(path: Path) -> None:
     from eigensweep.engine.spectral.null import equalised_fit
 
     sizes, num = _numbers("sizes", _SIZES.value, "num_matrices", _NUM_MATRICES.value)
@@ -68,7 +68,7 @@ def _make_equalised() -> None:
         draws[a, b] = equalised_fit.simulate(a, b, count, _SEED.value)
         print(f"{a:6d} x {b:<5d} {count:6d} matrices {time.monotonic() - start:7.1f} s", flush=True)
     command = " ".join(["eigensweep-null", *sys.argv[1:]])
-    print("\n" + equalised_fit.write_table(draws, Path(_EQUALISED.value), command, _SEED.value))
+    print("\n" + equalised_fit.write_table(draws, path, command, _SEED.value))
 
 
 def _draw_null() -> None:

@@ -31,8 +31,8 @@ from eigensweep.engine.spectral.svd import decompose
 RATIOS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.02)
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 SMOOTH = 64
-_WORK = 5e10  # at most so much of num a b^2 a shape
-_FEWEST = 200  # a shape that this leaves fewer matrices to is left out
+_WORK = 2.5e10  # at most so much of num a b^2 a shape
+_FEWEST = 100  # a shape that this leaves fewer matrices to is left out
 _CHUNK = 2**22  # entries at once
 
 _Threshold = Callable[[int, int, float], float]
@@ -91,17 +91,19 @@ def write_table(draws: Draws, path: Path, command: str, seed: int) -> str:
         arrays[side], text = _edge(draws, column, threshold, b, r)
         quality.append(f"{side} {text}")
     arrays |= _law_of_t(draws, b, r)
+    text = "; ".join(quality)
     recipe = {
         "command": command,
         "versions": {name: version(name) for name in ("eigensweep", "jax", "numpy")},
         "seed": seed,
         "num_matrices": {f"{a}x{b}": len(x) for (a, b), x in draws.items()},
-        "quality": "; ".join(quality),
+        "quality": text,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        np.savez_compressed(file, **{k: x.astype(np.float32) for k, x in arrays.items()}, recipe=json.dumps(recipe))
-    return recipe["quality"]
+        small = {name: x.astype(np.float32) for name, x in arrays.items()}
+        np.savez_compressed(file, recipe=np.array(json.dumps(recipe)), **small)  # type: ignore[arg-type]
+    return text
 
 
 def _edge(draws: Draws, column: int, threshold: _Threshold, b: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, str]:
@@ -154,7 +156,8 @@ def _law_of_t(draws: Draws, b: np.ndarray, r: np.ndarray) -> dict[str, np.ndarra
         """On the grid, and at the shapes simulated."""
         at = _terms(np.log(size), np.sqrt(size / height), degree)
         fit = np.linalg.lstsq(at * weight[:, None], np.array(values) * weight, rcond=None)[0]
-        return _terms(*np.meshgrid(np.log(b), r, indexing="ij"), degree) @ fit, at @ fit
+        grid_b, grid_r = np.meshgrid(np.log(b), r, indexing="ij")
+        return _terms(grid_b, grid_r, degree) @ fit, at @ fit
 
     mean, mean_at = smoothed([x.mean() for x in t], 2)
     sd, sd_at = smoothed([x.std() for x in t], 1)
