@@ -35,7 +35,7 @@ from eigensweep.engine.spectral import hard_edge, tracy_widom
 Threshold = Callable[[int, int, float], float]
 Tail = Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
 LEAST_P = 1e-9  # the determinants' absolute error is 1e-12: below it p-values have no digits
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 FEWEST = 8  # singular values below which no edge test is made
 _HARD = 64  # largest d = a - b at which the left edge counts as hard, if it is no more than b/4 either
 
@@ -83,7 +83,7 @@ def p_smallest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
 
 
 def extreme_p_values(
-    s: NDArray, m: int, n: int, sigma: NDArray, eps: float = _EPS, tails: tuple[Tail, Tail] = (p_largest, p_smallest)
+    s: NDArray, m: int, n: int, sigma: NDArray, eps: float = EPS, tails: tuple[Tail, Tail] = (p_largest, p_smallest)
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """P(noise's largest >= s_1) and P(noise's smallest <= s_b) by the laws of the thresholds, on the host.
 
@@ -124,20 +124,19 @@ def _left_law(a: int, b: int) -> tuple[float, float]:
     return (root_a - root_b) ** 2, (root_a - root_b) * (1 / root_b - 1 / root_a) ** (1 / 3)
 
 
-@partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))
 def is_hard(a: int, b: int) -> bool:
     """Whether the left edge of an a x b matrix, a >= b, is hard: square or nearly so."""
     return a - b <= min(b / 4, _HARD)
 
 
-@partial(jax.jit, static_argnames=("m", "n", "level"))
+@partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))
 def num_outliers(
     s: ArrayLike,
     m: int,
     n: int,
     sigma: ArrayLike,
     level: float = 0.01,
-    eps: ArrayLike = _EPS,
+    eps: ArrayLike = EPS,
     thresholds: tuple[Threshold, Threshold] = (right_threshold, left_threshold),
 ) -> tuple[Array, Array]:
     """How many singular values lie above and below what noise of standard deviation sigma reaches: the outliers.

@@ -1,12 +1,24 @@
-"""How often the outlier tests fire on pure noise."""
+"""How often the outlier tests fire on pure noise, of Gaussian entries and of any other."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import betaincinv
 
-from eigensweep.engine.spectral import edges, noise
+from eigensweep.engine.spectral import edges, ensembles, equalise, noise
 from eigensweep.engine.spectral.ensembles import gaussian_singular_values
+from eigensweep.engine.spectral.null import equalised
+from eigensweep.engine.spectral.svd import decompose
 
 LEVELS = (0.05, 0.01)
+_ELEMENTS_AT_ONCE = 2**23
+
+Reading = Callable[[np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""(w (B, m, n), level, rng of what the reading draws) -> num_right (B,), num_left (B,)."""
 
 
 def firing_rates(m: int, n: int, num: int, seed: int) -> list[str]:
@@ -21,3 +33,72 @@ def firing_rates(m: int, n: int, num: int, seed: int) -> list[str]:
             right, left = count(s, sigma)
             cells.append(f"{float(jnp.mean(right > 0)):.4f}/{float(jnp.mean(left > 0)):.4f}")
     return cells
+
+
+class Fired(NamedTuple):
+    """How many of `num` matrices of noise have an outlier on the right, and on the left."""
+
+    num: int
+    right: int
+    left: int
+
+
+def fired(kind: str, m: int, n: int, num: int, seed: int, level: float, readings: list[str]) -> dict[str, Fired]:
+    """Each reading of the same `num` matrices (m, n) of `ensembles.noise(kind)`; matrix i is the same in any batch."""
+    totals = {name: np.zeros(2, int) for name in readings}
+    for first, w in _batches(kind, m, n, num, seed):
+        for name in readings:
+            counts = READINGS[name](w, level, np.random.default_rng([seed, m, n, first, 1]))
+            totals[name] += [int(np.sum(count > 0)) for count in counts]
+    return {name: Fired(num, *total.tolist()) for name, total in totals.items()}
+
+
+def interval(count: int, num: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a rate of which `count` of `num` were seen."""
+    tail = (1 - confidence) / 2
+    low = betaincinv(count, num - count + 1, tail) if count else 0.0
+    high = betaincinv(count + 1, num - count, 1 - tail) if count < num else 1.0
+    return float(low), float(high)
+
+
+def raw(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Outliers of the matrices as they are."""
+    return _count(w, level, is_equalised=False)
+
+
+def equal(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Outliers of the equalised matrices, each without its rows and columns of zeros."""
+    rows, columns = (w != 0).any(axis=2), (w != 0).any(axis=1)
+    whole = rows.all(axis=1) & columns.all(axis=1)
+    right, left = np.zeros((2, len(w)), int)
+    if whole.any():
+        right[whole], left[whole] = _count(_equalised(w[whole]), level, is_equalised=True)
+    for i in np.flatnonzero(~whole):
+        found = _count(_equalised(w[i : i + 1, rows[i]][:, :, columns[i]]), level, is_equalised=True)
+        right[i], left[i] = found[0][0], found[1][0]
+    return right, left
+
+
+READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal}
+
+
+def _equalised(w: np.ndarray) -> np.ndarray:
+    return equalise.equalise(w, *equalise.resolvent_scales(w))
+
+
+def _count(w: np.ndarray, level: float, is_equalised: bool) -> tuple[np.ndarray, np.ndarray]:
+    s = decompose(w, vectors=False).s
+    return jax.device_get(_outliers(s, *w.shape[1:], level=level, is_equalised=is_equalised))
+
+
+@partial(jax.jit, static_argnums=(1, 2), static_argnames=("level", "is_equalised"))
+def _outliers(s: jax.Array, m: int, n: int, *, level: float, is_equalised: bool) -> tuple[jax.Array, jax.Array]:
+    num_outliers = equalised.num_outliers if is_equalised else edges.num_outliers
+    return jax.vmap(lambda x: num_outliers(x, m, n, noise.sigma_bulk(x, m, n), level))(s)
+
+
+def _batches(kind: str, m: int, n: int, num: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+    size = max(1, min(num, _ELEMENTS_AT_ONCE // (m * n)))
+    for first in range(0, num, size):
+        indices = range(first, min(first + size, num))
+        yield first, np.stack([ensembles.noise(kind, np.random.default_rng([seed, m, n, i]), m, n) for i in indices])

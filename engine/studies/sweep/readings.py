@@ -25,7 +25,13 @@ from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.columns import COUNT
 from eigensweep.engine.tables.matrices import EQUALISED, PROFILE, SCALARS, SIGNS, VECTORS, control_prefix, identity_row
 
-LAW = Law(equalised.right_threshold, equalised.left_threshold, equalised.gof_p)
+LAW = Law(
+    equalised.right_threshold,
+    equalised.left_threshold,
+    equalised.p_largest,
+    equalised.p_smallest,
+    lambda t, a, b, num_bulk: equalised.gof_p(t, a, num_bulk),
+)
 """Edges and goodness of fit of a Gaussian matrix that was equalised."""
 _NOTHING = {
     EQUALISED: {EQUALISED + key: value for key, value in NO_NUMBERS.items()}
