@@ -45,7 +45,13 @@ def to_table(columns: Columns, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 def prefixed(columns: Columns, prefix: str, of: str, names: Sequence[str]) -> dict[str, Column]:
     """The columns `names` once more, under a prefix, of something else: `of` ends their formulas."""
-    return {prefix + name: columns[name]._replace(formula=f"{columns[name].formula}; of {of}") for name in names}
+    word = prefix.strip("_").replace("_", " ")
+    return {
+        prefix + name: columns[name]._replace(
+            formula=f"{columns[name].formula}; of {of}", label=columns[name].label and f"{columns[name].label}, {word}"
+        )
+        for name in names
+    }
 
 
 def label(columns: Columns, name: str) -> str:

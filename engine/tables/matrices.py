@@ -202,10 +202,18 @@ PROFILE: dict[str, Column] = {
 }
 SIGNS: dict[str, Column] = {
     "num_right_outliers_beyond_signs": Column(
-        COUNT, "", "#{s_i above the level's quantile of the largest singular value under random signs}", _FLIPS
+        COUNT,
+        "",
+        "#{s_i above the level's quantile of the largest singular value under random signs}",
+        _FLIPS,
+        "right, beyond signs",
     ),
     "num_left_outliers_beyond_signs": Column(
-        COUNT, "", "#{s_i below the level's quantile of the smallest singular value under random signs}", _FLIPS
+        COUNT,
+        "",
+        "#{s_i below the level's quantile of the smallest singular value under random signs}",
+        _FLIPS,
+        "left, beyond signs",
     ),
     "signs_p_right": Column(FLOAT, "", "chance that random signs give a largest value of s_1 or more", _FLIPS),
     "signs_p_left": Column(FLOAT, "", "chance that random signs give a smallest value of s_b or less", _FLIPS),

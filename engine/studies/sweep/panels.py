@@ -21,13 +21,23 @@ from eigensweep.engine.studies.sweep import (
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.svg import pictures
 from eigensweep.engine.tables.columns import label
-from eigensweep.engine.tables.matrices import CONTROLS, MATRICES, SCALARS, control_prefix
+from eigensweep.engine.tables.matrices import (
+    CONTROLS,
+    EQUALISED,
+    PROFILE,
+    SCALARS,
+    SIGNS,
+    control_prefix,
+    with_controls,
+)
 
 MAX_PICTURED = 500  # matrices with small pictures; about 6 kB each
 MOST_Z = 3  # beyond it a mean p-value is coloured
 TABLE = (
-    "num_right_outliers", "num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
+    "num_right_outliers", "num_right_outliers_beyond_signs", "equalised_num_right_outliers",
+    "num_left_outliers", "num_left_outliers_beyond_signs", "equalised_num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
 )  # fmt: skip
+COLUMNS = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
 _SPECTRUM = (
     "Top: histograms averaged over the matrices, each in units of its own σ √max(m, n), with the Marchenko–Pastur "
     "density of the bulk: as they are, and with rows and columns brought to one scale (Dyson equalizer). Below: the "
@@ -85,14 +95,16 @@ def _of_role(role: str, members: list[Spectrum], run: Run, folder: Path, name: s
 
 def _summary(run: Run) -> str:
     frame = summary.summary_table(run)
-    headings = [f'<abbr title="{esc(what)}">{esc(name)}</abbr>' for name, what in summary.HEADINGS.values()]
+    named = summary.headings(frame.columns).values()
+    headings = [f'<abbr title="{esc(what)}">{esc(name)}</abbr>' for name, what in named]
     rows = [[esc(c) for c in summary.cells(row)] for row in frame.to_dict("records")]
     return (
-        '<p class="note">Medians over the matrices of a role; '
-        "the random control's value in brackets. Right and left: singular values beyond the edges of the "
-        "Marchenko–Pastur bulk. Rejected: singular vectors whose entries do not look like a random direction's. "
-        "The null is a matrix of independent entries of one scale: rows or columns of different scale depart from it, "
-        "too.</p>"
+        '<p class="note">Medians over the matrices of a role; the random control\'s value in brackets. Right and left: '
+        "singular values beyond the edges of the Marchenko–Pastur bulk, as the matrix is: there the null is independent "
+        "entries of one scale, from which rows or columns of different scale depart, too. Signs: values beyond what the "
+        "same entries with random signs reach, whatever their scales. Equal.: the matrix with its rows and columns "
+        "brought to one scale. Where the law does not fit, counts beyond its edges describe, and only those beyond "
+        "random signs are a test. Rejected: singular vectors whose entries do not look like a random direction's.</p>"
         f"{table(headings, rows)}{_family(run)}"
     )
 
@@ -123,9 +135,12 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
         _section(row, anchor, spectra[row["name"]] if row["name"] in chosen else None)
         for row, anchor in zip(rows, anchors, strict=True)
     ]
-    headings = ["name", "role", "block", "shape", *(label(MATRICES, column) for column in TABLE), "status"]
+    shown = [column for column in TABLE if any(column in row for row in rows[:1])]
+    headings = ["name", "role", "block", "shape", *(label(COLUMNS, column) for column in shown), "status"]
     buttons = [f'<button type="button">{esc(h)}</button>' for h in headings]
-    overview = table(buttons, [_row(r, a) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all")
+    overview = table(
+        buttons, [_row(r, a, shown) for r, a in zip(rows, anchors, strict=True)], kind="pairs", identity="all"
+    )
     return (
         '<p class="note">Click a heading to sort. Coloured mean p-values lie more than '
         f"{MOST_Z} standard deviations of noise's from 0.5.{note}</p>"
@@ -134,7 +149,7 @@ def _matrices(rows: list[dict[str, Any]], groups: Mapping[str, Sequence[Spectrum
     )
 
 
-def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
+def _row(row: Mapping[str, Any], anchor: str, shown: Sequence[str]) -> list[str]:
     block = block_of(row)
     name = esc(shorten(row["name"], 120)).replace(".", ".<wbr>")  # where a long one breaks
     return [
@@ -142,13 +157,15 @@ def _row(row: Mapping[str, Any], anchor: str) -> list[str]:
         esc(shorten(row["role"], 40)),
         "" if block is None else str(block),
         f"{row['m']} × {row['n']}",
-        *(_cell(row, column) for column in TABLE),
+        *(_cell(row, column) for column in shown),
         "ok" if row["status"] == "ok" else f'<span class="bad">{esc(row["status"])}</span>',
     ]
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
     """A number; in colour a mean p-value that noise's would not stray to."""
+    if isinstance(row.get(column), str):
+        return esc(shorten(row[column], 80))
     text, z = number(scalar(row, column)), scalar(row, f"{column}_z")
     return f'<span class="bad" title="z = {z:.1f}">{text}</span>' if abs(z) > MOST_Z else text
 
@@ -165,14 +182,26 @@ def _section(row: Mapping[str, Any], anchor: str, spectrum: Spectrum | None) -> 
 
 
 def _numbers(row: Mapping[str, Any]) -> str:
-    """All scalars of a matrix, its controls' beside them."""
-    prefixes = ["", *(p for kind in CONTROLS if f"{(p := control_prefix(kind))}stable_rank" in row)]
-    known = [c for c in SCALARS if any(math.isfinite(scalar(row, p + c)) for p in prefixes)]
-    if not known:
-        return ""
-    cells = [[c, *(_exact(scalar(row, p + c)) for p in prefixes)] for c in known]
-    return table(["", *(control_name(p) or "matrix" for p in prefixes)], cells)
+    """All scalars of a matrix, its other readings' and its controls' beside them; what it has once below."""
+    names = {"": "as it is", EQUALISED: "equalised"} | {
+        prefix: f"control, {kind}" for kind in CONTROLS if (prefix := control_prefix(kind))
+    }
+    prefixes = [prefix for prefix in names if f"{prefix}stable_rank" in row]
+    beside = [[c, *(_exact(row.get(p + c)) for p in prefixes)] for c in SCALARS]
+    once = [[c, _exact(row.get(c))] for c in (*SIGNS, *PROFILE) if c in row]
+    tables = {
+        ("", *(names[p] for p in prefixes)): _known(beside),
+        ("", "against random signs; scales of rows and columns"): _known(once),
+    }
+    return "".join(table(list(heading), cells) for heading, cells in tables.items() if cells)
 
 
-def _exact(x: float) -> str:
+def _known(cells: list[list[str]]) -> list[list[str]]:
+    return [row for row in cells if any(cell != "–" for cell in row[1:])]
+
+
+def _exact(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return esc(value)
+    x = scalar({"": value}, "")
     return "–" if math.isnan(x) else f"{x:.0f}" if x == round(x, 0) and abs(x) < 1e9 else f"{x:.6g}"

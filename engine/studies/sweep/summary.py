@@ -1,12 +1,15 @@
-"""The run in a table: a row a role and shape, medians over their matrices."""
+"""The run in a table: a row a role and shape, medians over their matrices, the readings beside each other."""
 
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eigensweep.engine.report.spectrum import grouped, scalar, shown_control
+import numpy as np
+
+from eigensweep.engine.report.spectrum import grouped, level_of, scalar, shown_control
 from eigensweep.engine.report.style import aligned, number, percent, shorten
 from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.matrices import EQUALISED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,42 +19,47 @@ HEADINGS = {
     "role": ("role", "what the matrices do"),
     "matrices": ("matrices", "how many there are; n/N where only n of N have status ok"),
     "shape": ("shape", "m × n, y = W x"),
-    "right_outliers": ("right", "singular values beyond the right edge; the control's in brackets"),
-    "left_outliers": ("left", "singular values beyond the left edge; the control's in brackets"),
-    "stable_rank": ("stable rank", "Σλ / λ₁"),
-    "alpha": ("alpha", "exponent of the power-law tail of λ"),
+    "right_outliers": ("right", "singular values beyond the right edge, as it is; the control's in brackets"),
+    "right_beyond_signs": ("signs", "singular values above what the same entries with random signs reach"),
+    "equalised_right_outliers": ("equal.", "beyond the right edge once rows and columns have one scale"),
+    "left_outliers": ("left", "singular values beyond the left edge, as it is; the control's in brackets"),
+    "left_beyond_signs": ("signs", "singular values below what the same entries with random signs reach"),
+    "equalised_left_outliers": ("equal.", "beyond the left edge once rows and columns have one scale"),
+    "fits": ("fits", "matrices whose bulk the Marchenko–Pastur law describes, in the last of the readings"),
     "rejected_share_right": (
         "rej. right",
-        "share of right singular vectors unlike random directions (one-scale null); control's",
+        "share of right singular vectors unlike random directions, as it is; control's",
     ),
+    "equalised_rejected_share_right": ("equal.", "the same once rows and columns have one scale"),
     "rejected_share_left": (
         "rej. left",
-        "share of left singular vectors unlike random directions (one-scale null); control's",
+        "share of left singular vectors unlike random directions, as it is; control's",
     ),
-    "mean_p_right": ("p right", "mean p-value of the right singular vectors; 0.5 for noise"),
-    "mean_p_left": ("p left", "mean p-value of the left singular vectors; 0.5 for noise"),
+    "equalised_rejected_share_left": ("equal.", "the same once rows and columns have one scale"),
+    "stable_rank": ("stable rank", "Σλ / λ₁"),
+    "alpha": ("alpha", "exponent of the power-law tail of λ"),
 }
-_SHARES = ("rejected_share_right", "rejected_share_left")
-_WITH_CONTROL = ("right_outliers", "left_outliers", *_SHARES)
+_MEASURES = ("stable_rank", "alpha", "mean_p_right", "mean_p_left")
+_WITH_CONTROL = ("right_outliers", "left_outliers", "rejected_share_right", "rejected_share_left")
+_SIDES = ("right", "left")
 
 
 def summary_table(run: Run) -> "pd.DataFrame":
     """A row a role (a role of a few different shapes: a row a shape), in the order in which activations meet them.
 
     Returns:
-      The columns of HEADINGS as numbers, `ok` (how many have statistics) after `matrices` (how many there are), and
-      the outliers and shares of the first control with `control_<kind>_` in front; NaN where unknown.
+      The columns of HEADINGS as numbers as far as the run has the readings, `ok` (how many have statistics) after
+      `matrices` (how many there are), mean p-values, and the outliers and shares of the first control with
+      `control_<kind>_` in front; NaN where unknown.
     """
     import pandas as pd
 
-    control = shown_control(run)
-    columns = ["role", "matrices", "ok", *list(HEADINGS)[2:]]
-    columns += [f"{control}{c}" for c in _WITH_CONTROL] if control else []
-    groups = grouped(run.matrices.to_dict("records"))
-    return pd.DataFrame([_summarise(rows, control) for rows in groups.values()], columns=columns)
+    groups, control = grouped(run.matrices.to_dict("records")), shown_control(run)
+    level, columns = level_of(run), set(run.matrices.columns)
+    return pd.DataFrame([_summarise(rows, columns, control, level) for rows in groups.values()])
 
 
-def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
+def _summarise(rows: list[dict[str, Any]], columns: set[str], control: str, level: float) -> dict[str, Any]:
     ok = [row for row in rows if row["status"] == "ok"]
     shapes = sorted({(int(r["m"]), int(r["n"])) for r in rows})
     result: dict[str, Any] = {
@@ -60,24 +68,33 @@ def _summarise(rows: list[dict[str, Any]], control: str) -> dict[str, Any]:
         "ok": len(ok),
         "shape": f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes",
     }
-    for prefix in dict.fromkeys(("", control)):
-        for side in ("right", "left"):
+    equalised = EQUALISED if f"{EQUALISED}num_right_outliers" in columns else ""
+    prefixes = tuple(dict.fromkeys(("", equalised, control)))
+    for side in _SIDES:
+        for prefix in prefixes:
             result[f"{prefix}{side}_outliers"] = _median(ok, f"{prefix}num_{side}_outliers")
             result[f"{prefix}rejected_share_{side}"] = _median(ok, f"{prefix}rejected_share_{side}")
-    return result | {c: _median(ok, c) for c in ("stable_rank", "alpha", "mean_p_right", "mean_p_left")}
+        if f"num_{side}_outliers_beyond_signs" in columns:
+            result[f"{side}_beyond_signs"] = _median(ok, f"num_{side}_outliers_beyond_signs")
+    p = [scalar(row, f"{equalised}mp_gof_p") for row in ok]
+    result["fits"] = sum(x > level for x in p) if np.isfinite(p).any() else math.nan
+    return result | {c: _median(ok, c) for c in _MEASURES}
 
 
 def _median(rows: list[dict[str, Any]], column: str) -> float:
-    import numpy as np
-
     known = [x for x in (scalar(row, column) for row in rows) if math.isfinite(x)]
     return float(np.median(known)) if known else math.nan
+
+
+def headings(columns: Any) -> dict[str, tuple[str, str]]:
+    """The entries of HEADINGS that a summary with these columns has."""
+    return {column: heading for column, heading in HEADINGS.items() if column in columns}
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
     """One row of the summary as text, a cell a heading."""
     result = []
-    for column in HEADINGS:
+    for column in headings(row):
         if column == "role":
             text = shorten(str(row["role"]), 24)
         elif column == "matrices":
@@ -96,13 +113,11 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 def _number(column: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
-    if column in _SHARES:
-        return percent(value)
-    return f"{value:.2f}" if column.startswith("mean_p") else number(value)
+    return percent(value) if "share" in column else number(value)
 
 
 def render_summary(table: "pd.DataFrame") -> str:
     """The summary as aligned plain text for a terminal, medians by role, the control's values in brackets."""
-    lines = [[heading for heading, _ in HEADINGS.values()]]
+    lines = [[heading for heading, _ in headings(table.columns).values()]]
     lines += [cells(row) for row in table.to_dict("records")]
     return aligned(lines)
