@@ -36,7 +36,7 @@ def test_noise_holds():
 
 @pytest.mark.parametrize(("strengths", "words"), [([40], "holds with 1 spike"), ([40, 50, 90], "holds with 3 spikes")])
 def test_spikes_on_noise_are_counted(strengths, words):
-    found = row(planted(gaussian(seed=4), strengths, np.random.default_rng(1)))
+    found = row(planted(gaussian(seed=6), strengths, np.random.default_rng(1)))
     assert found["mp_verdict"] == words
     assert counts(found) == (len(strengths), 0)
     s2 = np.asarray(found["singular_values"]) ** 2

@@ -27,8 +27,7 @@ def assert_fires(p, level, low, high):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "num"),
-    [(10, 10, 4000), (60, 20, 4000), (45, 40, 4000), (400, 90, 2000), (150, 150, 1500), (400, 350, 300)],
+    ("a", "b", "num"), [(10, 10, 4000), (60, 20, 4000), (45, 40, 4000), (400, 90, 2000), (150, 150, 1500)]
 )
 def test_p_is_uniform_at_sizes_that_the_table_has_not(gaussian_singular_values, a, b, num):
     assert b not in goodness.load().recipe["b"]
