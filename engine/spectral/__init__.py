@@ -2,6 +2,7 @@
 
 decompositions    svd
 random matrices   marchenko_pastur, tracy_widom, hard_edge (laws), noise (sigma), edges (thresholds, outliers),
+                  law (what differs between nulls), null.goodness (does the law fit?),
                   ensembles (their singular values in bulk)
 singular vectors  ks (how far from random), null (what randomness gives: sampling, histogram, fit, table)
 spectra           measures, power_law, deciles
@@ -20,6 +21,7 @@ from eigensweep.engine.spectral import (
     ensembles,
     hard_edge,
     ks,
+    law,
     marchenko_pastur,
     measures,
     multiple_testing,
@@ -34,7 +36,7 @@ from eigensweep.engine.spectral import (
 )  # fmt: skip
 
 __all__ = [
-    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "marchenko_pastur",
-    "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "svd",
+    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "law",
+    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "svd",
     "tracy_widom",
 ]  # fmt: skip

@@ -146,8 +146,8 @@ def num_outliers(
 
     There is no test, and both counts are -1, where b < FEWEST (on few values the fitted sigma and the spikes cannot be
     told apart); where sigma is NaN; and where the numerical rank #{s > s_max max(m, n) eps} is below b/2, as in a
-    product of low rank: what would be the bulk there is rounding. Left outliers of other rank-deficient matrices include
-    their zeros: noise of full rank has none.
+    product of low rank: what would be the bulk there is rounding. Left outliers of other rank-deficient matrices
+    include their zeros: noise of full rank has none.
 
     Args:
       s: (b,) singular values, any order.

@@ -49,7 +49,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
         "entropy": shannon_entropy(evals) / jnp.where(hard_rank > 1, jnp.log(hard_rank), 1.0),
         "effective_rank": jnp.exp(shannon_entropy(unit)),
         "participation": total**2 / jnp.sum(evals**2),
-        "condition": jnp.where(hard_rank < s.size, jnp.inf, largest / jnp.min(s)),
+        "condition": jnp.where((hard_rank < s.size) & ~zero, jnp.inf, largest / jnp.min(s)),
     }
 
 

@@ -55,6 +55,10 @@ def test_numbers_of_numpy_and_whole_numbers_for_floats_do():
     ("wrong", "said"),
     [
         ({"sigma": "median"}, "sigma is 'median'; expected one of bulk, entries, init"),
+        ({"init": "fan"}, "init is 'fan'; expected fan_out, fan_in or a positive number such as 0.02"),
+        ({"init": "-1"}, "init is '-1'; expected"),
+        ({"init": "inf"}, "init is 'inf'; expected"),
+        ({"init": 0.02}, "init is 0.02; expected str"),
         ({"level": 1.0}, "level is 1.0; expected a number between 0 and 0.5"),
         ({"level": 0.0}, "level is 0.0"),
         ({"level": float("nan")}, "level is nan; expected a finite number"),
@@ -81,7 +85,7 @@ def test_wrong_options_are_refused(wrong, said):
         (AblationOptions, "removal", "there is no option 'removal'; did you mean removals?"),
         (OverlapOptions, "centered", "there is no option 'centered'; did you mean centred?"),
         (FinetuneOptions, "learning_rte", "there is no option 'learning_rte'; did you mean learning_rate?"),
-        (SweepOptions, "xyz", "there is no option 'xyz'; there are seed, level, sigma, strategy, control"),
+        (SweepOptions, "xyz", "there is no option 'xyz'; there are seed, level, sigma, init, strategy, control"),
         (SweepOptions, "epochs", "there is no option 'epochs'"),
     ],
 )

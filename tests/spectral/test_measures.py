@@ -43,7 +43,7 @@ def slow_measures(s, m, n, eps):
         "entropy": -np.sum(p * np.log(p)) / np.log(rank) if rank > 1 else 0.0,
         "effective_rank": np.exp(-np.sum(q * np.log(q))),
         "participation": lam.sum() ** 2 / np.sum(lam**2),
-        "condition": s.max() / s.min() if s.min() > 0 else np.inf,
+        "condition": s.max() / s.min() if rank == s.size else np.inf,
     }
 
 

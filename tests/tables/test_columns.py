@@ -18,7 +18,8 @@ from eigensweep.engine.tables.matrices import MATRICES, with_controls
 IDENTITY = "name string, role string, block int64, expert int64, m int64, n int64"
 SCALARS = (
     "sigma double, sigma_entries double, sigma_bulk double, nu_minus double, nu_plus double, mp_ks double, "
-    "num_right_outliers int64, num_left_outliers int64, hard_rank int64, stable_rank double, entropy double, "
+    "mp_gof double, mp_gof_p double, mp_verdict string, num_right_outliers int64, num_left_outliers int64, "
+    "energy_right double, energy_bulk double, energy_left double, hard_rank int64, stable_rank double, entropy double, "
     "effective_rank double, participation double, norm double, spectral_norm double, frobenius_norm double, "
     "log_norm double, log_spectral_norm double, condition double, mp_softrank double, alpha double, xmin double, "
     "pl_d double, pl_sigma double, num_pl_spikes int64, alpha_weighted double, log_alpha_norm double, "

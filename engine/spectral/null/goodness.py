@@ -64,7 +64,7 @@ def simulate(seed: int, a: int, b: int, num: int) -> np.ndarray:
 
 
 class GoodnessTable(NamedTuple):
-    """ratio: (R,) b/a, ascending. p: (P,) descending. coefficients: (R, P, C), of `basis` in K, for the T with that p."""
+    """ratio: (R,) b/a, ascending. p: (P,) descending. coefficients: (R, P, C), of `basis(K)`, for the T with that p."""
 
     ratio: np.ndarray
     p: np.ndarray
