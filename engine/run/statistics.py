@@ -14,22 +14,28 @@ import numpy as np
 from eigensweep.engine.run.nulls import p_values
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
+from eigensweep.engine.run.tails import bootstraps, phase_columns
 from eigensweep.engine.spectral import edges, ks, marchenko_pastur, measures, noise, power_law
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
-from eigensweep.engine.tables.columns import COUNT
+from eigensweep.engine.tables.columns import COUNT, TEXT
 from eigensweep.engine.tables.matrices import MATRICES, SCALARS, VECTORS
 
 ROWS_AT_ONCE = 8
 NULLS = {"null": "table", "num_draws": 100_000}
 NO_NUMBERS: dict[str, Any] = {
-    **{name: None if MATRICES[name].dtype == COUNT else float("nan") for name in SCALARS},
+    **{name: None if MATRICES[name].dtype in (COUNT, TEXT) else float("nan") for name in SCALARS},
     **{name: [] for name in VECTORS},
 }
 """The statistics of a matrix that has none."""
 
 
 def statistics(
-    found: Decomposed, options: MatrixOptions, *, power_law: str = "default", nulls: dict[str, Any] = NULLS
+    found: Decomposed,
+    options: MatrixOptions,
+    *,
+    power_law: str = "default",
+    nulls: dict[str, Any] = NULLS,
+    bootstrap: int = 0,
 ) -> list[dict[str, Any]]:
     """Every column of `tables.matrices.SCALARS` and `VECTORS`, and the outcome, of B decomposed matrices.
 
@@ -38,6 +44,7 @@ def statistics(
       options: seed, level and sigma.
       power_law: `default` (two-sided KS) or `weightwatcher` (its fit, number for number).
       nulls: `null` and `num_draws` of `p_values`.
+      bootstrap: replicas behind what the power law's fit is worth; 0 for none.
 
     Returns:
       B rows. A matrix without numbers has NaN, null counts and empty lists, and its status all the same.
@@ -53,6 +60,9 @@ def statistics(
         "init": np.full(len(s), noise.sigma_init(m)),
     }
     scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law)
+    names = [found.names[i] for i in good]
+    scalars |= bootstraps(s, scalars, names, options.seed, bootstrap, power_law)
+    words = phase_columns(s, scalars, (m, n))
     determined = np.arange(s.shape[1]) < scalars["hard_rank"][:, None]
     columns = {
         **scalars,
@@ -65,7 +75,7 @@ def statistics(
         "orthogonality": found.orthogonality[good],
     }
     for place, i in enumerate(good):
-        rows[i] |= {key: _plain(value[place]) for key, value in columns.items()}
+        rows[i] |= {key: _plain(value[place]) for key, value in columns.items()} | words[place]
     return rows
 
 

@@ -20,7 +20,7 @@ from jax import Array, lax
 from eigensweep.engine.spectral import power_law
 from eigensweep.engine.spectral.power_law import PowerLaw
 
-AT_ONCE = 1 << 27  # bytes of the largest array of the replicas that are fitted together
+AT_ONCE = 1 << 22  # bytes of the largest array of the replicas fitted together: what fits a cache is fastest
 
 
 @partial(jax.jit, static_argnames=("num", "confidence", "method"))

@@ -22,6 +22,9 @@ SCALARS = (
     "effective_rank double, participation double, norm double, spectral_norm double, frobenius_norm double, "
     "log_norm double, log_spectral_norm double, condition double, mp_softrank double, alpha double, xmin double, "
     "pl_d double, pl_sigma double, num_pl_spikes int64, alpha_weighted double, log_alpha_norm double, "
+    "alpha_low double, alpha_high double, pl_p double, llr_exponential double, llr_exponential_p double, "
+    "llr_lognormal double, llr_lognormal_p double, llr_truncated double, llr_truncated_p double, "
+    "phase string, phase_evidence string, universality string, mu double, "
     "quasi_null_count int64, quasi_null_fraction double, mean_p_right double, mean_p_left double, "
     "rejected_right int64, rejected_left int64, undetermined int64, residual double, orthogonality double"
 )

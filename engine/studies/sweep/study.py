@@ -147,7 +147,7 @@ def _rows(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepO
     eager = options.controls if usable and jax.default_backend() != "cpu" else ()
     drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
     found = decompose_batch(names, ws, options.strategy, ks=True)
-    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options), strict=True)]
+    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options, options.bootstrap), strict=True)]
     good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
     for kind in options.controls:
         prefix = control_prefix(kind)
@@ -161,9 +161,9 @@ def _rows(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepO
     return rows
 
 
-def _statistics(found: Decomposed, options: SweepOptions) -> list[dict[str, Any]]:
+def _statistics(found: Decomposed, options: SweepOptions, bootstrap: int = 0) -> list[dict[str, Any]]:
     nulls = {"null": options.null, "num_draws": options.num_draws}
-    return statistics(found, options, power_law=options.power_law, nulls=nulls)
+    return statistics(found, options, power_law=options.power_law, nulls=nulls, bootstrap=bootstrap)
 
 
 def _draw(kind: str, names: Sequence[str], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
