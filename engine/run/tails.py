@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run.nulls import purpose_key
 from eigensweep.engine.spectral import phases, power_law_bootstrap, power_law_ratios
+from eigensweep.engine.spectral.power_law import PowerLaw
 
+_LAW = ("alpha", "xmin", "pl_d", "pl_sigma", "num_pl_spikes")
 _GIVEN = ("hard_rank", "nu_plus", "num_right_outliers", "num_left_outliers", "mp_ks", "alpha", "xmin", "pl_d")
 
 
@@ -34,16 +35,15 @@ def bootstraps(
     if not num:
         return {name: np.full(len(s), np.nan) for name in columns}
     rows = []
-    for values, rank, xmin, name in zip(s, scalars["hard_rank"], scalars["xmin"], names, strict=True):
-        evals = values**2
+    for i, name in enumerate(names):
+        evals = s[i] ** 2
         if method == "default":  # as in the fit: beyond the numerical rank is rounding
-            evals = np.where(np.arange(len(evals)) < rank, evals, 0.0)
-        key = purpose_key(seed, "power_law", name)
-        low, high = power_law_bootstrap.interval(jax.random.fold_in(key, 0), jnp.asarray(evals), num, method=method)
-        p = power_law_bootstrap.goodness_of_fit(jax.random.fold_in(key, 1), jnp.asarray(evals), num, method=method)
-        ratios = power_law_ratios.likelihood_ratios(evals, xmin)
+            evals = np.where(np.arange(len(evals)) < scalars["hard_rank"][i], evals, 0.0)
+        law = PowerLaw(*(scalars[column][i] for column in _LAW))
+        found = power_law_bootstrap.worth(purpose_key(seed, "power_law", name), evals, law, num, method)
+        ratios = power_law_ratios.likelihood_ratios(evals, law.xmin)
         pairs = [x for name in power_law_ratios.ALTERNATIVES for x in (ratios[name].ratio, ratios[name].p)]
-        rows.append(np.array(jax.device_get([low, high, p, *pairs])))
+        rows.append(np.array(jax.device_get([*found, *pairs])))
     return dict(zip(columns, np.array(rows).T, strict=True))
 
 

@@ -40,7 +40,7 @@ PL_CUT = 0.73
 DECADES, SHARE = 1.0, 0.5  # of lambda, from xmin to the largest; of the values: over less a power law is not seen
 # alpha = ALPHA_SLOPE mu + ALPHA_OFFSET: medians over matrices of symmetric Pareto entries (density ~ |x|^-(1 + mu)) at
 # mu = 2, 2.25, 2.5 and shapes SHAPES. From MU_LAST on the medians part with size and the tail sinks into the bulk.
-ALPHA_SLOPE, ALPHA_OFFSET, MU_LAST = 3.1, -3.6, 2.75
+ALPHA_SLOPE, ALPHA_OFFSET, MU_LAST = 3.5, -4.4, 2.75
 
 
 class Evidence(NamedTuple):

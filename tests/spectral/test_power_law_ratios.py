@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, stats
 
-from eigensweep.engine.spectral.power_law_ratios import ALTERNATIVES, likelihood_ratios, log_likelihoods
+from eigensweep.engine.spectral.power_law_ratios import ALTERNATIVES, Ratio, likelihood_ratios, log_likelihoods
 
 SIZE = 300
 NAMES = {"exponential": "exponential", "lognormal": "lognormal", "truncated": "truncated_power_law"}
@@ -17,9 +17,10 @@ NAMES = {"exponential": "exponential", "lognormal": "lognormal", "truncated": "t
 
 def samples():
     rng = np.random.default_rng(0)
+    heavy = rng.pareto(1.5, 200) + 1
     gamma = rng.gamma(0.5, 20.0, 3000)
     return {
-        "heavy": rng.pareto(1.5, 200) + 1,
+        "heavy": heavy,
         "lognormal": np.exp(rng.standard_normal(SIZE)),
         "exponential": rng.exponential(1, SIZE) + 0.5,
         "noise": np.sort(np.linalg.svd(rng.standard_normal((192, 192)), compute_uv=False) ** 2)[-60:],
@@ -55,42 +56,40 @@ def reference():
 
 @pytest.mark.parametrize("name", samples())
 def test_equal_to_powerlaw(name, reference):
-    """R to 1e-4 and z to 1e-3: what its Nelder-Mead leaves; ours is never the worse fit by more than rounding."""
+    """R to 2e-4 and z to 1 %: what its optimisers leave, alpha above 3 included; ours is never the worse fit by more than rounding."""
     x = samples()[name]
     found, expected = ours(x), reference(x)
     for alternative in ALTERNATIVES:
         ratio, z, p, _ = expected[alternative]
         assert float(found[alternative].ratio) == pytest.approx(ratio, abs=2e-4, rel=1e-5), alternative
-        assert float(found[alternative].z) == pytest.approx(z, rel=2e-3), alternative
-        assert float(found[alternative].p) == pytest.approx(p, rel=2e-2, abs=1e-12), alternative
+        assert float(found[alternative].z) == pytest.approx(z, rel=1e-2), alternative
+        assert float(found[alternative].p) == pytest.approx(p, rel=2e-2, abs=1e-6), alternative
         assert found[alternative].ratio <= ratio + 1e-6, alternative
 
 
 def test_where_powerlaw_fails(reference):
-    """A spread larger than an exponential law's in ln x: the likeliest log-normal is the power law. `powerlaw` ends 38
-    standard deviations from the mean with a likelihood that its parameters do not have."""
-    x = np.random.default_rng(0).pareto(1.5, 200) + 1
-    x = np.random.default_rng(1).pareto(3.0, 100) + 1
+    """ln x spread more than an exponential law: the likeliest log-normal is the power law. `powerlaw` stops before; what
+    its parameters give in SciPy's normal law, by logsf, is less likely than ours."""
+    x = np.exp(np.random.default_rng(1).gamma(0.5, 1.0, 200))
     u = np.log(x / x.min())
-    if np.mean(u**2) < 2 * np.mean(u) ** 2:
-        pytest.skip("this sample has a log-normal of its own")
+    assert np.mean(u**2) > 2 * np.mean(u) ** 2
     ratio, _, _, theirs = reference(x)["lognormal"]
     mu, w = theirs.parameter1, theirs.parameter2
     true = np.sum(stats.norm.logpdf(np.log(x), mu, w) - np.log(x) - stats.norm.logsf(np.log(x.min()), mu, w))
     n, alpha = len(x), 1 + 1 / u.mean()
     power = n * np.log((alpha - 1) / x.min()) - alpha * u.sum()
-    assert ratio < -0.1
-    assert power - true > -1e-6
+    assert abs(ratio) > 0.01
+    assert power - true > 0.01
     assert ours(x)["lognormal"].ratio == 0
     assert ours(x)["lognormal"].p == 1
 
 
 @pytest.mark.parametrize("name", ["heavy", "noise", "cut off"])
 def test_likelihoods_against_quadrature_and_a_plain_optimiser(name):
-    x = samples()[name]
+    x = samples()[name][:60]
     y = x / x.min()
     u = np.log(y)
-    found = {k: float(np.sum(v)) for k, v in log_likelihoods(u, np.full(len(u), True)).items()}
+    found = {k: float(np.sum(v)) for k, v in jax.jit(log_likelihoods)(u, np.full(len(u), True)).items()}
 
     def truncated(theta):
         alpha, rate = np.exp(theta)
@@ -103,7 +102,7 @@ def test_likelihoods_against_quadrature_and_a_plain_optimiser(name):
 
     for best, start, law in (("truncated", [0.0, -3.0], truncated), ("lognormal", [0.0, 0.0], lognormal)):
         plain = optimize.minimize(law, start, method="Nelder-Mead", options={"maxiter": 4000, "fatol": 1e-10})
-        assert found[best] == pytest.approx(-plain.fun, abs=1e-5)
+        assert -1e-6 < found[best] + plain.fun < 1e-3  # at least as likely
     assert found["power"] == pytest.approx(len(u) * np.log(1 / u.mean()) - (1 + 1 / u.mean()) * u.sum(), abs=1e-9)
     assert found["exponential"] == pytest.approx(np.sum(stats.expon.logpdf(y - 1, scale=(y - 1).mean())), abs=1e-9)
 
@@ -111,15 +110,21 @@ def test_likelihoods_against_quadrature_and_a_plain_optimiser(name):
 def test_signs_levels_and_no_tail():
     """On power laws Vuong's test with the wrong alternative points to the power law; on others away from it."""
     rng = np.random.default_rng(3)
-    pareto = jax.vmap(likelihood_ratios)(rng.pareto(1.0, (50, SIZE)) + 1, np.ones(50))
+    num = 40
+
+    def stacked(draws):
+        found = [ours(x) for x in draws]
+        return {name: Ratio(*np.array([f[name] for f in found]).T) for name in ALTERNATIVES}
+
+    pareto = stacked(rng.pareto(1.0, (num, SIZE)) + 1)
     assert np.mean((pareto["exponential"].ratio > 0) & (pareto["exponential"].p < 0.05)) > 0.95
-    # half of the mass at rate 0, half chi-square: at most half of the level
+    # half of the mass at rate 0, half chi-square: half of the level
     assert np.mean(pareto["truncated"].p < 0.05) <= 0.1
     assert (pareto["truncated"].ratio <= 1e-9).all()
-    light = jax.vmap(likelihood_ratios)(rng.exponential(1.0, (50, SIZE)) + 0.3, np.full(50, 0.3))
-    assert np.mean((light["truncated"].ratio < 0) & (light["truncated"].p < 0.05)) == 1
-    assert np.mean((light["exponential"].ratio < 0) & (light["exponential"].p < 0.05)) == 1
-    none = likelihood_ratios(np.zeros(SIZE), np.nan)
+    light = stacked(rng.exponential(1.0, (num, SIZE)) + 0.3)
+    for name in ("truncated", "exponential"):
+        assert np.mean((light[name].ratio < 0) & (light[name].p < 0.05)) == 1
+    none = jax.device_get(likelihood_ratios(np.zeros(SIZE), np.nan))
     assert np.isnan([x for ratio in none.values() for x in ratio]).all()
 
 
