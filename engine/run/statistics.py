@@ -15,6 +15,7 @@ from eigensweep.engine.run import fit
 from eigensweep.engine.run.nulls import p_values
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
+from eigensweep.engine.run.tails import bootstraps, phase_columns
 from eigensweep.engine.spectral import edges, ks, measures, noise, power_law
 from eigensweep.engine.spectral.determined import determined, entries_decide
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
@@ -25,7 +26,7 @@ from eigensweep.engine.tables.matrices import MATRICES, SCALARS, VECTORS
 ROWS_AT_ONCE = 8
 NULLS = {"null": "table", "num_draws": 100_000}
 NO_NUMBERS: dict[str, Any] = {
-    **{name: {COUNT: None, TEXT: ""}.get(MATRICES[name].dtype, float("nan")) for name in SCALARS},
+    **{name: None if MATRICES[name].dtype in (COUNT, TEXT) else float("nan") for name in SCALARS},
     **{name: [] for name in VECTORS},
 }
 """The statistics of a matrix that has none."""
@@ -38,6 +39,7 @@ def statistics(
     power_law: str = "default",
     nulls: dict[str, Any] = NULLS,
     law: Law = GAUSSIAN,
+    bootstrap: int = 0,
 ) -> list[dict[str, Any]]:
     """Every column of `tables.matrices.SCALARS` and `VECTORS`, and the outcome, of B decomposed matrices.
 
@@ -47,6 +49,7 @@ def statistics(
       power_law: `default` (two-sided KS) or `weightwatcher` (its fit, number for number).
       nulls: `null` and `num_draws` of `p_values`.
       law: of the noise that s is held against.
+      bootstrap: replicas behind what the power law's fit is worth; 0 for none.
 
     Returns:
       B rows. A matrix without numbers has NaN, null counts and empty lists, and its status all the same.
@@ -62,11 +65,14 @@ def statistics(
         "init": np.full(len(s), noise.sigma_init(m, n, options.init)),
     }
     scalars = scalar_statistics(s, sigmas[options.sigma], (m, n), found.eps, options.level, power_law, law)
+    names = [found.names[i] for i in good]
+    scalars |= bootstraps(s, scalars, names, options.seed, bootstrap, power_law)
     vectors = determined(s, scalars["hard_rank"], (m, n), found.eps, float(np.finfo(s.dtype).eps))
     kurtosis = found.kurtosis[good]
     p_largest, p_smallest = edges.extreme_p_values(
         s, m, n, scalars["sigma"], found.eps, (law.p_largest, law.p_smallest)
     )
+    words = phase_columns(s, scalars, (m, n))
     columns = {
         **scalars,
         **_of_vectors(found.ks_right[good], (n, m), vectors, kurtosis, "right", options, nulls),
@@ -81,7 +87,7 @@ def statistics(
         "orthogonality": found.orthogonality[good],
     }
     for place, i in enumerate(good):
-        rows[i] |= {key: _plain(value[place]) for key, value in columns.items()}
+        rows[i] |= {key: _plain(value[place]) for key, value in columns.items()} | words[place]
     return rows
 
 

@@ -96,7 +96,7 @@ def _ratio(difference: Array, tail: Array, n: Array, *, nested: bool) -> Ratio:
     spread = jnp.sum(jnp.where(tail, (difference - total / n) ** 2, 0.0))  # n times the variance
     z = jnp.where(spread > 0, total / jnp.sqrt(spread), jnp.where(total == 0, 0.0, jnp.nan))
     p = erfc(jnp.sqrt(jnp.abs(total))) if nested else erfc(jnp.abs(z) / jnp.sqrt(2.0))
-    return Ratio(total, z, p)
+    return Ratio(*(jnp.where(n > 0, x, jnp.nan) for x in (total, z, p)))
 
 
 def _lognormal(u: Array, first: Array, second: Array) -> Array:

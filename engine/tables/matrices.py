@@ -11,6 +11,9 @@ from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column, p
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
+_CSN = "Clauset, Shalizi & Newman 2009"
+_VU = "Vuong 1989"
+_MM = "Martin & Mahoney 2021 (implicit self-regularization)"
 _KS = "Thamm, Staats & Rosenow 2022"
 _BH = "Benjamini & Hochberg 1995"
 _DYSON = "Landa & Kluger 2023 (Dyson equalizer)"
@@ -91,10 +94,48 @@ MATRICES: dict[str, Column] = {
     "alpha": Column(FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL),
     "xmin": Column(FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL),
     "pl_d": Column(FLOAT, "", "Kolmogorov-Smirnov distance between tail and fit", _PL),
-    "pl_sigma": Column(FLOAT, "", "standard error of alpha: (alpha - 1) / sqrt(num_pl_spikes)", _PL),
+    "pl_sigma": Column(
+        FLOAT, "", "(alpha - 1) / sqrt(num_pl_spikes): standard error of alpha were xmin given; ignores its choice", _PL
+    ),
     "num_pl_spikes": Column(COUNT, "", "#{lambda_i >= xmin}", _PL),
     "alpha_weighted": Column(FLOAT, "log10 [w]^(2 alpha)", "alpha log10(lambda_1)", _PL),
     "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
+    "alpha_low": Column(
+        FLOAT, "", "2.5 % point of alpha over bootstrap samples of lambda, xmin chosen anew in each; option bootstrap"
+    ),
+    "alpha_high": Column(FLOAT, "", "97.5 % point of alpha over the same samples"),
+    "pl_p": Column(
+        FLOAT,
+        "",
+        "goodness of fit of the power law: (1 + #{samples of the fit whose distance is >= pl_d}) / (1 + bootstrap)",
+        _CSN,
+        "power law's p",
+    ),
+    "llr_exponential": Column(
+        FLOAT, "", "ln likelihood of the power law minus that of exp(-rate lambda), both on lambda >= xmin", _CSN
+    ),
+    "llr_exponential_p": Column(FLOAT, "", "p of both being equally far from the tail: normal test of the ratio", _VU),
+    "llr_lognormal": Column(FLOAT, "", "the same ratio against a log-normal cut at xmin", _CSN),
+    "llr_lognormal_p": Column(FLOAT, "", "its p", _VU),
+    "llr_truncated": Column(FLOAT, "", "the same ratio against lambda^-alpha exp(-rate lambda); never above 0", _CSN),
+    "llr_truncated_p": Column(FLOAT, "", "its p: 2 |ratio| against chi-square with one degree of freedom", _VU),
+    "phase": Column(
+        TEXT,
+        "",
+        "rank-collapse, random-like, bleeding-out, bulk+spikes, bulk-decay, heavy-tailed or undecided; from mp_gof_p, "
+        "mp_ks, the outliers and the power law of the matrix as it is",
+        _MM,
+    ),
+    "phase_evidence": Column(TEXT, "", "the numbers behind the phase"),
+    "universality": Column(
+        TEXT, "", "class of the power-law tail: weakly, moderately or very heavy-tailed; null where its fit fails", _MM
+    ),
+    "mu": Column(
+        FLOAT,
+        "",
+        "exponent of entries that give such a tail: 2 (alpha - 1) while below 2, else by simulation; NaN beyond 3",
+        _MM,
+    ),
     "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
     "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),
     "p_largest": Column(

@@ -53,11 +53,13 @@ def slow_fit(evals, method):
     cut = 1e-5 if method == "weightwatcher" else evals.max() * (384 * 2.0**-52) ** 2
     x = np.sort(evals[evals > cut])
     small = method == "weightwatcher" and len(x) < 20
-    best = (np.inf,)
+    best = (np.inf, np.nan, np.nan, np.nan, 0)
     for i in range(len(x) - 1):
         tail = x[i:]
         n = len(tail)
-        if small and n < 8:
+        if n < (8 if small else 2 if method == "weightwatcher" else 10) or tail[0] == tail[-1]:
+            continue
+        if method == "default" and i > 0 and x[i - 1] == x[i]:
             continue
         alpha = 1 + (n - small) / np.sum(np.log(tail / tail[0]))
         cdf = 1 - (tail / tail[0]) ** (1 - alpha)
@@ -67,8 +69,9 @@ def slow_fit(evals, method):
             d = max(d, np.max(np.abs(cdf - grid - 1 / n)))
         d = d if alpha > 1 else 1.0
         if d < best[0]:
-            best = (d, alpha, tail[0], (alpha - 1) / np.sqrt(n), n)
-    return best[1], best[2], best[0], best[3], best[4]
+            best = (d, alpha, tail[0], (alpha - 1) / np.sqrt(n), np.sum(x >= tail[0]))
+    d = best[0] if np.isfinite(best[0]) else np.nan
+    return best[1], best[2], d, best[3], best[4]
 
 
 @pytest.mark.parametrize("method", power_law.METHODS)
@@ -134,3 +137,27 @@ def test_batches_and_misuse():
         np.testing.assert_allclose([x[i] for x in found], slow_fit(row, "default"), rtol=1e-9)
     with pytest.raises(ValueError, match="'mle': expected one of default, weightwatcher"):
         fit(evals[0], "mle")
+
+
+@pytest.mark.parametrize("method", power_law.METHODS)
+def test_ties(method):
+    """Rounded values, a tie at the top (whose tail has no exponent), few distinct values: finite, as the slow version."""
+    rng = np.random.default_rng(4)
+    values = np.concatenate([rng.pareto(2.0, 60) + 1, np.full(12, 40.0)])
+    for evals in (np.round(values, 1), values, np.repeat([1.0, 2.0, 5.0, 9.0], 20)):
+        found = fit(rng.permutation(padded(evals)), method)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, slow_fit(evals, method), rtol=1e-9)
+    equal = fit(padded(np.full(50, 3.0)), method)
+    assert np.isnan(equal[:4]).all()
+    assert int(equal.num_spikes) == 0
+
+
+def test_default_takes_a_tail_of_ten_at_least():
+    rng = np.random.default_rng(5)
+    assert np.isnan(fit(padded(rng.pareto(2.0, 9) + 1)).alpha)
+    assert np.isfinite(fit(padded(rng.pareto(2.0, 10) + 1)).alpha)
+    noise = np.linalg.svd(rng.standard_normal((20, 96, 96)), compute_uv=False) ** 2
+    found = jax.vmap(fit)(np.concatenate([noise, np.zeros((20, 288))], axis=1))
+    assert (found.num_spikes >= power_law.MIN_TAIL).all()
+    assert np.isfinite(found.alpha).all()

@@ -57,7 +57,8 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
     drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
     vectors = needs_vectors(options, shape)
     found = decompose_batch(names, ws, options.strategy, ks=True, vectors=vectors)
-    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options), strict=True)]
+    as_is = _statistics(found, options, bootstrap=options.bootstrap)
+    rows = [identity_row(source) | row for source, row in zip(sources, as_is, strict=True)]
     good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
     if options.equalise:
         rows = [row | _NOTHING[EQUALISED] for row in rows]
@@ -141,9 +142,9 @@ def _read_signs(found: Decomposed, rows: Rows, good: list[int], options: SweepOp
             rows[i][f"signs_z_{side}"] = float(getattr(read, f"z_{side}")[place])
 
 
-def _statistics(found: Decomposed, options: SweepOptions, law: Law = GAUSSIAN) -> Rows:
+def _statistics(found: Decomposed, options: SweepOptions, law: Law = GAUSSIAN, bootstrap: int = 0) -> Rows:
     nulls = {"null": options.null, "num_draws": options.num_draws}
-    return statistics(found, options, power_law=options.power_law, nulls=nulls, law=law)
+    return statistics(found, options, power_law=options.power_law, nulls=nulls, law=law, bootstrap=bootstrap)
 
 
 def _add(row: dict[str, Any], prefix: str, statistic: dict[str, Any]) -> None:
