@@ -11,7 +11,7 @@ import numpy as np
 
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import default_budget
-from eigensweep.engine.run.nulls import purpose_key
+from eigensweep.engine.run.nulls import draws_needed, purpose_key
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
 from eigensweep.engine.run.stream import Decomposed, batches, cost, decompose_batch, read_ahead
@@ -85,7 +85,8 @@ def sweep(
     files = Layout(NAME, with_controls(options.controls))
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
-    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
+    warnings = [*checkpoint.warnings, *_raised_draws(plan, options)]
+    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": warnings}
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}
@@ -107,6 +108,18 @@ def sweep(
             _work(plan, mine, options, budget, write, on_progress, len(plan.matrices) - len(sources))
             work.finish(names)
     return open_run(workdir)
+
+
+def _raised_draws(plan: Plan, options: SweepOptions) -> list[str]:
+    """A line on the matrices whose Monte Carlo null takes more draws than were asked for."""
+    largest = max(min(matrix.shape) for matrix in plan.matrices)
+    needed = draws_needed(largest, options.level)
+    if options.null != "monte_carlo" or needed <= options.num_draws:
+        return []
+    return [
+        f"num_draws={options.num_draws} is raised for large matrices, to {needed} for the {largest} vectors of the "
+        f"largest: from min(m, n)/level draws on Benjamini-Hochberg can reject one at level {options.level:g}"
+    ]
 
 
 def _work(
