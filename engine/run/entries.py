@@ -15,7 +15,7 @@ _CHUNK = 1 << 22  # entries looked at at a time
 
 class Entries(NamedTuple):
     """(B,) arrays: how many entries are not finite, whether any is not zero, their standard deviation and excess
-    kurtosis (mean of ((w - mean)/sigma)^4, less 3)."""
+    kurtosis (`controls.excess_kurtosis`)."""
 
     num_bad: np.ndarray
     any_nonzero: np.ndarray
@@ -36,7 +36,8 @@ def _one(w: np.ndarray) -> tuple[int, bool, float, float]:
     chunks = [w[i : i + step] for i in range(0, len(w), step)]
     bad = w.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
     nonzero = any((chunk != 0).any() for chunk in chunks)
-    return bad, nonzero, *((np.nan, np.nan) if bad else (controls.standard_deviation(w), controls.excess_kurtosis(w)))
+    sigma = np.nan if bad else controls.standard_deviation(w)
+    return bad, nonzero, sigma, controls.excess_kurtosis(w, sigma)
 
 
 @jax.jit
@@ -47,8 +48,12 @@ def _on_device(w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array
     unit = jnp.where(largest > 0, largest, 1.0)
     x = w / unit
     sigma = jnp.std(x, axis=(1, 2), keepdims=True)
-    kurtosis = jnp.mean(((x - jnp.mean(x, axis=(1, 2), keepdims=True)) / sigma) ** 4, axis=(1, 2)) - 3  # 0/0 is NaN
-    return bad, jnp.any(w != 0, axis=(1, 2)), jnp.where(bad > 0, jnp.nan, (unit * sigma)[:, 0, 0]), kurtosis
+    z = (x - jnp.mean(x, axis=(1, 2), keepdims=True)) / sigma  # 0/0 is NaN
+    kept = ~(jnp.abs(z) >= (w.shape[1] * w.shape[2]) ** 0.25)
+    z -= jnp.mean(z, axis=(1, 2), where=kept, keepdims=True)
+    second, fourth = (jnp.mean(z**power, axis=(1, 2), where=kept) for power in (2, 4))
+    sigma = jnp.where(bad > 0, jnp.nan, (unit * sigma)[:, 0, 0])
+    return bad, jnp.any(w != 0, axis=(1, 2)), sigma, fourth / second**2 - 3
 
 
 def sigma_if_finite(w: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """p-values of KS statistics: from the shipped table, or from a fresh Monte Carlo of the run's own seed."""
 
+import math
 import zlib
 from functools import lru_cache
 
@@ -15,6 +16,11 @@ def purpose_key(seed: int, *purpose: str | int) -> jax.Array:
     for word in purpose:
         key = jax.random.fold_in(key, word if isinstance(word, int) else zlib.crc32(word.encode()))
     return key
+
+
+def draws_needed(num_tests: int, level: float) -> int:
+    """Draws from which Benjamini-Hochberg can reject one of `num_tests` p-values: 1/(1 + draws) < level/num_tests."""
+    return math.ceil(num_tests / level)
 
 
 @lru_cache(maxsize=64)

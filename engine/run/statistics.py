@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run import fit
-from eigensweep.engine.run.nulls import p_values
+from eigensweep.engine.run.nulls import draws_needed, p_values
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
 from eigensweep.engine.run.tails import bootstraps, phase_columns
@@ -125,7 +125,9 @@ def _of_vectors(
       side: right or left.
     """
     known = determined & ~entries_decide(kurtosis, *sides)[:, None]
-    p = np.where(known, p_values(d_stat, sides[0], seed=options.seed, **nulls), np.nan)
+    num_draws = max(nulls["num_draws"], draws_needed(d_stat.shape[1], options.level))
+    p = p_values(d_stat, sides[0], null=nulls["null"], seed=options.seed, num_draws=num_draws)
+    p = np.where(known, p, np.nan)
     count = (~np.isnan(p)).sum(axis=1)
     some = np.maximum(count, 1)
     mean, sd = np.where(count > 0, np.nansum(p, axis=1) / some, np.nan), ks.mean_sd(count, sides[0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 _GAUSSIAN, _PERMUTATION, _SIGNS = 0, 1, 2  # keep the controls of one key apart
 _CHUNK = 1 << 22  # entries summed at a time in float64
+_IN_CACHE = 1 << 15  # entries whose powers are summed at a time
 
 
 def gaussian(key: Array, w: NDArray) -> NDArray:
@@ -79,19 +80,35 @@ def standard_deviation(w: NDArray) -> float:
     return float(np.sqrt(square) * unit)
 
 
-def excess_kurtosis(w: NDArray) -> float:
-    """mean z^4 - 3 of z = (w - mean)/standard deviation, in float64, without a float64 copy of w; NaN if all are equal.
+def excess_kurtosis(w: NDArray, sigma: float | None = None) -> float:
+    """mean z^4/(mean z^2)^2 - 3 of the entries' deviations z from their mean, in float64, without a float64 copy of w.
 
-    0 for Gaussian entries, -1.2 for uniform ones, 3 for Laplace's.
+    0 for Gaussian entries, -1.2 for uniform ones, 3 for Laplace's. Entries of a deviation of at least
+    sigma (m n)^(1/4) are left out: each makes a singular value of its own, while hardly any other vector feels it. One
+    such entry in 590,000 gives a matrix of MiniLM a kurtosis of 1582, the others have 3. NaN if all are equal.
+
+    Args:
+      w: any floating dtype.
+      sigma: its `standard_deviation`, where it is known.
     """
-    flat, sigma = np.ravel(w, order="K"), standard_deviation(w)
+    flat, sigma = np.ravel(w, order="K"), standard_deviation(w) if sigma is None else sigma
     if not sigma > 0:
         return float("nan")
-    chunks = [slice(i, i + _CHUNK) for i in range(0, flat.size, _CHUNK)]
-    mean = sum(np.sum(flat[c], dtype=np.float64) for c in chunks) / flat.size
-    fourth = 0.0
-    for c in chunks:
-        z = (flat[c].astype(np.float64) - mean) / sigma
-        z *= z
-        fourth += float(np.dot(z, z))
-    return fourth / flat.size - 3
+    mean = sum(np.sum(flat[i : i + _CHUNK], dtype=np.float64) for i in range(0, flat.size, _CHUNK)) / flat.size
+    sums, most = np.zeros(5), np.sqrt(flat.size)  # of 1, z, z^2, z^3, z^4
+    for i in range(0, flat.size, _IN_CACHE):
+        z = flat[i : i + _IN_CACHE].astype(np.float64)
+        z -= mean
+        z /= sigma
+        square = z * z
+        if square.max() >= most:
+            z, square = z[square < most], square[square < most]
+        sums += z.size, z.sum(), square.sum(), z @ square, square @ square
+    return kurtosis_of_sums(sums)
+
+
+def kurtosis_of_sums(sums: NDArray) -> float:
+    """Excess kurtosis of N numbers from the sums of their powers 0 to 4."""
+    mean, second, third, fourth = sums[1:] / sums[0]
+    variance = second - mean**2
+    return float((fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4) / variance**2 - 3)

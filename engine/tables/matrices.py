@@ -153,7 +153,10 @@ MATRICES: dict[str, Column] = {
         "Ma 2012; Edelman 1988; Forrester 2006",
     ),
     "entries_kurtosis": Column(
-        FLOAT, "", "excess kurtosis of the entries of W: mean ((w - mean w)/sigma_entries)^4 - 3; 0 for Gaussian ones"
+        FLOAT,
+        "",
+        "excess kurtosis of the entries of W, mean z^4/(mean z^2)^2 - 3, without those that differ from the mean by "
+        "sigma_entries (m n)^(1/4) or more: each of these makes a singular value of its own",
     ),
     "mean_p_right": Column(FLOAT, "", "mean of the p_right that there are; 0.5 for noise", _KS),
     "mean_p_left": Column(FLOAT, "", "mean of the p_left that there are; 0.5 for noise", _KS),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import default_budget
+from eigensweep.engine.run.nulls import draws_needed
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import batches, cost, read_ahead
 from eigensweep.engine.studies.sweep.options import SweepOptions
@@ -78,7 +79,8 @@ def sweep(
     files = Layout(NAME, _tables(options))
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
-    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": list(checkpoint.warnings)}
+    warnings = [*checkpoint.warnings, *_raised_draws(plan, options)]
+    record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": warnings}
     budget = memory_bytes or default_budget()
     if workdir is None:
         rows: dict[str, dict[str, Any]] = {}
@@ -104,6 +106,18 @@ def sweep(
 
 def _tables(options: SweepOptions) -> dict[str, Columns]:
     return dict(with_controls(options.controls, equalised=options.equalise, signs=options.num_flips > 0))
+
+
+def _raised_draws(plan: Plan, options: SweepOptions) -> list[str]:
+    """A line on the matrices whose Monte Carlo null takes more draws than were asked for."""
+    largest = max(min(matrix.shape) for matrix in plan.matrices)
+    needed = draws_needed(largest, options.level)
+    if options.null != "monte_carlo" or needed <= options.num_draws:
+        return []
+    return [
+        f"num_draws={options.num_draws} is raised for large matrices, to {needed} for the {largest} vectors of the "
+        f"largest: from min(m, n)/level draws on Benjamini-Hochberg can reject one at level {options.level:g}"
+    ]
 
 
 def _work(
