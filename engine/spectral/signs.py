@@ -41,6 +41,8 @@ MAX_ROUNDS = 3
 _FLIPS = 3  # keeps the flips of a key apart from its controls
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-9  # least relative difference between flips' values that is not rounding of a Gram matrix
+_STEPS = 10  # of the fixed point in `_inflation`
+_TINY = 1e-300
 _SETTLED = 0.25  # of the flips' sd
 
 
@@ -199,7 +201,7 @@ def _on_host(w: Any, s: NDArray, vectors: tuple[Any, Any] | None) -> _Draw:
             long, short = (np.asarray(side)[:, out] for side in vectors)
             residual = x - (long * s[out]) @ short.T
             long = long[:, :k]
-            residual *= _inflation(long)[:, None] * _inflation(short)
+            residual *= _inflation(long, residual)[:, None] * _inflation(short, residual.T)
         evals = np.empty((num, 2))
         for i in range(num):
             flip = controls.flip(residual, controls.packed_bits(rng, residual.size))
@@ -233,7 +235,7 @@ def _device_evals(
             long, short = (jnp.where((index < k) | (index >= s.size - l), side, 0) for side in vectors)
             residual = x - (long * s) @ short.T
             long = jnp.where(index < k, long, 0)
-            residual = residual * _inflation(long)[:, None] * _inflation(short)
+            residual = residual * _inflation(long, residual)[:, None] * _inflation(short, residual.T)
 
         def extremes(bits: Array) -> Array:
             signs = 1.0 - 2.0 * jnp.unpackbits(bits, count=x.size).reshape(x.shape)
@@ -249,9 +251,18 @@ def _tall(x: Any, vectors: Any) -> tuple[Any, Any]:
     return x.T.copy(), None if vectors is None else (vectors[1].T, vectors[0])
 
 
-def _inflation(vectors: Any) -> Any:
-    """1/sqrt(1 - h), h the leverages sum_i u_i^2: what the projection took from each row of noise."""
-    return (1 - (vectors * vectors).sum(axis=1).clip(max=1 - 1e-6)) ** -0.5
+def _inflation(vectors: Any, residual: Any) -> Any:
+    """sqrt(r_i/v_i) by rows i of the residual, v_i its mean square, r_i the noise's own: v = (I - U U^T)^2 r, entrywise.
+
+    With one scale of all rows r/v = 1/(1 - h), h_i = sum_k u_ik^2. A row of larger scale draws the vectors to itself.
+    """
+    found = (residual * residual).mean(axis=1) + _TINY
+    kept = 1 - 2 * (vectors * vectors).sum(axis=1)
+    own = found
+    for _ in range(_STEPS):
+        inner = vectors.T @ (vectors * own[:, None])
+        own = found * own / (kept * own + ((vectors @ inner) * vectors).sum(axis=1))
+    return (own / found) ** 0.5
 
 
 def _noise_gram(x: Any, long: Any, short: Any, num_out: Any) -> Any:
