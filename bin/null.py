@@ -11,8 +11,8 @@ continues; with a larger --num_draws it adds to what is there. --table fits the 
 are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null/table.py).
 --goodness makes the table of the goodness of fit instead (engine/spectral/null/goodness.py), half an hour on one core.
 
-    eigensweep-null --equalised=equalised.npz --sizes=8,16,32,64,128,256,512 \\
-      --num_matrices=20000,20000,10000,5000,2500,800,200 --seed=11
+    eigensweep-null --equalised=equalised.npz --sizes=8,16,32,64,128,256 \\
+      --num_matrices=20000,20000,10000,4000,2500,800 --seed=11
 
 simulates equalised Gaussian matrices instead and writes the table of their edges and of T
 (engine/spectral/null/equalised.py): for each size of the shorter side, and several of the longer, so many matrices.
@@ -42,10 +42,10 @@ _GOODNESS = flags.DEFINE_string("goodness", None, "make the table of the Marchen
 
 
 _EQUALISED = flags.DEFINE_string("equalised", None, "write the table of the equalised reading here, and nothing else")
-_SIZES = flags.DEFINE_list("sizes", ["8", "16", "32", "64", "128", "256", "512"], "with --equalised: shorter sides")
+_SIZES = flags.DEFINE_list("sizes", ["8", "16", "32", "64", "128", "256"], "with --equalised: shorter sides")
 _NUM_MATRICES = flags.DEFINE_list(
     "num_matrices",
-    ["20000", "20000", "10000", "5000", "2500", "800", "200"],
+    ["20000", "20000", "10000", "4000", "2500", "800"],
     "with --equalised: matrices a shape; one number, or one for each size",
 )
 

@@ -9,7 +9,9 @@ s_k^2/(s_k^2 + eta^2), eta the median of the s_k that are not 0, and
     x_i = eta p_i/(1 - p_i)/sqrt(P),    y_j = eta p_j/(1 - p_j)/sqrt(P).
 
 That is the paper's x_i = (1/g_i - eta)/sqrt(m - eta |g|_1) with eta g_i = 1 - p_i; in this form nothing cancels and no
-side needs the vectors that a thin decomposition lacks. A row of zeros has p_i = 0: its x_i is 0, it is in no sum, and
+side needs the vectors that a thin decomposition lacks. Where scales differ much (log-sd 0.5) one round leaves a rest of
+them, which a second round on the equalised matrix takes (`combine`): level 0.01 of the right edge then fires at 0.009
+instead of 0.033 in 64 x 64 noise of log-sd 0.5 on both sides, and a Gaussian matrix's edges stay. A row of zeros has p_i = 0: its x_i is 0, it is in no sum, and
 the other scales are those of the matrix without it.
 
 Reference: B. Landa, Y. Kluger, The Dyson equalizer: adaptive noise stabilization for low-rank signal detection and
@@ -60,7 +62,7 @@ def dyson_scales(u: Any, s: Any, vt: Any) -> tuple[Any, Any]:
 
 
 def resolvent_scales(w: Any) -> tuple[Any, Any]:
-    """`dyson_scales` of W (..., m, n) itself, without vectors; NumPy, float64, full rank, ordinary size, no zero rows.
+    """`dyson_scales` of W (..., m, n) itself, without vectors; NumPy, float64, entries of ordinary size.
 
     With the Gram matrix G of the shorter side, R = (G + eta^2)^-1 and W standing (m >= n), p_i = (W R W^T)_ii and
     p_j = 1 - eta^2 R_jj: a symmetric eigenproblem's values and one inverse, half the time of vectors.
@@ -69,12 +71,17 @@ def resolvent_scales(w: Any) -> tuple[Any, Any]:
         return resolvent_scales(np.swapaxes(w, -1, -2))[::-1]
     gram = np.swapaxes(w, -1, -2) @ w
     evals = np.maximum(np.linalg.eigvalsh(gram), 0)
-    eta = np.median(np.sqrt(evals), axis=-1)[..., None]
+    s = np.sqrt(evals[..., ::-1])
+    # a Gram matrix knows its small values to sqrt(eps) of the largest
+    count = np.sum(s > 1e-7 * s[..., :1], axis=-1, keepdims=True)
+    eta = _median(np, s, count)
+    eta = np.where(eta == 0, 1.0, eta)
     r = np.linalg.inv(gram + eta[..., None] ** 2 * np.eye(w.shape[-1]))
     p = np.sum((w @ r) * w, axis=-1), 1 - eta**2 * np.diagonal(r, axis1=-2, axis2=-1)
     total = np.sqrt(np.sum(evals / (evals + eta**2), axis=-1))[..., None]
+    total = np.where(total == 0, 1.0, total)
     x, y = (eta * z / (1 - z) / total for z in p)
-    return x, y
+    return np.where(w.any(axis=-1), x, 0.0), np.where(w.any(axis=-2), y, 0.0)
 
 
 def equalise(w: Any, x: Any, y: Any) -> Any:
@@ -89,6 +96,19 @@ def equalise(w: Any, x: Any, y: Any) -> Any:
     """
     xp = w.__array_namespace__()
     return w / (_relative(xp, x)[..., :, None] * _relative(xp, y)[..., None, :])
+
+
+def combine(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The scales of W from those of W and those of `equalise(W, *first)`: two rounds in one.
+
+    equalise(W, *combine(first, second)) is equalise(equalise(W, *first), *second).
+
+    Args:
+      first, second: (x, y) of `dyson_scales` or `resolvent_scales`.
+    """
+    xp = first[0].__array_namespace__()
+    x, y = (new * _relative(xp, old) ** 2 for old, new in zip(first, second, strict=True))
+    return x, y
 
 
 def profile(x: Any, y: Any) -> tuple[Any, Any]:

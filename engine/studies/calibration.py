@@ -83,7 +83,9 @@ READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal}
 
 
 def _equalised(w: np.ndarray) -> np.ndarray:
-    return equalise.equalise(w, *equalise.resolvent_scales(w))
+    first = equalise.resolvent_scales(w)
+    second = equalise.resolvent_scales(equalise.equalise(w, *first))
+    return equalise.equalise(w, *equalise.combine(first, second))
 
 
 def _count(w: np.ndarray, level: float, is_equalised: bool) -> tuple[np.ndarray, np.ndarray]:

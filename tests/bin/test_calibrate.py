@@ -6,10 +6,9 @@ import pytest
 from eigensweep.engine.studies import calibration
 
 
-def test_prints_a_line_a_noise_shape_and_reading(command):
+def test_prints_a_line_a_noise_shape_and_reading(program):
     flags = "--noise=both:0.5,t10", "--shapes=40x24", "--num_matrices=60", "--reading=raw,equalised"
-    done = command("calibrate", *flags)
-    assert done.returncode == 0, done.stderr
+    done = program("calibrate", *flags).succeeded()
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
     assert lines[0] == ["noise", "shape", "reading", "matrices", "right at 0.01", "left at 0.01"]
     assert [line[:4] for line in lines[2:]] == [
@@ -28,15 +27,12 @@ def test_prints_a_line_a_noise_shape_and_reading(command):
         (["--shapes=20"], "'20' is no shape"),
     ],
 )
-def test_refuses(command, arguments, message):
-    done = command("calibrate", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_refuses(program, arguments, message):
+    program("calibrate", *arguments).refused(message)
 
 
-def test_gaussian_matrices_without_noise_named(command):
-    done = command("calibrate", "--shapes=16x8", "--num_matrices=2000")
-    assert done.returncode == 0, done.stderr
+def test_gaussian_matrices_without_noise_named(program):
+    done = program("calibrate", "--shapes=16x8", "--num_matrices=2000").succeeded()
     cells = done.stdout.splitlines()[-1].strip("| ").split(" | ")
     assert cells[:2] == ["16 x 8", "2000"]
     assert float(cells[2].split("/")[0]) == pytest.approx(0.05, abs=0.02)

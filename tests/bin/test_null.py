@@ -1,5 +1,6 @@
 """eigensweep-null as a user runs it: draws, continues, refuses, makes a table."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -28,6 +29,19 @@ def test_draws_a_table_and_prints_quantiles(tmp_path, command):
         assert table["n"].tolist() == [20, 40, 80]
     found = histogram.load(tmp_path / "null" / "null-40.npz")
     assert (found.n, found.seed, found.num_draws) == (40, 0, 20_000)
+
+
+def test_makes_the_table_of_the_equalised_reading(tmp_path, program):
+    flags = "--equalised=table.npz", "--sizes=8,64", "--num_matrices=400,100", "--seed=3"
+    done = program("null", *flags, cwd=tmp_path).succeeded()
+    assert sum("matrices" in line for line in done.stdout.splitlines()) == 14
+    with np.load(tmp_path / "table.npz") as table:
+        assert table["b"].tolist() == [8, 64, 128]
+        assert table["right"].shape == table["left"].shape == (3, 7, 7)
+        recipe = json.loads(str(table["recipe"]))
+    assert recipe["command"] == " ".join(["eigensweep-null", *flags])
+    assert recipe["num_matrices"]["71x64"] == 100
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npz"]
 
 
 def test_adds_to_what_is_there(tmp_path):
@@ -87,6 +101,8 @@ def test_refuses_what_does_not_fit(tmp_path):
         (["--n=64,128", "--num_draws=1,2,3"], "--num_draws has 3 numbers, --n has 2"),
         (["--n=1"], "--n is at least 2"),
         (["--n=64", "--table=t.npz"], "at least 3 different"),
+        (["--equalised=t.npz", "--sizes=8,16"], "the last at least 64"),
+        (["--equalised=t.npz", "--num_matrices=2,3"], "--num_matrices has 2 numbers, --sizes has 6"),
     ],
 )
 def test_wrong_use_ends_with_status_2(tmp_path, program, arguments, message):

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from eigensweep.engine.spectral import edges, ensembles, noise
-from eigensweep.engine.spectral.equalise import dyson_scales, equalise, profile, resolvent_scales, without_zeros
+from eigensweep.engine.spectral.equalise import (
+    combine,
+    dyson_scales,
+    equalise,
+    profile,
+    resolvent_scales,
+    without_zeros,
+)
 
 SHAPES = [(40, 25), (25, 40), (30, 30)]
 
@@ -75,10 +82,23 @@ def test_rows_and_columns_of_zeros_stay_and_leave_the_others_as_they_are():
     np.testing.assert_array_equal(without_zeros(padded, px, py), w)
     np.testing.assert_allclose(equalise(padded, px, py)[1:31, 2:22], equalise(w, x, y), rtol=1e-10)
     np.testing.assert_allclose(profile(px, py), profile(x, y), rtol=1e-10)
+    rx, ry = resolvent_scales(padded)
+    np.testing.assert_allclose(rx, px, rtol=1e-9)
+    np.testing.assert_allclose(ry, py, rtol=1e-9)
     zero = dyson_scales(*svd(np.zeros((4, 3))))
     assert not zero[0].any()
     assert not zero[1].any()
     assert np.isnan(dyson_scales(*(np.full_like(part, np.nan) for part in svd(w)))[0]).all()
+
+
+def test_two_rounds_in_one():
+    w = 3 * ensembles.noise("both:0.8", np.random.default_rng(8), 50, 30)
+    first = dyson_scales(*svd(w))
+    e = equalise(w, *first)
+    second = dyson_scales(*svd(e))
+    x, y = combine(first, second)
+    np.testing.assert_allclose(equalise(w, x, y), equalise(e, *second), rtol=1e-12)
+    assert np.std(w / np.sqrt(np.outer(x, y))) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("unit", [1e-160, 1e160])

@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from eigensweep.engine.spectral import edges, noise
+from eigensweep.engine.spectral.equalise import equalise, resolvent_scales
 from eigensweep.engine.spectral.null import equalised, equalised_fit
 from eigensweep.engine.studies import calibration
 
@@ -98,6 +99,6 @@ def test_maker_gives_the_shipped_numbers_again():
 def test_sigma_of_the_simulation_is_the_bulks():
     x = equalised_fit.simulate(20, 12, 3, 0)
     w = np.random.default_rng([0, 20, 12]).standard_normal((3, 20, 12))
-    s = np.linalg.svd(calibration._equalised(w), compute_uv=False)
+    s = np.linalg.svd(equalise(w, *resolvent_scales(w)), compute_uv=False)
     for i in range(3):
         assert x[i, 0] == pytest.approx(2 * np.log(s[i, 0] / noise.sigma_bulk(s[i], 20, 12)), rel=1e-9)

@@ -31,7 +31,7 @@ from eigensweep.engine.spectral.svd import decompose
 RATIOS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.02)
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 SMOOTH = 64
-_WORK = 2.5e10  # at most so much of num a b^2 a shape
+_WORK = 1e10  # at most so much of num a b^2 a shape
 _FEWEST = 100  # a shape that this leaves fewer matrices to is left out
 _CHUNK = 2**22  # entries at once
 
