@@ -275,6 +275,13 @@ def null_sd(members: Sequence[Spectrum], side: str) -> tuple[np.ndarray, np.ndar
     return mean_by_index(sd), ks.sd_over_matrices(by_index(sd))
 
 
+def outliers_column(run: MatrixResult, side: str) -> tuple[str, str]:
+    """The column of outliers that maps and comparisons show, and its name: those beyond random signs where known."""
+    column = f"num_{side}_outliers_beyond_signs"
+    beyond = column in run.matrices.columns
+    return (column, f"{side} outliers beyond random signs") if beyond else (f"num_{side}_outliers", f"{side} outliers")
+
+
 def shown_control(run: MatrixResult) -> str:
     """The prefix of the columns of the control that summaries show; "" for a run without one."""
     prefixes = [control_prefix(kind) for kind in CONTROLS]

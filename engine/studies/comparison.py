@@ -8,22 +8,30 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table, text_table
-from eigensweep.engine.report.spectrum import control_name, grouped, order, scalar, shown_control
+from eigensweep.engine.report.spectrum import control_name, grouped, order, outliers_column, scalar, shown_control
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURES = {
-    "num_right_outliers": "right outliers, sum",
-    "num_left_outliers": "left outliers, sum",
+_OTHERS = {
     "stable_rank": "stable rank, median",
     "alpha": "power-law exponent α, median",
     "mean_p_right": "mean p-value, right vectors",
     "mean_p_left": "mean p-value, left vectors",
 }
 _READING = "One line a role, runs from left to right; sums or medians over the matrices whose status is ok."
+
+
+def measures(runs: Sequence[Run]) -> dict[str, str]:
+    """The columns compared, and their names; outliers beyond random signs where every run has them."""
+    outliers = {}
+    for side in ("right", "left"):
+        columns = {outliers_column(run, side) for run in runs}
+        column, name = columns.pop() if len(columns) == 1 else (f"num_{side}_outliers", f"{side} outliers")
+        outliers[column] = f"{name}, sum"
+    return outliers | _OTHERS
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
@@ -55,15 +63,17 @@ def series(runs: Sequence[Run], measure: str) -> dict[str, np.ndarray]:
 
 def title(runs: Sequence[Run], labels: Sequence[str]) -> tuple[str, str]:
     """Where the number of right outliers changes most from the first run to the last."""
-    outliers = {r: v for r, v in series(runs, "num_right_outliers").items() if np.isfinite(v[[0, -1]]).all()}
+    measure, name = next(iter(measures(runs).items()))
+    name = name.removesuffix(", sum")
+    outliers = {r: v for r, v in series(runs, measure).items() if np.isfinite(v[[0, -1]]).all()}
     note = f"{len(runs)} runs; sums or medians over the matrices of a role"
     if not outliers:
         return "no role is in both the first and the last run", note
     role = max(outliers, key=lambda r: abs(outliers[r][-1] - outliers[r][0]))
     first, last = outliers[role][0], outliers[role][-1]
     if first == last:
-        return f"no role gains or loses right outliers from {labels[0]} to {labels[-1]}", note
-    return f"{role}: {first:g} right outliers in {labels[0]}, {last:g} in {labels[-1]}", note
+        return f"no role gains or loses {name} from {labels[0]} to {labels[-1]}", note
+    return f"{role}: {first:g} {name} in {labels[0]}, {last:g} in {labels[-1]}", note
 
 
 def draw(runs: Sequence[Run], labels: Sequence[str]) -> "Figure":
@@ -73,7 +83,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str]) -> "Figure":
     panels = figure.subplots(2, 3, sharex=True).ravel()
     figure.subplots_adjust(left=0.07, right=0.985, top=0.86, bottom=0.24, wspace=0.22, hspace=0.25)
     places = np.arange(len(runs))
-    for axes, (measure, heading) in zip(panels, MEASURES.items(), strict=True):
+    for axes, (measure, heading) in zip(panels, measures(runs).items(), strict=True):
         for i, (role, values) in enumerate(series(runs, measure).items()):
             turn, kind = divmod(i, len(style.CYCLE))
             line = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ls": "--" if turn else "-"}
@@ -128,7 +138,7 @@ def write_comparison(runs: Sequence[Run], directory: str | Path) -> Path:
 
 def _by_role(runs: Sequence[Run], labels: Sequence[str]) -> str:
     parts, headings = ["<h2>Roles</h2>"], ["role", *(style.shorten(x, 40) for x in labels)]
-    for measure, heading in MEASURES.items():
+    for measure, heading in measures(runs).items():
         rows = [[style.shorten(role, 40), *map(style.number, x)] for role, x in series(runs, measure).items()]
         parts.append(f"<h3>{esc(heading)}</h3>{text_table(headings, rows)}")
     return "\n".join(parts)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import block_of, order, scalar
+from eigensweep.engine.report.spectrum import block_of, order, outliers_column, scalar
 from eigensweep.engine.studies.sweep.study import Run
 
 if TYPE_CHECKING:
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-MEASURES = {
-    "num_right_outliers": "right outliers",
-    "num_left_outliers": "left outliers",
-    "stable_rank": "stable rank",
-    "alpha": "power-law exponent α",
-}
 ANNOTATED = 16  # blocks up to which the cells carry their numbers
+
+
+def measures(run: Run) -> dict[str, str]:
+    """The columns of the four maps, and their names."""
+    outliers = dict(outliers_column(run, side) for side in ("right", "left"))
+    return outliers | {"stable_rank": "stable rank", "alpha": "power-law exponent α"}
 
 
 def grid(run: Run, measure: str) -> tuple[list[str], list[int], np.ndarray]:
@@ -42,9 +42,8 @@ def grid(run: Run, measure: str) -> tuple[list[str], list[int], np.ndarray]:
     return roles, blocks, values
 
 
-def title(measure: str, roles: list[str], values: np.ndarray) -> tuple[str, str]:
-    """The measure, and where it is smallest and largest, as medians over the blocks."""
-    name = MEASURES[measure]
+def title(name: str, roles: list[str], values: np.ndarray) -> tuple[str, str]:
+    """The measure's name, and where it is smallest and largest, as medians over the blocks."""
     known = {role: row[np.isfinite(row)] for role, row in zip(roles, values, strict=True)}
     medians = {role: float(np.median(row)) for role, row in known.items() if row.size}
     if not medians:
@@ -57,8 +56,8 @@ def title(measure: str, roles: list[str], values: np.ndarray) -> tuple[str, str]
 
 def titles(run: Run) -> list[tuple[str, str]]:
     """The titles of the four maps."""
-    grids = {measure: grid(run, measure) for measure in MEASURES}
-    return [title(measure, roles, values) for measure, (roles, _, values) in grids.items()]
+    grids = {name: grid(run, measure) for measure, name in measures(run).items()}
+    return [title(name, roles, values) for name, (roles, _, values) in grids.items()]
 
 
 def _with_role(value: float, medians: dict[str, float]) -> str:
@@ -68,7 +67,8 @@ def _with_role(value: float, medians: dict[str, float]) -> str:
 
 def draw(run: Run) -> "Figure | None":
     """Four maps, blocks from left to right; None where no matrix lies in a block."""
-    grids = {measure: grid(run, measure) for measure in MEASURES}
+    names = measures(run)
+    grids = {measure: grid(run, measure) for measure in names}
     roles, blocks, _ = grids["alpha"]
     if not blocks:
         return None
@@ -81,7 +81,7 @@ def draw(run: Run) -> "Figure | None":
     right, top, bottom = 0.985 if len(blocks) <= ANNOTATED else 0.95, 1 - 0.36 / height, 0.34 / height
     figure.subplots_adjust(left=0.135, right=right, top=top, bottom=bottom, wspace=0.08, hspace=0.7 / row_height)
     for axes, (measure, (_, _, values)) in zip(panels, grids.items(), strict=True):
-        image = _panel(axes, title(measure, roles, values), roles, blocks, values)
+        image = _panel(axes, title(names[measure], roles, values), roles, blocks, values)
         if measure.startswith("num_"):  # one outlier must not look like many
             image.set_clim(0, max(10, image.get_clim()[1]))
         _name_values(figure, axes, image, values)

@@ -35,7 +35,8 @@ MAX_PICTURED = 500  # matrices with small pictures; about 6 kB each
 MOST_Z = 3  # beyond it a mean p-value is coloured
 TABLE = (
     "num_right_outliers", "num_right_outliers_beyond_signs", "equalised_num_right_outliers",
-    "num_left_outliers", "num_left_outliers_beyond_signs", "equalised_num_left_outliers", "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left",
+    "num_left_outliers", "num_left_outliers_beyond_signs", "equalised_num_left_outliers",
+    "stable_rank", "alpha", "mp_ks", "mean_p_right", "mean_p_left", "phase",
 )  # fmt: skip
 COLUMNS = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
 _SPECTRUM = (
@@ -100,11 +101,11 @@ def _summary(run: Run) -> str:
     rows = [[esc(c) for c in summary.cells(row)] for row in frame.to_dict("records")]
     return (
         '<p class="note">Medians over the matrices of a role; the random control\'s value in brackets. Right and left: '
-        "singular values beyond the edges of the Marchenko–Pastur bulk, as the matrix is: there the null is independent "
-        "entries of one scale, from which rows or columns of different scale depart, too. Signs: values beyond what the "
-        "same entries with random signs reach, whatever their scales. Equal.: the matrix with its rows and columns "
-        "brought to one scale. Where the law does not fit, counts beyond its edges describe, and only those beyond "
-        "random signs are a test. Rejected: singular vectors whose entries do not look like a random direction's.</p>"
+        "singular values beyond the edges of the Marchenko–Pastur bulk, as the matrix is: there the null is entries of "
+        "one scale, from which rows or columns of different scale depart, too. Signs: values beyond what the same "
+        "entries with random signs reach, whatever their scales. Equal.: the matrix with its rows and columns brought "
+        "to one scale. Where the law does not fit, counts beyond its edges describe, and only those beyond random "
+        "signs are a test. Rejected: singular vectors whose entries do not look like a random direction's.</p>"
         f"{table(headings, rows)}{_family(run)}"
     )
 
