@@ -37,6 +37,6 @@ from eigensweep.engine.spectral import (
 
 __all__ = [
     "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "law",
-    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "svd",
-    "tracy_widom",
+    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law",
+    "removal", "svd", "tracy_widom",
 ]  # fmt: skip

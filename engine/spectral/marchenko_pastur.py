@@ -90,7 +90,8 @@ def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike
     """
     a, b = _sides(m, n)
     chex.assert_shape(s, (b,))
-    sigma, k, left = jnp.asarray(sigma, jnp.float64), jnp.asarray(num_right), jnp.asarray(num_left)
+    # counts as float64, too: the quotient of two int32 is a float32
+    sigma, k, left = (jnp.asarray(x, jnp.float64) for x in (sigma, num_right, num_left))
     count = b - k - left
     r = jnp.sqrt(jnp.maximum(count, 1) / (a - k))
     lam = (s / (sigma * jnp.sqrt(a - k))) ** 2

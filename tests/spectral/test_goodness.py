@@ -9,7 +9,7 @@ from eigensweep.engine.spectral import edges, marchenko_pastur, noise
 from eigensweep.engine.spectral.null import goodness, goodness_table
 
 
-def tested(s, a, b):
+def read(s, a, b):
     """T, K and p of rows of singular values."""
 
     def one(x):
@@ -31,7 +31,7 @@ def assert_fires(p, level, low, high):
 )
 def test_p_is_uniform_at_sizes_that_the_table_has_not(gaussian_singular_values, a, b, num):
     assert b not in goodness.load().recipe["b"]
-    _, _, p = tested(gaussian_singular_values([11, a, b], a, b, num), a, b)
+    _, _, p = read(gaussian_singular_values([11, a, b], a, b, num), a, b)
     for level in (0.05, 0.01):
         assert_fires(p, level, 0.8, 1.25)
     assert scipy.stats.kstest(p, "uniform").statistic < 0.03 + 1.95 / np.sqrt(num)
@@ -45,7 +45,7 @@ def test_strong_spikes_leave_the_test_at_its_level(share):
     w = rng.standard_normal((num, m, n))
     u, v = (np.linalg.qr(rng.standard_normal((num, side, k)))[0] for side in (m, n))
     w += (u * rng.uniform(40, 80, (num, 1, k))) @ v.swapaxes(1, 2)
-    _, count, p = tested(np.linalg.svd(w, compute_uv=False), m, n)
+    _, count, p = read(np.linalg.svd(w, compute_uv=False), m, n)
     assert np.mean(count == n - k) > 0.9
     assert_fires(p, 0.05, 0.8, 1.3)
     assert_fires(p, 0.01, 0.7, 1.5)
@@ -54,7 +54,7 @@ def test_strong_spikes_leave_the_test_at_its_level(share):
 def test_a_slight_profile_is_seen_in_a_large_matrix():
     rng = np.random.default_rng(13)
     w = rng.standard_normal((10, 384, 384)) * np.exp(0.1 * rng.standard_normal((10, 1, 384)))
-    _, _, p = tested(np.linalg.svd(w, compute_uv=False), 384, 384)
+    _, _, p = read(np.linalg.svd(w, compute_uv=False), 384, 384)
     assert np.mean(p < 0.01) >= 0.9
 
 

@@ -6,6 +6,14 @@ With k right and l left outliers at level 0.01 taken out, K = b - k - l values a
 
 (`marchenko_pastur.ks_distance`). Eigenvalues repel one another, so T grows like ln K, where independent values would
 give sqrt(K), and hardly depends on b/a.
+
+goodness.npz was made on one CPU core in half an hour by
+
+    eigensweep-null --goodness=goodness.npz
+
+which the file repeats with seeds, counts and versions (`recipe`): at b/a of 0.02 to 1 and b of 8 to 512, 20,000
+matrices a cell to b = 64, 7,629 at 256, 1,907 at 512. Larger K follow the fit's c0 + c1 ln K (c1 = 0.41 to 0.44 at
+p = 0.05). p-values end at BOUND: a p of BOUND reads "< 1e-5".
 """
 
 from __future__ import annotations
@@ -107,9 +115,12 @@ def _p_value(t: float, ratio: float, num_bulk: int) -> float:
 
 @lru_cache(maxsize=4096)
 def quantiles(ratio: float, num_bulk: int) -> np.ndarray:
-    """(P,) the T that Gaussian matrices exceed with the chances `load().p`, ascending; constant beyond the ratios."""
+    """(P,) the T that Gaussian matrices exceed with the chances `load().p`, ascending.
+
+    Constant beyond the table's ratios and below its smallest K; c0 + c1 ln K above its largest.
+    """
     table = load()
-    by_ratio = table.coefficients @ basis(num_bulk)
+    by_ratio = table.coefficients @ basis(max(num_bulk, min(table.recipe["b"])))
     return np.array([np.interp(ratio, table.ratio, column) for column in by_ratio.T])
 
 
