@@ -24,9 +24,7 @@ class SweepOptions(MatrixOptions):
     )
     num_draws: int = option(100_000, "unit vectors a dimension for null = monte_carlo; p >= 1/(1 + num_draws)", least=1)
     bootstrap: int = option(
-        0,
-        "replicas for the interval of alpha and the power law's p, with likelihood ratios; 0 for none of them",
-        least=0,
+        0, "replicas for the interval of alpha and the power law's p, with likelihood ratios; 0 for none of them", least=0
     )
     min_dim: int = option(1, "matrices whose smaller side is below this are left out, and listed", least=1)
     roles: tuple[str, ...] = option((), "the roles to sweep, as query,key; empty for all")

@@ -147,9 +147,7 @@ def _rows(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: SweepO
     eager = options.controls if usable and jax.default_backend() != "cpu" else ()
     drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
     found = decompose_batch(names, ws, options.strategy, ks=True)
-    rows = [
-        identity_row(s) | row for s, row in zip(sources, _statistics(found, options, options.bootstrap), strict=True)
-    ]
+    rows = [identity_row(s) | row for s, row in zip(sources, _statistics(found, options, options.bootstrap), strict=True)]
     good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
     for kind in options.controls:
         prefix = control_prefix(kind)
