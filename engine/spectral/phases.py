@@ -8,10 +8,12 @@
     heavy-tailed    it does not, and a power law holds over a decade of lambda or half of the values
     undecided       the tests disagree, or there is too little to test
 
-"Describes" is read from two numbers. With size every test rejects, so the law is given up where its goodness of fit p is
-small and its distance D, the share of values that it misplaces, is large. The word is about the matrix as it is:
+"Describes" is read from two numbers. With size every test rejects, so the law is given up where its goodness of fit p
+is small and its distance D, the share of values that it misplaces, is large. The word is about the matrix as it is:
 independent entries whose columns differ in scale read bulk-decay, which is what their spectrum shows, and random-like
-once they are equalised; matrices of heavy-tailed entries with mu near 3 and a few hundred rows still look like noise.
+once they are equalised. Heavy-tailed entries with mu near 3 and a few hundred rows still look like noise with spikes.
+
+How often it is right where the phase is known by construction: `tests/spectral/test_phases.py`.
 
 Reference: C. H. Martin, M. W. Mahoney, Implicit self-regularization in deep neural networks, JMLR 22 (2021), 165.
 """
@@ -115,7 +117,7 @@ def universality(alpha: float) -> tuple[str, float]:
 
     Entries with density ~ |x|^-(1 + mu) give lambda^-(mu/2 + 1) in the limit: mu = 2 (alpha - 1), which serves below
     mu = 2. From there on alpha is larger in matrices of hundreds of rows, whose tail the bulk cuts short:
-    alpha = ALPHA_SLOPE mu + ALPHA_OFFSET. Beyond MU_LAST mu cannot be told from the spectrum (weakly heavy-tailed, NaN),
+    alpha = ALPHA_SLOPE mu + ALPHA_OFFSET. Beyond MU_LAST mu is not seen in the spectrum (weakly heavy-tailed, NaN),
     though the class begins at mu = 4 in the limit.
     """
     if not alpha > 1:

@@ -7,15 +7,21 @@ independent draws. They are not: eigenvalues of a random matrix repel each other
 So the interval says how much alpha depends on which values are there; it is no confidence interval over matrices.
 
 Goodness of fit: a share n/N of the values (n of N in the tail) is drawn from the fitted law, the rest from the values
-below xmin; p = (1 + #{replicas whose KS distance is at least as large}) / (1 + num). Clauset, Shalizi and Newman give the
-law up at p <= 0.1. This, too, tests independent values; values that repel lie nearer to their law.
+below xmin; p = (1 + #{replicas whose KS distance is at least as large}) / (1 + num). Clauset, Shalizi and Newman give
+the law up at p <= 0.1. This, too, tests independent values; values that repel lie nearer to their law.
 
-COVERAGE
+Measured on independent samples with 100 replicas (300 samples of N = 96; 60 of N = 384): the interval, nominal 95 %,
+covers alpha = 2, alpha = 3.5 and alpha = 3 with half of the values uniform below the tail in 94, 92, 96 %; 95, 92,
+98 %. p <= 0.1 in 6, 9, 7 %; 5, 10, 8 %: at or below its level. Its power is small at these sizes: exponential and
+log-normal values give p <= 0.1 in 25, 16 %; 33, 23 %. The likelihood ratios tell such laws apart much better.
+
+Cost: N^2 exponentials a replica; interval and p from 100 replicas each take 0.2 s of one core at N = 384 and 1.2 s at
+1024, `power_law_ratios` 0.01 s, once compiled.
 
 Replicas are drawn in descending order without a sort: with e_i exponential, (e_1 + ... + e_k) / (e_1 + ... + e_(N+1)),
 k = 1..N, are the order statistics of N uniform numbers, and a quantile function of theirs is a sorted sample.
 
-Reference: A. Clauset, C. R. Shalizi, M. E. J. Newman, Power-law distributions in empirical data, SIAM Rev. 51 (2009) 661.
+Reference: A. Clauset, C. R. Shalizi, M. E. J. Newman, Power-law distributions in empirical data, 2009.
 """
 
 from functools import partial

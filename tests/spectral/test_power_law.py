@@ -141,7 +141,7 @@ def test_batches_and_misuse():
 
 @pytest.mark.parametrize("method", power_law.METHODS)
 def test_ties(method):
-    """Rounded values, a tie at the top (whose tail has no exponent), few distinct values: finite, as the slow version."""
+    """Rounded values, a tie at the top (whose tail has no exponent), few distinct values: finite, as slowly."""
     rng = np.random.default_rng(4)
     values = np.concatenate([rng.pareto(2.0, 60) + 1, np.full(12, 40.0)])
     for evals in (np.round(values, 1), values, np.repeat([1.0, 2.0, 5.0, 9.0], 20)):

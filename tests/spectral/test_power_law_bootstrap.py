@@ -86,6 +86,11 @@ def test_replicas_against_a_slow_version():
     assert found.p == (1 + (d >= law.d)) / 2
 
 
+@pytest.mark.parametrize("x", [np.zeros(SIZE), np.r_[np.arange(9, 0, -1.0), np.zeros(SIZE - 9)], np.ones(SIZE)])
+def test_no_tail(x):
+    assert np.isnan(worth(jax.random.key(0), x, fit_ordered(x), NUM)).all()
+
+
 def test_same_key_same_numbers(monkeypatch):
     x = descending(np.random.default_rng(9).pareto(1.5, SIZE) + 1)
     law = fit_ordered(x)
@@ -95,8 +100,3 @@ def test_same_key_same_numbers(monkeypatch):
     worth.clear_cache()
     np.testing.assert_allclose(whole, worth(jax.random.key(1), x, law, NUM), rtol=1e-12)
     worth.clear_cache()
-
-
-@pytest.mark.parametrize("x", [np.zeros(SIZE), np.r_[np.arange(9, 0, -1.0), np.zeros(SIZE - 9)], np.ones(SIZE)])
-def test_no_tail(x):
-    assert np.isnan(worth(jax.random.key(0), x, fit_ordered(x), NUM)).all()

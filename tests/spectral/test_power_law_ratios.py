@@ -40,15 +40,15 @@ def reference():
     powerlaw = pytest.importorskip("powerlaw")
 
     def compare(x):
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                fit = powerlaw.Fit(x, xmin=x.min(), verbose=0, parameter_ranges={"alpha": [0, 50]})
-                found = {}
-                for name, theirs in NAMES.items():
-                    ratio, p = fit.distribution_compare("power_law", theirs)
-                    z, _ = fit.distribution_compare("power_law", theirs, normalized_ratio=True)
-                    found[name] = (ratio, z, p, getattr(fit, theirs))
+        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with quiet[0], quiet[1], warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = powerlaw.Fit(x, xmin=x.min(), verbose=0, parameter_ranges={"alpha": [0, 50]})
+            found = {}
+            for name, theirs in NAMES.items():
+                ratio, p = fit.distribution_compare("power_law", theirs)
+                z, _ = fit.distribution_compare("power_law", theirs, normalized_ratio=True)
+                found[name] = (ratio, z, p, getattr(fit, theirs))
         return found
 
     return compare
@@ -56,7 +56,7 @@ def reference():
 
 @pytest.mark.parametrize("name", samples())
 def test_equal_to_powerlaw(name, reference):
-    """R to 2e-4 and z to 1 %: what its optimisers leave, alpha above 3 included; ours is never the worse fit by more than rounding."""
+    """R to 2e-4 and z to 1 %: what its optimisers leave, alpha above 3 included. Ours is never the worse fit."""
     x = samples()[name]
     found, expected = ours(x), reference(x)
     for alternative in ALTERNATIVES:
@@ -68,8 +68,8 @@ def test_equal_to_powerlaw(name, reference):
 
 
 def test_where_powerlaw_fails(reference):
-    """ln x spread more than an exponential law: the likeliest log-normal is the power law. `powerlaw` stops before; what
-    its parameters give in SciPy's normal law, by logsf, is less likely than ours."""
+    """ln x spread more than an exponential law: the likeliest log-normal is the power law. `powerlaw` stops before:
+    what its parameters give in SciPy's normal law is less likely than ours."""
     x = np.exp(np.random.default_rng(1).gamma(0.5, 1.0, 200))
     u = np.log(x / x.min())
     assert np.mean(u**2) > 2 * np.mean(u) ** 2

@@ -222,3 +222,22 @@ def test_an_error_while_reading_leaves_the_run_to_be_continued(make_checkpoint, 
     with pytest.raises(OSError, match="the disk is gone"):
         engine.sweep(checkpoint, OPTIONS, tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "running"
+
+
+def test_bootstrap_only_where_asked_for(make_checkpoint, whole):
+    """Its columns are NaN without the option and do not depend on the batch; every other column stays."""
+    columns = ["alpha_low", "alpha_high", "pl_p"]
+    columns += [f"llr_{law}{end}" for law in ("exponential", "lognormal", "truncated") for end in ("", "_p")]
+    assert whole.matrices[columns].isna().all().all()
+    asked = {"null": "monte_carlo", "num_draws": 500, "bootstrap": 9}
+    table = engine.sweep(make_checkpoint(), SweepOptions(**asked)).matrices
+    assert table[columns].notna().all().all()
+    assert (table["alpha_low"] <= table["alpha_high"]).all()
+    assert table["pl_p"].between(0.1, 1).all()
+    assert (table["llr_truncated"] <= 1e-9).all()
+    assert table[[f"control_permutation_{c}" for c in columns]].isna().all().all()
+    split = engine.sweep(make_checkpoint(), SweepOptions(**asked), memory_bytes=1).matrices
+    pd.testing.assert_frame_equal(table[columns], split[columns])
+    same = [c for c in table if c not in (*columns, "phase", "phase_evidence", "universality", "mu")]
+    pd.testing.assert_frame_equal(table[same], whole.matrices[same])
+    assert table["phase"].notna().all()
