@@ -149,7 +149,7 @@ def mean_sd(count: ArrayLike, length: int) -> np.ndarray:
       Shaped as `count`.
     """
     count = np.asarray(count, np.float64)
-    rho = -min(1.0, 0.40 + 4 / length**2) / (length - 1)
+    rho = -min(1.0, 0.40 + 4 / length**2) / max(1, length - 1)
     variance = np.maximum(1 + (count - 1) * rho, 0.0) / (12 * np.maximum(count, 1))
     return np.where(count > 0, np.sqrt(variance), np.nan)
 
