@@ -132,14 +132,14 @@ SPECTRA: dict[str, Column] = {
         LIST,
         "",
         "chance that a random unit vector has a D as large as v_i's; NaN where W does not determine v_i (see "
-        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 1: there D tests the entries, not directions",
+        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 0.5: there D tests the entries, not directions",
         _KS,
     ),
     "p_left": Column(
         LIST,
         "",
         "chance that a random unit vector has a D as large as u_i's; NaN where W does not determine u_i, and for all "
-        "where |entries_kurtosis| sqrt(m)/n > 1",
+        "where |entries_kurtosis| sqrt(m)/n > 0.5",
         _KS,
     ),
     "p_right_avg": Column(LIST, "", "mean of p_right over 15 neighbouring indices, fewer at the ends", _KS),

@@ -98,7 +98,11 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
         rows.append(row | {"dtype": "float32", "status": status})
         spectra.append(vectors)
     table = pd.DataFrame(rows)
-    integers = [c for c in table if c in ("block", "expert") or "outliers" in c or c.endswith(("rejected_right", "rejected_left"))]
+    integers = [
+        c
+        for c in table
+        if c in ("block", "expert") or "outliers" in c or c.endswith(("rejected_right", "rejected_left"))
+    ]
     table[integers] = table[integers].astype("Int64")
     manifest = {
         "eigensweep": "0.2.0",

@@ -173,4 +173,6 @@ def test_bands_of_averages_are_those_of_averages():
     assert sd[0, 0, 15] == pytest.approx(ks.mean_sd(14, 30))
     mean = average.mean(axis=0)
     assert np.nanmax(np.abs(mean.std(axis=0) / ks.sd_over_matrices(sd[:, 0]) - 1)) < 0.2
-    np.testing.assert_allclose(ks.sd_over_matrices(np.array([[3.0, np.nan, 1], [4.0, np.nan, np.nan]])), [2.5, np.nan, 1])
+    np.testing.assert_allclose(
+        ks.sd_over_matrices(np.array([[3.0, np.nan, 1], [4.0, np.nan, np.nan]])), [2.5, np.nan, 1]
+    )

@@ -10,7 +10,14 @@ from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery
 from eigensweep.engine.report.registry import Panels, Section
 from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar
 from eigensweep.engine.report.style import number, shorten, slug
-from eigensweep.engine.studies.sweep import family, figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra, summary
+from eigensweep.engine.studies.sweep import (
+    family,
+    figure_heatmaps,
+    figure_pvalues,
+    figure_ranks,
+    figure_spectra,
+    summary,
+)
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.svg import pictures
 from eigensweep.engine.tables.columns import label
