@@ -97,8 +97,8 @@ MATRICES: dict[str, Column] = {
     "mean_p_right_z": Column(
         FLOAT,
         "",
-        "(mean_p_right - 0.5)/sd, sd = sqrt((1 + (k - 1) rho)/(12 k)), rho = -min(1, 0.4 + 4/n^2)/(n - 1), of k p_right; "
-        "about N(0, 1) for Gaussian noise",
+        "(mean_p_right - 0.5)/sd, sd = sqrt((1 + (k - 1) rho)/(12 k)), rho = -min(1, 0.4 + 4/n^2)/(n - 1), of k "
+        "p_right; about N(0, 1) for Gaussian noise",
     ),
     "mean_p_left_z": Column(FLOAT, "", "the same of mean_p_left, with m for n"),
     "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
@@ -132,7 +132,8 @@ SPECTRA: dict[str, Column] = {
         LIST,
         "",
         "chance that a random unit vector has a D as large as v_i's; NaN where W does not determine v_i (see "
-        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 0.5: there D tests the entries, not directions",
+        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 0.5: there D tests the entries, not "
+        "directions",
         _KS,
     ),
     "p_left": Column(
