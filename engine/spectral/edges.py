@@ -88,8 +88,7 @@ def extreme_p_values(
     """P(noise's largest >= s_1) and P(noise's smallest <= s_b) by the laws of the thresholds, on the host.
 
     p <= level where `num_outliers` counts at least one at that level. Both end at `LEAST_P`, "< 1e-9". NaN where there
-    is no test: b < 8, where sigma cannot be had from the values; sigma that is 0 or NaN; for the smallest a bulk that
-    is all rounding, see `num_outliers`.
+    is no test, see `num_outliers`, and where sigma is 0.
 
     Args:
       s: (B, b) singular values, descending.
@@ -105,10 +104,10 @@ def extreme_p_values(
     sigma = np.asarray(sigma, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = s[:, 0] / sigma, s[:, -1] / sigma
-        known = np.isfinite(sigma) & (sigma > 0) & (b >= FEWEST)
-        only_rounding = sigma * (m**0.5 + n**0.5) < s[:, 0] * max(m, n) * eps
+        rank = np.sum(s > s[:, :1] * max(m, n) * eps, axis=1)
+        known = np.isfinite(sigma) & (sigma > 0) & (b >= FEWEST) & (2 * rank >= b)
     largest = np.where(known, np.maximum(tails[0](x, a, b), LEAST_P), np.nan)
-    smallest = np.where(known & ~only_rounding, np.maximum(tails[1](y, a, b), LEAST_P), np.nan)
+    smallest = np.where(known, np.maximum(tails[1](y, a, b), LEAST_P), np.nan)
     return largest, smallest
 
 

@@ -136,8 +136,9 @@ def mean_sd(count: ArrayLike, length: int) -> np.ndarray:
 
         sqrt((1 + (count - 1) rho) / (12 count)),    rho = -min(1, 0.40 + 4/L^2)/(L - 1),    L = length
 
-    Those vectors are columns of a random rotation of L dimensions. They are exchangeable, so any two p-values, neighbours
-    or not, have one correlation rho < 0: what is orthogonal to a vector with a large D has a smaller one. rho is
+    Those vectors are columns of a random rotation of L dimensions. They are exchangeable, so any two p-values,
+    neighbours or not, have one correlation rho < 0: what is orthogonal to a vector with a large D has a smaller
+    one. rho is
     fitted to 12 L var(mean p) = 1 + (L - 1) rho of all L columns, simulated at L = 2 to 256. A square matrix has 0.78
     times the deviation 1/sqrt(12 L) of independent p-values, a long side of a = 4 b 0.95 times.
 
@@ -149,7 +150,7 @@ def mean_sd(count: ArrayLike, length: int) -> np.ndarray:
       Shaped as `count`.
     """
     count = np.asarray(count, np.float64)
-    rho = -min(1.0, 0.40 + 4 / length**2) / (length - 1)
+    rho = -min(1.0, 0.40 + 4 / length**2) / max(1, length - 1)
     variance = np.maximum(1 + (count - 1) * rho, 0.0) / (12 * np.maximum(count, 1))
     return np.where(count > 0, np.sqrt(variance), np.nan)
 

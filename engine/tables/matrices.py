@@ -163,8 +163,8 @@ MATRICES: dict[str, Column] = {
     "mean_p_right_z": Column(
         FLOAT,
         "",
-        "(mean_p_right - 0.5)/sd, sd = sqrt((1 + (k - 1) rho)/(12 k)), rho = -min(1, 0.4 + 4/n^2)/(n - 1), of k p_right; "
-        "about N(0, 1) for Gaussian noise",
+        "(mean_p_right - 0.5)/sd, sd = sqrt((1 + (k - 1) rho)/(12 k)), rho = -min(1, 0.4 + 4/n^2)/(n - 1), of k "
+        "p_right; about N(0, 1) for Gaussian noise",
     ),
     "mean_p_left_z": Column(FLOAT, "", "the same of mean_p_left, with m for n"),
     "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
@@ -198,14 +198,15 @@ SPECTRA: dict[str, Column] = {
         LIST,
         "",
         "chance that a random unit vector has a D as large as v_i's; NaN where W does not determine v_i (see "
-        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 1: there D tests the entries, not directions",
+        "undetermined), and for all v_i where |entries_kurtosis| sqrt(n)/m > 0.5: there D tests the entries, not "
+        "directions",
         _KS,
     ),
     "p_left": Column(
         LIST,
         "",
         "chance that a random unit vector has a D as large as u_i's; NaN where W does not determine u_i, and for all "
-        "where |entries_kurtosis| sqrt(m)/n > 1",
+        "where |entries_kurtosis| sqrt(m)/n > 0.5",
         _KS,
     ),
     "p_right_avg": Column(LIST, "", "mean of p_right over 15 neighbouring indices, fewer at the ends", _KS),

@@ -148,3 +148,38 @@ def test_thresholds_may_be_anothers():
     s = jnp.arange(12.0, 0, -1)
     counts = edges.num_outliers(s, 12, 12, 1.0, 0.01, thresholds=(eight, eight))
     assert [int(x) for x in counts] == [4, 7]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (64, 64), (70, 64), (96, 384), (2000, 16)])
+def test_p_values_of_the_extremes_invert_the_thresholds(shape):
+    b, sigma = min(shape), 0.3
+    for level in (0.3, 0.05, 0.01, 1e-4, 1e-8):
+        right, left = edges.right_threshold(*shape, level), edges.left_threshold(*shape, level)
+        s = np.full((2, b), (right + left) / 2)
+        s[:, 0], s[:, -1] = [right * (1 - 1e-5), right * (1 + 1e-5)], [left * (1 + 1e-5), left * (1 - 1e-5)]
+        p = edges.extreme_p_values(sigma * s, *shape, np.full(2, sigma))
+        for found in p:
+            np.testing.assert_allclose(found, level, rtol=0.03)
+            assert (found <= level).tolist() == [False, True]
+        counts = [edges.num_outliers(sigma * x, *shape, sigma, level) for x in s]
+        assert [[int(x) for x in pair] for pair in counts] == [[0, 0], [1, 1]]
+
+
+def test_p_values_of_the_extremes_of_noise_are_uniform(gaussian_singular_values):
+    for a, b, num in ((64, 64, 2000), (70, 64, 300), (200, 40, 2000)):
+        s = gaussian_singular_values([9, a, b], a, b, num)
+        for p in edges.extreme_p_values(s, a, b, np.ones(num)):
+            assert (
+                np.abs(np.sort(p) - np.linspace(0, 1, num)).max() < 0.02 + 1.36 / num**0.5
+            )  # the limits' laws, chance
+
+
+def test_where_there_is_no_p_value_of_an_extreme():
+    s = np.tile(np.linspace(9, 1, 8), (4, 1))
+    s[3] = [1e9, *np.full(6, 1.0), 0]
+    sigma = np.array([np.nan, 0.0, 1.0, 1e-7])
+    largest, smallest = edges.extreme_p_values(s, 20, 8, sigma, eps=1e-7)
+    assert np.isnan(largest).tolist() == [True, True, False, True]
+    assert np.isnan(smallest).tolist() == [True, True, False, True]
+    assert edges.extreme_p_values(np.r_[s[2, :-1], 0.0][None], 20, 8, np.ones(1))[1][0] == edges.LEAST_P
+    assert np.isnan(edges.extreme_p_values(s[:, :7], 20, 7, np.ones(4))).all()

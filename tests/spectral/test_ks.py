@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from eigensweep.engine.run.nulls import p_values
 from eigensweep.engine.spectral import ks
 from eigensweep.engine.spectral.null import table
 from eigensweep.engine.spectral.svd import decompose
@@ -138,3 +139,40 @@ def test_local_average(size, half_width):
     p[1, size // 2] = np.nan
     found = ks.local_average(p, half_width)
     np.testing.assert_allclose(found, [slow_local_average(row, half_width) for row in p], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("length", "num"), [(4, 20_000), (16, 6_000), (40, 2_000)])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_sd_of_a_mean_is_that_of_random_rotations(length, num, share):
+    """Of all vectors of a rotation, and of half of them: the short and the long side of a Gaussian matrix."""
+    rng, count = np.random.default_rng(length), round(share * length)
+    rotation = np.linalg.qr(rng.standard_normal((num, length, length)))[0].swapaxes(1, 2)
+    d = ks.ks_statistic(np.ascontiguousarray(rotation[:, :count]))
+    p = p_values(d, length, num_draws=200_000)
+    # the sample's own error is 1/sqrt(2 num), 0.5 to 1.6 %
+    assert np.std(p.mean(axis=1)) == pytest.approx(ks.mean_sd(count, length), rel=0.03 if length > 4 else 0.02)
+    assert ks.mean_sd(count, length) < 0.97 / np.sqrt(12 * count)
+
+
+def test_sd_of_a_mean_at_its_ends():
+    np.testing.assert_allclose(ks.mean_sd([1, 0], 50), [1 / np.sqrt(12), np.nan])
+    assert ks.mean_sd(2, 2) == 0  # of two orthogonal vectors in a plane one's D settles the other's
+    assert ks.mean_sd(15, 10**6) == pytest.approx(1 / np.sqrt(180), rel=1e-4)
+
+
+def test_bands_of_averages_are_those_of_averages():
+    """Against Gaussian matrices: in the middle, at the ends, beside gaps, and of the mean over matrices."""
+    w = np.random.default_rng(8).standard_normal((3, 200, 60, 30))
+    p = np.stack([table.p_value_table(ks.ks_statistic(decompose(x, "lapack").vt), 30) for x in w])
+    p[:, :, 12] = np.nan
+    average = ks.local_average(p)
+    sd = ks.local_average_sd(p, 30)
+    assert np.isnan(sd[..., 12]).all()
+    assert np.nanmax(np.abs(average.std(axis=1).mean(axis=0) / sd[0, 0] - 1)) < 0.12
+    assert sd[0, 0, 0] == pytest.approx(ks.mean_sd(8, 30))
+    assert sd[0, 0, 15] == pytest.approx(ks.mean_sd(14, 30))
+    mean = average.mean(axis=0)
+    assert np.nanmax(np.abs(mean.std(axis=0) / ks.sd_over_matrices(sd[:, 0]) - 1)) < 0.2
+    np.testing.assert_allclose(
+        ks.sd_over_matrices(np.array([[3.0, np.nan, 1], [4.0, np.nan, np.nan]])), [2.5, np.nan, 1]
+    )

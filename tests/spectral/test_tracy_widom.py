@@ -53,3 +53,10 @@ def test_tails_decay_as_known():
 def test_quantile_refuses_impossible_probabilities(p):
     with pytest.raises(ValueError, match=r"must lie in"):
         tracy_widom.quantile(p)
+
+
+def test_survival_is_the_determinant_s_down_to_1e_9():
+    x = np.linspace(-8.5, 8.4, 60)
+    np.testing.assert_allclose(tracy_widom.survival(x), 1 - tracy_widom.cdf(x), rtol=1e-5)
+    assert tracy_widom.survival([9.1, np.inf, -np.inf]).tolist() == [0, 0, 1]
+    assert np.isnan(tracy_widom.survival(np.nan))

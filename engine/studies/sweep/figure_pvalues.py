@@ -81,12 +81,12 @@ def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
 def _bands(axes: "Axes", members: list[Spectrum], side: str) -> None:
     """Where noise's averages lie, one standard deviation either way: one matrix's, and the mean's of several."""
     one, mean = null_sd(members, side)
-    bands = [(one, 0.5, "null ± 1 s.d." if len(members) == 1 else "null ± 1 s.d., one matrix")]
+    bands = [(one, style.FAINT, "null ± 1 s.d." if len(members) == 1 else "null ± 1 s.d., one matrix")]
     if len(members) > 1:
-        bands.append((mean, 1.0, "of the mean"))
-    for sd, alpha, label in bands:
+        bands.append((mean, "#bbbbbb", "of the mean"))
+    for sd, color, label in bands:
         index = np.arange(1, sd.size + 1)
-        axes.fill_between(index, 0.5 - sd, 0.5 + sd, color=style.FAINT, alpha=alpha, lw=0, label=label)
+        axes.fill_between(index, 0.5 - sd, 0.5 + sd, color=color, alpha=0.6, lw=0, label=label)
 
 
 def _single_matrices(axes: "Axes", series: list[np.ndarray]) -> None:
