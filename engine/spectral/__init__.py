@@ -3,6 +3,7 @@
 decompositions    svd
 random matrices   marchenko_pastur, tracy_widom, hard_edge (laws), noise (sigma), edges (thresholds, outliers),
                   ensembles (their singular values in bulk)
+scales and tails  signs (which values |W| alone does not explain), flips_null (how few flips tell)
 singular vectors  ks (how far from random), null (what randomness gives: sampling, histogram, fit, table)
 spectra           measures, power_law, deciles
 activations       covariance, overlap
@@ -18,6 +19,7 @@ from eigensweep.engine.spectral import (
     deciles,
     edges,
     ensembles,
+    flips_null,
     hard_edge,
     ks,
     marchenko_pastur,
@@ -29,12 +31,13 @@ from eigensweep.engine.spectral import (
     permutation,
     power_law,
     removal,
+    signs,
     svd,
     tracy_widom,
 )  # fmt: skip
 
 __all__ = [
-    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "marchenko_pastur",
-    "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "svd",
+    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "flips_null", "hard_edge", "ks", "marchenko_pastur",
+    "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "signs", "svd",
     "tracy_widom",
 ]  # fmt: skip
