@@ -55,8 +55,9 @@ def z_value(x: float, flips: NDArray, law: int, floor: float = 0.0) -> float:
 
 def threshold(flips: NDArray, law: int, level: float, floor: float = 0.0) -> float:
     """The x that noise exceeds with probability `level`."""
-    critical = np.quantile(_null(law, len(flips)), 1 - level)
-    return float(np.mean(flips) + critical * _sd(flips, law, floor) * np.sqrt(1 + 1 / len(flips)))
+    null = _null(law, len(flips))
+    critical = float(null[min(int((1 - level) * null.size), null.size - 1)])
+    return float(np.mean(flips)) + critical * _sd(flips, law, floor) * (1 + 1 / len(flips)) ** 0.5
 
 
 def p_value(z: float, law: int, num_flips: int) -> float:

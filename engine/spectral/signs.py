@@ -142,7 +142,8 @@ def _rounds(
     """The fields of `Signs` for one matrix; `shape` (a, b)."""
     a, b = shape
     log_s = np.log(np.maximum(s, s[0] * _EPS))
-    k, l = start if sum(start) <= b // 2 else (0, 0)
+    rank = int(np.count_nonzero(s > s[0] * a * _EPS))
+    k, l = start if start[0] < rank and sum(start) <= b // 2 else (0, 0)
     row: list[float] = []
     for number in range(1, num_rounds + 1):
         flips = draw(k, l, controls.generator(key, _FLIPS, number), num_flips)
@@ -152,15 +153,14 @@ def _rounds(
         num_right, num_left = right.beyond(log_s, level), left.beyond(-log_s, level)
         (p_right, z_right), (p_left, z_left) = right.p_and_z(log_s[0]), left.p_and_z(-log_s[-1])
         row = [num_right, num_left, p_right, p_left, z_right, z_left, k, l, number]
-        if num_right + num_left > b // 2:
-            break  # no bulk would be left to flip
         # Flips that right components still raise make false left ones: these are believed once the right side settles.
         if not _settled(s, (k, l), (num_right, l), right.sd):
-            k = num_right
-        elif not _settled(s, (k, l), (num_right, num_left), right.sd):
-            k, l = num_right, num_left
-        else:
+            num_left = l
+        elif _settled(s, (k, l), (num_right, num_left), right.sd):
             break
+        if num_right >= rank or num_right + num_left > b // 2:
+            break  # no bulk would be left to flip
+        k, l = num_right, num_left
     return row
 
 

@@ -26,26 +26,24 @@ def spiked(kind, shape, num, seed, low=1.3, high=2.6):
     return ensembles.planted(w, edge * np.linspace(low, high, num), rng)
 
 
-@pytest.mark.parametrize("law", [flips_null.SOFT, 0, 1, 8])
-@pytest.mark.parametrize("num_flips", [3, 7, 30])
+@pytest.mark.parametrize("law", [flips_null.SOFT, 0, 8])
+@pytest.mark.parametrize("num_flips", [3, 7])
 def test_the_null_keeps_its_level_at_any_number_of_flips(law, num_flips):
-    rng = np.random.default_rng(1)
     if law == flips_null.SOFT:
-        nodes = np.linspace(-6, 6, 200)
-        draws = np.interp(rng.random((num_flips + 1, 40_000)), tracy_widom.cdf(nodes), nodes)
-    elif law == 0:
-        grid = np.geomspace(1e-12, 100, 4000)
-        law_of_x = np.array([1 - hard_edge.survival(x, 0) for x in grid])
-        draws = -np.interp(rng.random((num_flips + 1, 40_000)), law_of_x, np.log(grid) / 2)
+        nodes = np.linspace(-6, 6, 60)
+        cdf = tracy_widom.cdf(nodes)
     else:
-        grid = np.geomspace(1e-6, 300, 300)
-        law_of_x = np.array([1 - hard_edge.survival(x, law) for x in grid])
-        draws = -np.interp(rng.random((num_flips + 1, 40_000)), law_of_x, np.log(grid) / 2)
+        grid = np.geomspace(1e-10, 300, 300)
+        cdf = np.array([1 - hard_edge.survival(x, law) for x in grid])
+        nodes = np.log(grid) / 2
+    uniform = np.random.default_rng(1).random((num_flips + 1, 4000))
+    draws = np.interp(uniform, cdf, nodes) if law == flips_null.SOFT else -np.interp(uniform, cdf, nodes)
     for level in (0.01, 0.05):
-        beyond = [x > flips_null.threshold(f, law, level) for x, f in zip(draws[0, :4000], draws[1:, :4000].T)]
+        beyond = [x > flips_null.threshold(f, law, level) for x, f in zip(draws[0], draws[1:].T, strict=True)]
         tolerance = 3 * (level / 4000) ** 0.5
         # the soft edge's law is more skewed than F1, on purpose
-        assert (0.6 if law == flips_null.SOFT else 0.85) * level - tolerance <= np.mean(beyond) <= level + tolerance
+        least = 0.6 if law == flips_null.SOFT else 1.0
+        assert least * level - tolerance <= np.mean(beyond) <= level + tolerance
 
 
 def test_p_and_threshold_agree():
@@ -64,7 +62,7 @@ def test_flips_of_noise_keep_the_level(kind, shape):
     fires = []
     for _ in range(num):
         w = ensembles.noise(kind, rng, *shape)
-        s = np.linalg.svd(w * rng.choice([-1.0, 1.0], (num_flips + 1, *shape)), compute_uv=False)
+        s = np.linalg.svd(w * rng.choice([-1.0, 1.0], (num_flips + 1, *shape)), compute_uv=False) + 1e-12
         for law, x in ((flips_null.SOFT, np.log(s[:, 0])), (flips_null.left_law(*shape), -np.log(s[:, -1]))):
             fires.append([x[j] > flips_null.threshold(np.delete(x, j), law, level) for j in range(num_flips + 1)])
     rates = np.mean(np.reshape(fires, (num, 2, -1)), axis=(0, 2))
@@ -100,6 +98,7 @@ def test_strong_components_shadow_weak_ones_until_they_are_taken_out():
     one, rounds = read(w, num_rounds=1), read(w)
     assert one.num_right < 20
     assert rounds.num_right == 20
+    assert rounds.num_left == 0
     assert one.rounds == 1
     assert 1 < rounds.rounds <= signs.NUM_ROUNDS
 
@@ -116,11 +115,11 @@ def test_faint_directions_are_found_on_the_left():
 
 
 def test_device_and_host_make_the_same_flips():
-    for shape in ((40, 24), (24, 40)):
+    for shape in ((24, 40),):
         w = spiked("both:0.25", shape, 3, 0)
         found = svd.decompose(w[None])
         s, vectors = found.s[0], (found.u[0], found.vt[0])
-        for k, l in ((0, 0), (3, 0), (3, 2), (0, 1)):
+        for k, l in ((0, 0), (3, 2)):
             host = signs._on_host(w, s, vectors)(k, l, np.random.default_rng(1), 4)
             device = signs._on_device(jnp.asarray(w), s, vectors)(k, l, np.random.default_rng(1), 4)
             np.testing.assert_allclose(device, host, rtol=1e-8)
@@ -154,6 +153,13 @@ def test_same_numbers_whatever_the_batch_and_the_scale():
     np.testing.assert_allclose(np.array(alone)[:, 0], whole[:, 0], rtol=1e-9)
     for scale in (1e-160, 1e150):
         np.testing.assert_allclose(np.array(read(w * scale)), whole, rtol=1e-6)
+
+
+def test_a_matrix_of_low_rank_has_that_many_components():
+    rng = np.random.default_rng(0)
+    w = (rng.standard_normal((60, 4)) @ rng.standard_normal((4, 40)))[None]
+    assert read(w).num_right == read(w, start=[(4, 0)]).num_right == 4
+    assert read(w.astype(np.float32)).num_right == read(w.astype(np.float32), start=[(4, 0)]).num_right == 4
 
 
 def test_it_abstains():
