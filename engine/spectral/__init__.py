@@ -2,10 +2,12 @@
 
 decompositions    svd
 random matrices   marchenko_pastur, tracy_widom, hard_edge (laws), noise (sigma), edges (thresholds, outliers),
-                  law (what differs between nulls), null.goodness (does the law fit?),
-                  ensembles (their singular values in bulk)
-singular vectors  ks (how far from random), null (what randomness gives: sampling, histogram, fit, table)
-spectra           measures, power_law, deciles
+                  law (what differs between nulls), null.goodness (does the law fit?), ensembles (noise of every kind)
+scales and tails  equalise (rows and columns of one scale), null.equalised (what noise is then),
+                  signs (which values |W| alone does not explain), flips_null (how few flips tell)
+singular vectors  ks (how far from random), determined (which W determines), null (what randomness gives: sampling,
+                  histogram, fit, table)
+spectra           measures, deciles, power_law, power_law_bootstrap and power_law_ratios (what a fit is worth), phases
 activations       covariance, overlap
 interventions     controls (matrices without structure), removal (singular values taken out)
 statistics        multiple_testing, permutation, bootstrap
@@ -17,8 +19,11 @@ from eigensweep.engine.spectral import (
     controls,
     covariance,
     deciles,
+    determined,
     edges,
     ensembles,
+    equalise,
+    flips_null,
     hard_edge,
     ks,
     law,
@@ -29,14 +34,19 @@ from eigensweep.engine.spectral import (
     null,
     overlap,
     permutation,
+    phases,
     power_law,
+    power_law_bootstrap,
+    power_law_ratios,
     removal,
+    signs,
     svd,
     tracy_widom,
 )  # fmt: skip
 
 __all__ = [
-    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "hard_edge", "ks", "law",
-    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law",
-    "removal", "svd", "tracy_widom",
+    "bootstrap", "controls", "covariance", "deciles", "determined", "edges", "ensembles", "equalise", "flips_null",
+    "hard_edge", "ks", "law", "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap",
+    "permutation", "phases", "power_law", "power_law_bootstrap", "power_law_ratios", "removal", "signs", "svd",
+    "tracy_widom",
 ]  # fmt: skip

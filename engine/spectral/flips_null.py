@@ -5,7 +5,9 @@ matrix's own extreme x and those of its K flips are K + 1 exchangeable numbers. 
 ranks alone (the least would be 1/(K + 1)). What is known besides is the shape of the law, whatever the entries'
 scales and tails: far out (x = log s_1, or -log s_b) it is
 
-soft edge    mean + sd X, X in the shape of Tracy-Widom's F1. Mean and sd are estimated from the flips:
+soft edge    mean + sd X, X gamma-distributed with skewness 0.4. Tracy-Widom's F1 is close to a gamma law with skewness
+             0.29 (Chiani); where few columns of large scale make the top, it has the shape of their maximum and is
+             more skewed: the shape of F1 fires at 0.018 there for level 0.01. Mean and sd are estimated from the flips:
              z = (x - mean_K)/(sd_K sqrt(1 + 1/K)), whose law for K + 1 independent draws of that shape is simulated.
 hard edge    the smallest value of a square or nearly square matrix: mean + X, X in the shape of -log of Edelman's or
              Forrester's law (`hard_edge`). For d = a - b = 0 its spread is universal, only the noise's size is not:
@@ -30,7 +32,7 @@ SOFT = -1
 LEAST_FLIPS = 3  # with two, the sd of one degree of freedom puts the critical value at 50 sd
 _REPLICAS = 200_000
 _SEED = 2012
-_GAMMA = 46.446  # F1 is that of a shifted, scaled gamma variable to three digits (Chiani)
+_GAMMA = 25.0  # the gamma law's parameter, 4/skewness^2; F1 has 46.4
 _NODES = 64  # of the table of Forrester's law
 
 
@@ -39,26 +41,27 @@ def left_law(a: int, b: int) -> int:
     return a - b if edges.is_hard(a, b) else SOFT
 
 
-def z_value(x: NDArray, flips: NDArray, law: int, floor: float = 0.0) -> NDArray[np.float64]:
+def z_value(x: float, flips: NDArray, law: int, floor: float = 0.0) -> float:
     """How many sd x lies beyond the flips' mean, as the module has it.
 
     Args:
-      x: (...), outward: log s of the largest value, -log s of the smallest.
+      x: outward: log s of the largest value, -log s of the smallest.
       flips: (K,), the same of the flips.
       law: `SOFT`, or d.
       floor: the least sd to believe: below it, differences between flips are rounding.
     """
-    return (x - np.mean(flips)) / (_sd(flips, law, floor) * np.sqrt(1 + 1 / len(flips)))
+    return float(x - np.mean(flips)) / (_sd(flips, law, floor) * (1 + 1 / len(flips)) ** 0.5)
 
 
 def threshold(flips: NDArray, law: int, level: float, floor: float = 0.0) -> float:
     """The x that noise exceeds with probability `level`."""
-    critical = np.quantile(_null(law, len(flips)), 1 - level)
-    return float(np.mean(flips) + critical * _sd(flips, law, floor) * np.sqrt(1 + 1 / len(flips)))
+    null = _null(law, len(flips))
+    critical = float(null[min(int((1 - level) * null.size), null.size - 1)])
+    return float(np.mean(flips)) + critical * _sd(flips, law, floor) * (1 + 1 / len(flips)) ** 0.5
 
 
 def p_value(z: float, law: int, num_flips: int) -> float:
-    """The probability that noise lies z or more beyond its flips; at least 5e-6, the simulation's resolution."""
+    """The probability that noise lies z or more beyond its flips; at least 1/200,001, the simulation's resolution."""
     null = _null(law, num_flips)
     return float((1 + null.size - np.searchsorted(null, z)) / (1 + null.size))
 

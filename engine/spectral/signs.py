@@ -5,17 +5,20 @@ its entries. So the extremes of a few flips of W are draws of the noise's extrem
 next one may lie from them at a level. A singular value beyond that is more than the size of the entries explains.
 
 Signals raise |W|, and with it the flips: strong ones shadow weak ones. So what is found is taken out before the
-next flips. With k right components (from the top) and l left ones (from the bottom) out,
+next flips. With k right components (from the top) and l left ones (from the bottom) out, the flips are
 
-    R = (W - sum s_i u_i v_i^T) sqrt(a b / ((a - k)(b - k - l)))      over the k + l components,
-    (I - U U^T) (signs * R) (I - V V^T),
+    (I - U U^T) (signs * R) (I - V V^T),    R_ij = sqrt(r_i/v_i) sqrt(c_j/w_j) (W - sum_{k + l} s u v^T)_ij,
 
-U the k long-side vectors, V the k + l short-side ones (a faint direction lowers the rank of the noise on the short side,
-and on the long side takes nothing), is noise of W's entrywise size in the a - k times b - k - l dimensions that the
-noise of W is left with. Plain flips of W minus its components run away: noise there is spread over too many dimensions.
-The dimensions taken out are given a value inside the bulk, so that the extremes of one Gram matrix are those of the
-noise. All components of a round are taken out together; the rounds end when what is still in moves the edges by less than
-a quarter of the flips' sd, after three at most. Counts, z and p are the last round's.
+U the k long-side vectors, V the k + l short-side ones: a faint direction lowers the rank of the noise on the short
+side, and on the long side takes nothing. v and w are the residual's mean squares by rows and columns, r and c those of
+the noise before the projection (`_inflation`); for noise of one scale the product of both is what is lost with the
+dimensions, ab/((a - k)(b - k - l)). So R has the noise's entries, and the flips the a - k times b - k - l dimensions
+that the noise of W is left with. The dimensions taken out are given a value inside the bulk, so that the extremes of one
+Gram matrix are those of the noise. All components of a round are taken out together; the rounds end when what is still
+in moves the edges by less than a quarter of the flips' sd. Counts, z and p are the last round's.
+
+What decides where the rounds end is where they begin: components that stay in hide others, and noise in which many
+signals below its edge are left reads false left values.
 
 Reference: D. Hong, Y. Sheng, E. Dobriban, Selecting the number of components in PCA via random signflips,
 arXiv 2012.02985.
@@ -33,11 +36,11 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from eigensweep.engine.spectral import controls, flips_null
-from eigensweep.engine.spectral.svd import auto
+from eigensweep.engine.spectral.svd import decompose, on_cores
 
 NUM_FLIPS = 7
 LEAST_VALUES = 8  # fewer singular values have no bulk to speak of
-MAX_ROUNDS = 3
+NUM_ROUNDS = 3
 _FLIPS = 3  # keeps the flips of a key apart from its controls
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-9  # least relative difference between flips' values that is not rounding of a Gram matrix
@@ -77,6 +80,7 @@ def read(
     num_flips: int = NUM_FLIPS,
     level: float = 0.01,
     start: Sequence[tuple[int, int]] | None = None,
+    num_rounds: int = NUM_ROUNDS,
 ) -> Signs:
     """The reading of a batch of matrices of one shape. The same numbers whatever the batch.
 
@@ -88,7 +92,8 @@ def read(
       num_flips: a round; 0 turns the reading off, else at least 3. Few cost power, not the level.
       level: of the first false value on a side of a matrix.
       start: B pairs (right, left), the numbers of components to take out before the first flips, say those of a
-        reading with a level of its own; default none. With a good start one round is enough.
+        reading with a level of its own; default none.
+      num_rounds: at most; one is enough with a good start.
 
     Raises:
       ValueError: num_flips is 1 or 2, or negative.
@@ -106,15 +111,16 @@ def read(
         vectors = None if u is None or vt is None else (u[i], vt[i])
         first = (0, 0) if start is None or vectors is None else (int(start[i][0]), int(start[i][1]))
         draw = flips(w[i], found, vectors)
-        return _rounds(found, (max(m, n), min(m, n)), draw, keys[i], num_flips, level, first, vectors is not None)
+        rounds = 1 if vectors is None else num_rounds
+        return _rounds(found, (max(m, n), min(m, n)), draw, keys[i], num_flips, level, first, rounds)
 
-    rows = auto.on_cores(run, batch, min(m, n)) if flips is _on_host else [run(i) for i in range(batch)]
+    rows = on_cores(run, batch, min(m, n)) if flips is _on_host else [run(i) for i in range(batch)]
     return Signs(*np.array(rows, np.float64).reshape(batch, len(Signs._fields)).T)
 
 
 def counts(w: Any, num_flips: int = NUM_FLIPS, level: float = 0.01, seed: int = 0) -> tuple[NDArray, NDArray]:
     """(num_right, num_left) of `read` of a batch (B, m, n), decomposed here: for calibration."""
-    found = auto.decompose(w)
+    found = decompose(w)
     keys = jax.random.split(jax.random.key(seed), len(w))
     reading = read(w, found.u, found.s, found.vt, keys, num_flips, level)
     return reading.num_right, reading.num_left
@@ -131,29 +137,30 @@ def _rounds(
     num_flips: int,
     level: float,
     start: tuple[int, int],
-    deflate: bool,
+    num_rounds: int,
 ) -> list[float]:
     """The fields of `Signs` for one matrix; `shape` (a, b)."""
-    (a, b), (k, l) = shape, start
+    a, b = shape
     log_s = np.log(np.maximum(s, s[0] * _EPS))
-    k, l = (k, l) if k + l <= b // 2 else (0, 0)
-    for number in range(1, MAX_ROUNDS + 1):
+    rank = int(np.count_nonzero(s > s[0] * a * _EPS))
+    k, l = start if start[0] < rank and sum(start) <= b // 2 else (0, 0)
+    row: list[float] = []
+    for number in range(1, num_rounds + 1):
         flips = draw(k, l, controls.generator(key, _FLIPS, number), num_flips)
-        right = _End(flips[:, 0], flips_null.SOFT, _ROUNDING)
         spread = np.exp(2 * float(np.mean(flips[:, 0] - flips[:, 1])))  # of the Gram matrix's eigenvalues
+        right = _End(flips[:, 0], flips_null.SOFT, _ROUNDING)
         left = _End(-flips[:, 1], flips_null.left_law(a - k, b - k - l), max(_ROUNDING, _EPS * spread))
-        num_right, num_left = right.count(log_s, level), left.count(-log_s, level)
-        ends = (*right.p_and_z(log_s[0]), *left.p_and_z(-log_s[-1]))
-        row = [num_right, num_left, ends[0], ends[2], ends[1], ends[3], k, l, number]
-        # With more than half of the values out there is no bulk to flip.
-        # Flips that right components still raise make false left ones: those are believed once the right side is settled.
-        few = num_right + num_left <= b // 2
-        if deflate and few and not _settled(s, (k, l), (num_right, l), right.sd):
-            k = num_right
-        elif deflate and few and not _settled(s, (k, l), (num_right, num_left), right.sd):
-            k, l = num_right, num_left
-        else:
+        num_right, num_left = right.beyond(log_s, level), left.beyond(-log_s, level)
+        (p_right, z_right), (p_left, z_left) = right.p_and_z(log_s[0]), left.p_and_z(-log_s[-1])
+        row = [num_right, num_left, p_right, p_left, z_right, z_left, k, l, number]
+        # Flips that right components still raise make false left ones: these are believed once the right side settles.
+        if not _settled(s, (k, l), (num_right, l), right.sd):
+            num_left = l
+        elif _settled(s, (k, l), (num_right, num_left), right.sd):
             break
+        if num_right >= rank or num_right + num_left > b // 2:
+            break  # no bulk would be left to flip
+        k, l = num_right, num_left
     return row
 
 
@@ -168,11 +175,11 @@ class _End(NamedTuple):
     def sd(self) -> float:
         return max(float(np.std(self.flips, ddof=1)), self.floor)
 
-    def count(self, x: NDArray, level: float) -> int:
+    def beyond(self, x: NDArray, level: float) -> int:
         return int(np.count_nonzero(x > flips_null.threshold(self.flips, self.law, level, self.floor)))
 
     def p_and_z(self, x: float) -> tuple[float, float]:
-        z = float(flips_null.z_value(x, self.flips, self.law, self.floor))
+        z = flips_null.z_value(x, self.flips, self.law, self.floor)
         return flips_null.p_value(z, self.law, len(self.flips)), z
 
 
@@ -252,7 +259,7 @@ def _tall(x: Any, vectors: Any) -> tuple[Any, Any]:
 
 
 def _inflation(vectors: Any, residual: Any) -> Any:
-    """sqrt(r_i/v_i) by rows i of the residual, v_i its mean square, r_i the noise's own: v = (I - U U^T)^2 r, entrywise.
+    """sqrt(r_i/v_i) by rows i of the residual, v_i its mean square, r_i the noise's: v = M r, M_ij = (I - U U^T)_ij^2.
 
     With one scale of all rows r/v = 1/(1 - h), h_i = sum_k u_ik^2. A row of larger scale draws the vectors to itself.
     """

@@ -54,6 +54,29 @@ def test_permutation_is_uniform():
     assert scipy.stats.chisquare(counts).pvalue > 0.001
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, ml_dtypes.float8_e4m3fn])
+def test_signs_keep_every_magnitude_and_flip_half_of_the_signs(dtype):
+    w = weights(dtype, (80, 51))
+    w[0, :2] = [-0.0, np.nan]
+    control = controls.signs(KEY, w)
+    assert control.shape == w.shape
+    assert control.dtype == w.dtype
+    bits = f"u{w.dtype.itemsize}"
+    changed = control.view(bits) ^ w.view(bits)
+    assert set(np.unique(changed).tolist()) == {0, 1 << (8 * w.dtype.itemsize - 1)}
+    assert scipy.stats.binomtest(np.count_nonzero(changed), w.size).pvalue > 0.01
+    assert abs(np.corrcoef((changed[:, 1:] > 0).ravel(), (changed[:, :-1] > 0).ravel())[0, 1]) < 0.05
+
+
+def test_packed_bits_say_which_signs_flip():
+    w = weights(shape=(7, 5))
+    packed = controls.packed_bits(np.random.default_rng(0), w.size)
+    assert packed.size == 5
+    signs = 1 - 2 * np.unpackbits(packed, count=35).astype(np.float32).reshape(7, 5)
+    np.testing.assert_array_equal(controls.flip(w, packed), w * signs)
+    np.testing.assert_array_equal(controls.flip(np.asfortranarray(w), packed), w * signs)
+
+
 @pytest.mark.parametrize("control", [controls.gaussian, controls.permutation])
 def test_same_key_same_numbers_other_key_others(control):
     w = weights()
@@ -65,18 +88,28 @@ def test_same_key_same_numbers_other_key_others(control):
     assert np.mean(control(jax.random.fold_in(KEY, 1), w) == first) < 0.05
 
 
+def test_signs_are_those_of_their_key():
+    w = weights()
+    first = controls.signs(KEY, w)
+    np.testing.assert_array_equal(controls.signs(KEY, w), first)
+    np.testing.assert_array_equal(controls.signs(jax.random.key_data(KEY), w), first)
+    assert 0.4 < np.mean(controls.signs(jax.random.key(6), w) == first) < 0.6
+
+
 def test_input_is_left_alone():
     w = weights()
     before = w.copy()
     w.flags.writeable = False
     controls.gaussian(KEY, w)
     controls.permutation(KEY, w)
+    controls.signs(KEY, w)
     np.testing.assert_array_equal(w, before)
 
 
 def test_empty_matrix():
     w = np.zeros((0, 4), np.float32)
     assert controls.gaussian(KEY, w).shape == controls.permutation(KEY, w).shape == (0, 4)
+    assert controls.signs(KEY, w).shape == (0, 4)
 
 
 def test_batch_of_keys_is_refused():
