@@ -116,6 +116,10 @@ def combine(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
 def profile(x: Any, y: Any) -> tuple[Any, Any]:
     """Standard deviations of the row scales' logarithm, 0.5 ln x_i, and of the column scales', zeros left out.
 
+    Nothing is subtracted. Of Gaussian noise, whose scales are alike, they are 1.03 to 1.12 times 1/sqrt(2 n) (rows) and
+    1/sqrt(2 m) (columns): what the norms of such rows and columns vary by (64 x 64, 192 x 96, 384 x 384, 1536 x 384).
+    Spikes shrink them a little, by 10 % for ten of 1.3 to 2.6 times the edge in 300 x 150 (tests/spectral).
+
     Returns:
       (rows, columns), each (...,), dimensionless.
     """

@@ -56,7 +56,7 @@ def test_thresholds_are_monotonic_and_the_plain_ones_far_out():
     small, large = (
         equalised.right_threshold(b, b, 0.01) / edges.right_threshold(b, b, 0.01) - 1 for b in (1024, 100_000)
     )
-    assert 0 < large < small / 100
+    assert 0 < large < small / 50
 
 
 def test_outliers_are_counted_with_these_thresholds():
