@@ -8,7 +8,7 @@ edges level 0.01 fires at 0.02 to 0.06 in square matrices. equalised.npz holds w
 Edges   With L(p) = 2 ln(threshold/sigma) of `edges` at level p and w = |L(0.5) - L(0.05)|, the law's own width: the
         shift (L_equalised(p) - L(p))/w, outwards positive, for a few b, b/a and p. It fades like b^(-1/3).
         Two rounds of scales (`equalise.combine`) leave a Gaussian matrix's edges where one does: quantiles of 1,500
-        matrices 64 x 64 to 0.03 w, of T to 0.006; the table serves both.
+        matrices 64 x 64 to 0.03 w, the mean of T to 0.006; the table serves both.
 T       K D, K the number of values in the bulk: mean and standard deviation for a few b and b/a, and the
         survival function of (T - mean)/sd, one for all.
 
