@@ -9,6 +9,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker has one core; said before NumPy and torch start their threads
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from absl import flags
@@ -21,6 +25,14 @@ TIMEOUT = 300  # seconds until a process of a test is taken for hung
 
 def pytest_configure(config):
     flags.FLAGS.mark_as_parsed()
+
+
+def pytest_xdist_auto_num_workers(config):
+    """A worker a core for folders of tests; none for files and single tests, which would wait for the workers."""
+    if not all(Path(argument).is_dir() for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8) if cores > 1 else 0
 
 
 def absent(what):
@@ -158,10 +170,14 @@ class Done:
 
 @pytest.fixture(scope="session")
 def command():
-    """command("sweep", "--checkpoint=…", cwd=None): that entry point as its user runs it, in a process of its own."""
+    """command("sweep", "--checkpoint=…", cwd=None): that entry point in a process of its own.
 
-    def run(name, *arguments, cwd=None, timeout=TIMEOUT):
-        words = [sys.executable, "-m", f"eigensweep.bin.{name}", *map(str, arguments)]
+    As its user runs it, but for the fonts in PDF files (plain_fonts.py), unless `fonts` says that these, too.
+    """
+
+    def run(name, *arguments, cwd=None, timeout=TIMEOUT, fonts=False):
+        module = f"eigensweep.bin.{name}"
+        words = [sys.executable, *(["-m"] if fonts else [str(TESTS / "plain_fonts.py")]), module, *map(str, arguments)]
         done = subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -24,6 +24,8 @@ for name in (
 for name in ("AutoConfig", "AutoTokenizer", "PreTrainedTokenizerFast"):  # they are imported when they are asked for
     getattr(importlib.import_module("transformers"), name)
 
+importlib.import_module("eigensweep.engine.report.style").RC["pdf.fonttype"] = 3  # as in plain_fonts.py
+
 
 def become(request):
     """What a shell would do between fork and exec."""

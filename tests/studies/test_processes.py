@@ -89,26 +89,37 @@ def test_a_process_that_dies_leaves_a_run_that_the_next_start_completes(weights,
     assert_same(engine.open_run(workdir), undisturbed)
 
 
-@pytest.mark.parametrize("strategy", ["lapack", "gram"])
-def test_same_numbers_on_two_and_eight_devices(tmp_path, strategy):
-    """Integers to the last digit, the rest to 1e-10; residual and orthogonality are themselves rounding errors."""
-    code = f"""
+DEVICES = """
 import sys, jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
 from eigensweep import engine, models
 rng = np.random.default_rng(0)
-weights = {{f"layers.{{i}}.q_proj.weight": rng.standard_normal((48, 32)) for i in range(5)}}
-run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(strategy={strategy!r}))
-assert len(run.manifest["devices"]) == int(sys.argv[1])
-run.matrices.to_pickle(sys.argv[2])
+weights = {f"layers.{i}.q_proj.weight": rng.standard_normal((48, 32)) for i in range(5)}
+for strategy in ("lapack", "gram"):
+    run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(strategy=strategy))
+    assert len(run.manifest["devices"]) == int(sys.argv[1])
+    run.matrices.to_pickle(f"{sys.argv[2]}/{strategy}.pkl")
 """
-    tables = []
+
+
+@pytest.fixture(scope="module")
+def by_devices(tmp_path_factory):
+    """Number of devices -> the folder with the tables of both strategies, made by one process."""
+    folders = {}
     for count in (1, 2, 8):
-        path = tmp_path / f"{count}.pkl"
-        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        subprocess.run([sys.executable, "-c", code, str(count), str(path)], check=True, env=environment, timeout=300)
-        table = pd.read_pickle(path)
+        folders[count] = tmp_path_factory.mktemp(f"devices{count}")
+        command = [sys.executable, "-c", DEVICES, str(count), str(folders[count])]
+        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=300)
+    return folders
+
+
+@pytest.mark.parametrize("strategy", ["lapack", "gram"])
+def test_same_numbers_on_two_and_eight_devices(by_devices, strategy):
+    """Integers to the last digit, the rest to 1e-10; residual and orthogonality are themselves rounding errors."""
+    tables = []
+    for folder in by_devices.values():
+        table = pd.read_pickle(folder / f"{strategy}.pkl")
         tables.append(table[[c for c in table if not c.endswith(("residual", "orthogonality"))]])
     for table in tables[1:]:
         pd.testing.assert_frame_equal(tables[0], table, rtol=1e-10, atol=0)
