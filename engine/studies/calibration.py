@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import betaincinv
 
-from eigensweep.engine.spectral import edges, ensembles, equalise, noise
+from eigensweep.engine.spectral import edges, ensembles, equalise, noise, signs
 from eigensweep.engine.spectral.ensembles import gaussian_singular_values
 from eigensweep.engine.spectral.null import equalised
 from eigensweep.engine.spectral.svd import decompose
@@ -79,7 +79,12 @@ def equal(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.nda
     return right, left
 
 
-READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal}
+def beyond_signs(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the matrices beyond those of the same entries with random signs."""
+    return signs.counts(w, level=level, seed=int(rng.integers(2**31)))
+
+
+READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal, "signs": beyond_signs}
 
 
 def _equalised(w: np.ndarray) -> np.ndarray:

@@ -7,22 +7,23 @@ from eigensweep.engine.studies import calibration
 
 
 def test_prints_a_line_a_noise_shape_and_reading(program):
-    flags = "--noise=both:0.5,t10", "--shapes=40x24", "--num_matrices=60", "--reading=raw,equalised"
+    flags = "--noise=both:0.5,t10", "--shapes=40x24", "--num_matrices=60", "--reading=raw,equalised,signs"
     done = program("calibrate", *flags).succeeded()
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
     assert lines[0] == ["noise", "shape", "reading", "matrices", "right at 0.01", "left at 0.01"]
     assert [line[:4] for line in lines[2:]] == [
-        [kind, "40 x 24", reading, "60"] for kind in ("both:0.5", "t10") for reading in ("raw", "equalised")
+        [kind, "40 x 24", reading, "60"] for kind in ("both:0.5", "t10") for reading in ("raw", "equalised", "signs")
     ]
     assert float(lines[2][4].split()[0]) > 0.9  # what the profile does to the raw reading
     assert float(lines[3][4].split()[0]) < 0.1
+    assert float(lines[4][4].split()[0]) < 0.1
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--noise=pink", "--shapes=20x10"], "pink"),
-        (["--noise=t5", "--reading=none"], "'none' is none of raw, equalised"),
+        (["--noise=t5", "--reading=none"], "'none' is none of raw, equalised, signs"),
         (["--reading=raw"], "goes with --noise"),
         (["--shapes=20"], "'20' is no shape"),
     ],
