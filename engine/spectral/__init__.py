@@ -37,7 +37,7 @@ from eigensweep.engine.spectral import (
 )  # fmt: skip
 
 __all__ = [
-    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "flips_null", "hard_edge", "ks", "marchenko_pastur",
-    "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal", "signs", "svd",
-    "tracy_widom",
+    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "flips_null", "hard_edge", "ks",
+    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal",
+    "signs", "svd", "tracy_widom",
 ]  # fmt: skip
