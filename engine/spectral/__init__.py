@@ -38,6 +38,6 @@ from eigensweep.engine.spectral import (
 
 __all__ = [
     "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "flips_null", "hard_edge", "ks",
-    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law", "removal",
-    "signs", "svd", "tracy_widom",
+    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law",
+    "removal", "signs", "svd", "tracy_widom",
 ]  # fmt: skip

@@ -18,8 +18,8 @@ one Gram matrix are those of the noise. All components of a round are taken out 
 still in moves the edges by less than a quarter of the flips' sd. Counts, z and p are the last round's.
 
 What decides where the rounds end is where they begin: components that stay in hide others, and noise in which many
-signals below its edge are left reads false left values. A single huge entry, taken out by `start`, counts as a component: that
-|W| explains it is seen only while it is in.
+signals below its edge are left reads false left values. A single huge entry, taken out by `start`, counts as a
+component: that |W| explains it is seen only while it is in.
 
 Reference: D. Hong, Y. Sheng, E. Dobriban, Selecting the number of components in PCA via random signflips,
 arXiv 2012.02985.
