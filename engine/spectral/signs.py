@@ -13,12 +13,13 @@ U the k long-side vectors, V the k + l short-side ones: a faint direction lowers
 side, and on the long side takes nothing. v and w are the residual's mean squares by rows and columns, r and c those of
 the noise before the projection (`_inflation`); for noise of one scale the product of both is what is lost with the
 dimensions, ab/((a - k)(b - k - l)). So R has the noise's entries, and the flips the a - k times b - k - l dimensions
-that the noise of W is left with. The dimensions taken out are given a value inside the bulk, so that the extremes of one
-Gram matrix are those of the noise. All components of a round are taken out together; the rounds end when what is still
-in moves the edges by less than a quarter of the flips' sd. Counts, z and p are the last round's.
+that the noise of W is left with. The dimensions taken out are given a value inside the bulk, so that the extremes of
+one Gram matrix are those of the noise. All components of a round are taken out together; the rounds end when what is
+still in moves the edges by less than a quarter of the flips' sd. Counts, z and p are the last round's.
 
 What decides where the rounds end is where they begin: components that stay in hide others, and noise in which many
-signals below its edge are left reads false left values.
+signals below its edge are left reads false left values. A single huge entry, taken out by `start`, counts as a
+component: that |W| explains it is seen only while it is in.
 
 Reference: D. Hong, Y. Sheng, E. Dobriban, Selecting the number of components in PCA via random signflips,
 arXiv 2012.02985.
@@ -44,7 +45,9 @@ NUM_ROUNDS = 3
 _FLIPS = 3  # keeps the flips of a key apart from its controls
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-9  # least relative difference between flips' values that is not rounding of a Gram matrix
+_RESOLVED = 1e-6  # of the largest value: a Gram matrix tells nothing about what is smaller
 _STEPS = 10  # of the fixed point in `_inflation`
+_MOST = 100.0  # most that a row's mean square is inflated
 _TINY = 1e-300
 _SETTLED = 0.25  # of the flips' sd
 
@@ -141,12 +144,14 @@ def _rounds(
 ) -> list[float]:
     """The fields of `Signs` for one matrix; `shape` (a, b)."""
     a, b = shape
-    log_s = np.log(np.maximum(s, s[0] * _EPS))
     rank = int(np.count_nonzero(s > s[0] * a * _EPS))
     k, l = start if start[0] < rank and sum(start) <= b // 2 else (0, 0)
     row: list[float] = []
     for number in range(1, num_rounds + 1):
         flips = draw(k, l, controls.generator(key, _FLIPS, number), num_flips)
+        # A zero row of |W| makes both s_b and the flips' zero: neither is told from rounding.
+        log_s = np.log(np.maximum(s, _RESOLVED * np.exp(np.mean(flips[:, 0]))))
+        flips = np.maximum(flips, np.mean(flips[:, 0]) + np.log(_RESOLVED))
         spread = np.exp(2 * float(np.mean(flips[:, 0] - flips[:, 1])))  # of the Gram matrix's eigenvalues
         right = _End(flips[:, 0], flips_null.SOFT, _ROUNDING)
         left = _End(-flips[:, 1], flips_null.left_law(a - k, b - k - l), max(_ROUNDING, _EPS * spread))
@@ -263,12 +268,14 @@ def _inflation(vectors: Any, residual: Any) -> Any:
 
     With one scale of all rows r/v = 1/(1 - h), h_i = sum_k u_ik^2. A row of larger scale draws the vectors to itself.
     """
-    found = (residual * residual).mean(axis=1) + _TINY
+    found = (residual * residual).mean(axis=1)
+    found = found + _TINY + 1e-12 * found.mean()
     kept = 1 - 2 * (vectors * vectors).sum(axis=1)
     own = found
     for _ in range(_STEPS):
         inner = vectors.T @ (vectors * own[:, None])
-        own = found * own / (kept * own + ((vectors @ inner) * vectors).sum(axis=1))
+        lost = kept + ((vectors @ inner) * vectors).sum(axis=1) / own
+        own = found / lost.clip(1 / _MOST, _MOST)  # a row that is all component has lost everything
     return (own / found) ** 0.5
 
 

@@ -162,6 +162,21 @@ def test_a_matrix_of_low_rank_has_that_many_components():
     assert read(w.astype(np.float32)).num_right == read(w.astype(np.float32), start=[(4, 0)]).num_right == 4
 
 
+def test_a_component_that_is_one_entry_can_be_taken_out():
+    w = np.random.default_rng(0).standard_normal((1, 40, 30))
+    w[0, 3], w[0, :, 4] = 0, 0
+    w[0, 3, 4] = 500.0
+    reading = read(w, start=[(1, 0)])
+    assert read(w).num_right == 0  # |W| explains it
+    assert np.isfinite(np.array(reading)).all()
+
+
+def test_zero_rows_are_no_left_outliers():
+    w = np.random.default_rng(0).standard_normal((3, 40, 40))
+    w[:, 5], w[1, :, 7], w[2, 9] = 0, 0, 0
+    assert np.all(read(w).num_left == 0)
+
+
 def test_it_abstains():
     rng = np.random.default_rng(0)
     assert np.isnan(read(rng.standard_normal((1, 30, 7)))).all()

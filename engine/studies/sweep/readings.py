@@ -20,7 +20,7 @@ from eigensweep.engine.spectral import controls, equalise, signs
 from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.null import equalised
-from eigensweep.engine.spectral.svd import is_streamed
+from eigensweep.engine.spectral.svd import decompose, is_streamed, on_cores
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.columns import COUNT
 from eigensweep.engine.tables.matrices import EQUALISED, PROFILE, SCALARS, SIGNS, VECTORS, control_prefix, identity_row
@@ -89,7 +89,7 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
     """The statistics of the matrices with rows and columns brought to one scale, against a law of their own."""
     if not good:
         return
-    x, y = equalise.dyson_scales(found.u[good], found.s[good], found.vt[good])
+    x, y = _scales(found, good)
     log_sd = equalise.profile(x, y)
     by_shape: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
     for place, i in enumerate(good):
@@ -107,6 +107,26 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
             rows[i] |= _explained(rows[i])
 
 
+def _scales(found: Decomposed, good: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Two rounds of Dyson scales, (G, m) and (G, n): from the decompositions at hand, then of what they gave."""
+    first = equalise.dyson_scales(found.u[good], found.s[good], found.vt[good])
+    full_rank = found.s[good, -1] > max(found.shape) * found.eps * found.s[good, 0]
+
+    def again(place: int) -> tuple[np.ndarray, np.ndarray]:
+        i = good[place]
+        scaled = equalise.equalise(found.w[i] / found.s[i, 0], first[0][place], first[1][place])
+        if full_rank[place] and jax.default_backend() == "cpu":
+            return equalise.resolvent_scales(scaled)
+        once = decompose(scaled[None])
+        return tuple(np.asarray(scale)[0] for scale in equalise.dyson_scales(once.u, once.s, once.vt))  # type: ignore
+
+    if jax.default_backend() == "cpu" and full_rank.all():
+        second = on_cores(again, len(good), min(found.shape))
+    else:
+        second = [again(place) for place in range(len(good))]
+    return equalise.combine(first, (np.stack([x for x, _ in second]), np.stack([y for _, y in second])))
+
+
 def _explained(row: dict[str, Any]) -> dict[str, float]:
     """The shares of `PROFILE`: what of a count is gone once the scales are."""
     counts = {"right": "num_right_outliers", "left": "num_left_outliers"}
@@ -120,7 +140,7 @@ def _explained(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _read_signs(found: Decomposed, rows: Rows, good: list[int], options: SweepOptions) -> None:
-    """Signflip parallel analysis; what the equalised reading found is out from the first round."""
+    """Signflip parallel analysis; what the equalised reading found, at a level of its own, is out in its one round."""
     if not good:
         return
     sides = [f"{EQUALISED}num_{side}_outliers" for side in ("right", "left")]
@@ -132,7 +152,8 @@ def _read_signs(found: Decomposed, rows: Rows, good: list[int], options: SweepOp
         [purpose_key(options.seed, "flips", found.names[i]) for i in good],
         options.num_flips,
         options.level,
-        [tuple(rows[i].get(side) or 0 for side in sides) for i in good],  # type: ignore[misc]
+        start=[tuple(rows[i].get(side) or 0 for side in sides) for i in good],  # type: ignore[misc]
+        num_rounds=1 if options.equalise else signs.MAX_ROUNDS,
     )
     for place, i in enumerate(good):
         for side in ("right", "left"):
