@@ -45,14 +45,8 @@ from eigensweep.engine.spectral import (
 )  # fmt: skip
 
 __all__ = [
-<<<<<<< HEAD
     "bootstrap", "controls", "covariance", "deciles", "determined", "edges", "ensembles", "equalise", "flips_null",
     "hard_edge", "ks", "law", "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap",
     "permutation", "phases", "power_law", "power_law_bootstrap", "power_law_ratios", "removal", "signs", "svd",
     "tracy_widom",
-=======
-    "bootstrap", "controls", "covariance", "deciles", "edges", "ensembles", "flips_null", "hard_edge", "ks",
-    "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap", "permutation", "power_law",
-    "removal", "signs", "svd", "tracy_widom",
->>>>>>> signs
 ]  # fmt: skip

@@ -35,29 +35,21 @@ BOUND = 1e-5
 LEVEL = 0.01  # of the outlier tests before the fit is judged
 _CHUNK = 500  # matrices at a time
 _EPS = float(np.finfo(np.float64).eps)
-_THRESHOLDS = (edges.right_threshold, edges.left_threshold)
 
 
-@partial(jax.jit, static_argnames=("m", "n", "thresholds"))
-def statistic(
-    s: ArrayLike,
-    m: int,
-    n: int,
-    sigma: ArrayLike,
-    eps: ArrayLike = _EPS,
-    thresholds: tuple[edges.Threshold, edges.Threshold] = _THRESHOLDS,
-) -> tuple[Array, Array]:
-    """T and K of one matrix.
+@partial(jax.jit, static_argnames=("m", "n"))
+def statistic(s: ArrayLike, m: int, n: int, sigma: ArrayLike, eps: ArrayLike = _EPS) -> tuple[Array, Array]:
+    """T and K of one matrix; its outliers are those of the plain edges, whatever the null that p is read from.
 
     Args:
       s: (b,) singular values, descending.
-      m, n, eps, thresholds: see `edges.num_outliers`.
+      m, n, eps: see `edges.num_outliers`.
       sigma: of `noise.sigma_bulk`; the table holds for no other.
 
     Returns:
       (T, K), float64 and int32 scalars; NaN and -1 where there is no edge test, T is NaN without a positive sigma.
     """
-    right, left = edges.num_outliers(s, m, n, sigma, LEVEL, eps, thresholds)
+    right, left = edges.num_outliers(s, m, n, sigma, LEVEL, eps)
     count = jnp.where(right < 0, -1, min(m, n) - right - left)
     distance = marchenko_pastur.ks_distance(jnp.asarray(s, jnp.float64), m, n, sigma, right, left)
     return jnp.where(count < 0, jnp.nan, count * distance), count
