@@ -13,7 +13,7 @@ Measured on pure noise (kinds of `ensembles.noise`; kappa by `controls.excess_ku
 rejection by Benjamini-Hochberg at 0.01. Up to x = 0.5, over 400 to 4000 matrices of 16 x 16 to 256 x 64: at most .0145
 of uniform, Laplace, t10 and Gaussian entries; t5 .015 and .016 (64 x 64), .0175 +- .0065 (256 x 64, short side); sparse
 .003 (256 x 16, short side). Beyond: t5 .025 (64 x 8, x < 1), .058 (256 x 64, x < 1); sparse .095 (256 x 64, short side,
-x = 0.8), .40 (64 x 64, x = 3.3); uniform .12 (256 x 2, x = 9.6). Uniform and Laplace entries keep the level up to x = 2.
+x = 0.8), .40 (64 x 64, x = 3.3); uniform .12 (256 x 2, x = 9.6). Uniform and Laplace entries keep the level to x = 2.
 Of Gaussian matrices 74 % of 64 x 2 and 2 % of 64 x 8 have x > 0.5 by chance and abstain, too.
 
 What no kurtosis tells: a few vectors that large entries of a heavy tail draw to their own row and column. They are

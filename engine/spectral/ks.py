@@ -138,9 +138,8 @@ def mean_sd(count: ArrayLike, length: int) -> np.ndarray:
 
     Those vectors are columns of a random rotation of L dimensions. They are exchangeable, so any two p-values,
     neighbours or not, have one correlation rho < 0: what is orthogonal to a vector with a large D has a smaller
-    one. rho is
-    fitted to 12 L var(mean p) = 1 + (L - 1) rho of all L columns, simulated at L = 2 to 256. A square matrix has 0.78
-    times the deviation 1/sqrt(12 L) of independent p-values, a long side of a = 4 b 0.95 times.
+    one. rho is fitted to 12 L var(mean p) = 1 + (L - 1) rho of all L columns, simulated at L = 2 to 256: a square
+    matrix has 0.78 times the deviation 1/sqrt(12 L) of independent p-values.
 
     Args:
       count: number of p-values, any shape, 1 <= count <= length; 0 gives NaN.

@@ -117,7 +117,7 @@ def test_titles_are_computed_from_the_table(run, groups):
     seen, note = figure_pvalues.title("query", groups["query"], 0.01)
     counts = [table[f"rejected_{side}"].sum() for side in ("right", "left")]
     assert seen.startswith(f"query: {counts[0]} of 144 right, {counts[1]} of 144 left vectors have entries")
-    assert "at 0.01 in each matrix" in note
+    assert "at 0.01 in each" in note
     assert seen in texts(figure_pvalues.draw("query", groups["query"], 0.01))
 
 

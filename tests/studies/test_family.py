@@ -67,9 +67,14 @@ def test_a_sweep_has_its_family(make_checkpoint):
     run = engine.sweep(make_checkpoint(), engine.SweepOptions(null="monte_carlo", num_draws=500))
     table = family_table(run)
     assert table["reading"].unique().tolist() == ["as it is", "control, permutation"]
-    assert (table["tests"] == 6).all()
+    values = table["side"].str.endswith("singular value")
+    assert table["tests"][values].tolist() == [6] * 4
+    # of vectors those that have p-values: the spikes give some matrices a kurtosis that decides
+    assert table["tests"][~values].tolist()[:2] == [
+        sum(np.isfinite(p).any() for p in run.spectra[f"p_{side}"]) for side in ("right", "left")
+    ]
     assert table["fired"].tolist()[0] == (run.matrices["num_right_outliers"] > 0).sum() == 2
     assert "raised" in run.manifest["warnings"][-1]
     assert "4000 for the 40 vectors" in run.manifest["warnings"][-1]
-    smallest = min(p.min() for p in run.spectra["p_right"])
-    assert smallest <= 0.01 / 40 or smallest > 1 / 4001
+    ranks = np.concatenate([*run.spectra["p_right"]]) * 4001
+    np.testing.assert_allclose(ranks, np.round(ranks), atol=1e-8)  # of 4000 draws

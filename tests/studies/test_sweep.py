@@ -65,7 +65,8 @@ def test_rows_against_numpy(make_checkpoint, whole):
         ):
             np.testing.assert_allclose(ks, [_ks(v) for v in vectors], atol=1e-7)
             assert len(p) == 40
-            assert ((p >= 1 / 4001) & (p <= 1)).all()
+            kurtosis = abs(row.entries_kurtosis) * np.sqrt(length) / (w.size / length)
+            assert np.isnan(p).all() if kurtosis > 0.5 else ((p >= 1 / 4001) & (p <= 1)).all()
             assert length in (40, 80)
 
 

@@ -22,16 +22,23 @@ def title(role: str, members: list[Spectrum], level: float) -> tuple[str, str]:
     right, left = (_rejected(members, side) for side in SIDES)
     seen = f"{role}: {right} right, {left} left vectors have entries that a random direction's would not have"
     notes = [f"sums over {len(members)} matrices" if len(members) > 1 else "one matrix"]
+    if without := sum(any(not _tested(s, side) for side in SIDES) for s in members):
+        notes.append(f"{without} lack p-values on a side")
     if controls := [s.control for s in members if s.control]:
         right, left = (_rejected(controls, side) for side in SIDES)
         notes.append(f"random control: {right} and {left}")
-    return seen, "; ".join([*notes, f"Benjamini–Hochberg at {level:g} in each matrix, one-scale null"])
+    return seen, "; ".join([*notes, f"Benjamini–Hochberg at {level:g} in each"])
 
 
 def _rejected(members: list[Spectrum], side: str) -> str:
-    """ "12 of 384", of the vectors that have a p-value; an en dash where none has."""
-    tested = sum(int(np.isfinite(getattr(s, f"p_{side}")).sum()) for s in members)
-    return f"{sum(getattr(s, f'rejected_{side}') for s in members)} of {tested}" if tested else "–"
+    """ "12 of 384", of the vectors that have a p-value."""
+    tested = sum(_tested(s, side) for s in members)
+    return f"{sum(getattr(s, f'rejected_{side}') for s in members)} of {tested}" if tested else "none of 0"
+
+
+def _tested(s: Spectrum, side: str) -> int:
+    """How many vectors have a p-value."""
+    return int(np.isfinite(getattr(s, f"p_{side}")).sum())
 
 
 def draw(role: str, members: list[Spectrum], level: float) -> "Figure":
@@ -64,12 +71,16 @@ def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
     if any(c.size for c in controls):
         _line(axes, mean_by_index(controls), color=style.CONTROL, lw=1.1, label="random control")
     mean = mean_by_index(series)
-    name = "trained" if len(series) == 1 else f"trained, mean of {len(series)}"
+    shown = sum(bool(np.isfinite(p).any()) for p in series)
+    name = "trained" if len(series) == 1 else f"trained, mean of {shown}"
     _line(axes, mean, color=style.TRAINED, lw=1.6, label=name)
     last = int(np.flatnonzero(np.isfinite(mean))[-1]) + 1 if np.isfinite(mean).any() else 0
     if last < WINDOW:  # a few vectors are points, not a curve
         for line in axes.lines:
             line.set(marker="o", markersize=1.5 + 1.5 * line.get_linewidth())
+    if not last:
+        why = "no p-values: the matrix does not determine\nits vectors, or its entries' kurtosis decides"
+        axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color="#666666")
     axes.set_xlim(1, max(2, last))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_ylim(0, 1)
