@@ -64,9 +64,13 @@ def _print_readings(kinds: list[str], shapes: list[tuple[int, int]]) -> None:
 
 
 def _shape(text: str) -> tuple[int, int]:
+    from eigensweep.engine.spectral.edges import FEWEST
+
     m, _, n = text.partition("x")
     if not (m.isdigit() and n.isdigit() and int(m) and int(n)):
         raise UserError(f"--shapes: {text!r} is no shape such as 384x384")
+    if min(int(m), int(n)) < FEWEST:
+        raise UserError(f"--shapes: {text!r}: there is no edge test below {FEWEST} singular values")
     return int(m), int(n)
 
 

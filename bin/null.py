@@ -9,7 +9,7 @@ Writes OUT/null-<n>.npz for each n: a fine histogram of sqrt(n) D and the larges
 Uses all local devices; the numbers depend on n, num_draws and the seed alone. Interrupted and started again, it
 continues; with a larger --num_draws it adds to what is there. --table fits the compact table that p-values for any n
 are read from (the one that comes with eigensweep was made so; its recipe is in engine/spectral/null/table.py).
---goodness makes the table of the goodness of fit instead (engine/spectral/null/goodness.py), half an hour on one core.
+--goodness makes the table of the goodness of fit instead (engine/spectral/null/goodness.py).
 
     eigensweep-null --equalised=equalised.npz --sizes=8,16,32,64,128,256 \\
       --num_matrices=20000,20000,10000,4000,2500,800 --seed=11

@@ -55,8 +55,9 @@ def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     starts at the median. On Gaussian matrices the bias of sigma^2 is below 1e-3 from 64 x 64 on and below 0.013 from
     16 x 16 on; the standard deviation of log sigma is about 0.76/sqrt(m n), against 0.71/sqrt(m n) for that of the
     entries; that is 0.7, 0.5, 0.3 of the edge's own at 16 x 16, 64 x 64, 384 x 384. Outlier tests keep their level with
-    the fitted sigma from b = 16 on (0.05 and 0.01 fire at 0.048 and 0.012 there). With fewer values they mostly lose
-    power (0.05 fires at 0.000 for 2 x 2, 0.024 for 1000 x 8), and 0.01 fires at 0.022 for 4 x 4.
+    the fitted sigma from b = 12 on (0.05 and 0.01 fire at 0.048 and 0.012 on the right of 12 x 12 and 16 x 16). With 8
+    values they lose power (0.010 and 0.009 on the right of 8 x 8, 0.026 and 0.003 of 1000 x 8), and below there are
+    none (`edges.FEWEST`). The rates are `eigensweep-calibrate`'s with 8,000 matrices.
 
     Up to b/2 values, both sides together, can be outliers; what has more has no bulk that is the majority, and sigma
     means little there. On a trained matrix whose bulk is no Marchenko-Pastur law it is the fixed point of the same

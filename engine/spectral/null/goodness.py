@@ -7,7 +7,7 @@ With k right and l left outliers at level 0.01 taken out, K = b - k - l values a
 (`marchenko_pastur.ks_distance`). Eigenvalues repel one another, so T grows like ln K, where independent values would
 give sqrt(K), and hardly depends on b/a.
 
-goodness.npz was made on one CPU core in half an hour by
+goodness.npz was made on one CPU core in less than half an hour by
 
     eigensweep-null --goodness=goodness.npz
 

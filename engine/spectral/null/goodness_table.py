@@ -1,8 +1,8 @@
 """Makes goodness.npz: T of Gaussian matrices of every size and shape of a grid, through the fit that real ones take.
 
 At each b/a the quantiles of T are fitted over all b at once by c0 + c1 ln b + c2/b + c3/b^2, each size weighing as many
-as its matrices: the noise of single sizes goes, and larger ones than any simulated follow c0 + c1 ln b. Takes half an
-hour on one core.
+as its matrices: the noise of single sizes goes, and larger ones than any simulated follow c0 + c1 ln b. Takes less
+than half an hour on one core.
 """
 
 from __future__ import annotations

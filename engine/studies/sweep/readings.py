@@ -110,20 +110,18 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
 def _scales(found: Decomposed, good: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Two rounds of Dyson scales, (G, m) and (G, n): from the decompositions at hand, then of what they gave."""
     first = equalise.dyson_scales(found.u[good], found.s[good], found.vt[good])
-    full_rank = found.s[good, -1] > max(found.shape) * found.eps * found.s[good, 0]
+    # a Gram matrix will do unless the resolvent's own scale is lost in its rounding
+    plain = (jax.default_backend() == "cpu") & (np.median(found.s[good], axis=1) > 1e-4 * found.s[good, 0])
 
     def again(place: int) -> tuple[np.ndarray, np.ndarray]:
         i = good[place]
         scaled = equalise.equalise(found.w[i] / found.s[i, 0], first[0][place], first[1][place])
-        if full_rank[place] and jax.default_backend() == "cpu":
+        if plain[place]:
             return equalise.resolvent_scales(scaled)
         once = decompose(scaled[None])
         return tuple(np.asarray(scale)[0] for scale in equalise.dyson_scales(once.u, once.s, once.vt))  # type: ignore
 
-    if jax.default_backend() == "cpu" and full_rank.all():
-        second = on_cores(again, len(good), min(found.shape))
-    else:
-        second = [again(place) for place in range(len(good))]
+    second = on_cores(again, len(good), min(found.shape)) if plain.all() else list(map(again, range(len(good))))
     return equalise.combine(first, (np.stack([x for x, _ in second]), np.stack([y for _, y in second])))
 
 
