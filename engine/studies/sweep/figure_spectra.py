@@ -149,7 +149,7 @@ def _strip(axes: "Axes", members: list[Spectrum], level: float, *, side: str) ->
     axes.set_xlabel(UNIT, labelpad=1)
     total = sum(getattr(s, side) for s in members) if any(s.tested for s in members) else "no test"
     where = "below ν−" if side == "left" else "above ν+"
-    axes.set_title(f"{total} {where} and beyond noise at level {level:g} (dotted)", pad=3, fontsize=7.5)
+    axes.set_title(f"{total} {where}, beyond noise of one scale at level {level:g} (dotted)", pad=3, fontsize=7.5)
 
 
 def _strip_limits(members: list[Spectrum], side: str, edge: float, limit: float) -> tuple[float, float]:
