@@ -60,7 +60,8 @@ def family_table(run: Run) -> "pd.DataFrame":
                 rows.append(_row(prefix, side, p, level))
     for column, side in _SIGNS.items():
         if column in run.matrices:
-            rows.append(_row("against random signs", side, run.matrices.loc[ok, column].astype(float).to_numpy(), level))
+            p = run.matrices.loc[ok, column].astype(float).to_numpy()
+            rows.append(_row("against random signs", side, p, level))
     return pd.DataFrame(rows, columns=list(HEADINGS))
 
 

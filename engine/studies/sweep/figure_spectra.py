@@ -65,8 +65,10 @@ def draw(role: str, members: list[Spectrum], level: float = 0.01, control: str =
     if equalised:
         panels.append(figure.add_axes((0.555, 0.5, width, height)))
         _histogram(panels[1], equalised, style.EQUALISED, "equalised", "")
-        panels[0].set_title("as it is: {} right, {} left".format(*_counts(members)), pad=3, fontsize=7.5)
-        panels[1].set_title("rows and columns equalised: {} right, {} left".format(*_counts(equalised)), pad=3, fontsize=7.5)
+        for panel, name, of in zip(
+            panels, ("as it is", "rows and columns equalised"), (members, equalised), strict=True
+        ):
+            panel.set_title("{}: {} right, {} left".format(name, *_counts(of)), pad=3, fontsize=7.5)
         limits = [max(x) for x in zip(*((p.get_xlim()[1], p.get_ylim()[1]) for p in panels), strict=True)]
         for panel in panels:
             panel.set(xlim=(0, limits[0]), ylim=(0, limits[1]))
