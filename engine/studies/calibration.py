@@ -80,8 +80,11 @@ def equal(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.nda
 
 
 def beyond_signs(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Values of the matrices beyond those of the same entries with random signs."""
-    return signs.counts(w, level=level, seed=int(rng.integers(2**31)))
+    """Values beyond those of the same entries with random signs, as a sweep counts them: after the equalised reading."""
+    found, start = decompose(w), np.stack(equal(w, level, rng), axis=1)
+    keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), len(w))
+    read = signs.read(w, found.u, found.s, found.vt, keys, level=level, start=start.tolist(), num_rounds=1)
+    return read.num_right, read.num_left
 
 
 READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal, "signs": beyond_signs}
