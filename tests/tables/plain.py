@@ -45,6 +45,11 @@ def left_edge(a, b, level):
     return mu**0.5 * np.exp(-quantile(1 - level) * sc / mu / 2)
 
 
+def outliers(s, sigma, a, level):
+    """Which s lie above the right and below the left edge."""
+    return s > sigma * right_edge(a, len(s), level), s < sigma * left_edge(a, len(s), level)
+
+
 def p_largest(x, a, b):
     """P(s_1/sigma > x)."""
     mu, sc = centre_and_scale(a, b, 1)
@@ -61,7 +66,7 @@ def p_smallest(x, a, b):
 
 def law(h, k):
     """Angles t, lambda/sigma^2 and F of the Marchenko-Pastur law of an h x k matrix."""
-    r, t = (k / h) ** 0.5, np.linspace(1e-7, np.pi, 4001)
+    r, t = (k / h) ** 0.5, np.linspace(1e-7, np.pi, 1501)
     unit = 1 + r * r - 2 * r * np.cos(t)
     return t, h * unit, integrate.cumulative_trapezoid(2 / np.pi * np.sin(t) ** 2 / unit, t, initial=0)
 
@@ -87,7 +92,7 @@ def sigma_bulk(s, a, rounds=20):
         t1, t2 = 0.8 - 0.64 * r, 2.35 - 0.47 * r
         low, high = l + size * np.interp([t1, t2], t, cdf)
         weight = np.clip(np.minimum(np.arange(b) + 1, high) - np.maximum(np.arange(b), low), 0, 1)
-        fine = np.linspace(t1, t2, 801)
+        fine = np.linspace(t1, t2, 301)
         lam = h * (1 + r * r - 2 * r * np.cos(fine))
         density = size * 2 / np.pi * np.sin(fine) ** 2 * h / lam
         expected = np.trapezoid(lam * density - (1 / 4 - fine / (2 * np.pi)) * 2 * r * h * np.sin(fine), fine)
@@ -112,6 +117,25 @@ def equalise(w, rounds=2):
         x, y = (old * z / stats.gmean(z) for old, z in zip((x, y), new, strict=True))
         once = w / np.sqrt(np.outer(x, y))
     return once, x, y
+
+
+def flips(w, k, l, num):
+    """Largest and smallest singular value, (num, 2), of W without k right and l left components, random signs on it.
+
+    The rest is raised to the scale of the noise, and the components' dimensions are projected out of every flip.
+    """
+    x, rng = w if w.shape[0] >= w.shape[1] else w.T, np.random.default_rng(7)
+    (a, b), (u, s, vt) = x.shape, np.linalg.svd(x, full_matrices=False)
+    out = np.r_[:k, b - l : b]
+    rest = x - (u[:, out] * s[out]) @ vt[out]
+    rest *= (a * b / ((a - k) * (b - k - l))) ** 0.5
+    found = []
+    for _ in range(num):
+        flip = rest * rng.choice([-1, 1], rest.shape)
+        flip -= u[:, :k] @ (u[:, :k].T @ flip)
+        flip -= flip @ vt[out].T @ vt[out]
+        found.append(np.linalg.svd(flip, compute_uv=False)[[0, b - k - l - 1]])
+    return np.array(found)
 
 
 def ks_of_vectors(x):
