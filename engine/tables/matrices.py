@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column, prefixed
+from eigensweep.engine.tables.equalised import EQUALISED as EQUALISED
+from eigensweep.engine.tables.equalised import EQUALISED_W, OF_EQUALISED
+from eigensweep.engine.tables.equalised import PROFILE as PROFILE
+from eigensweep.engine.tables.equalised import SIGNS as SIGNS
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
@@ -16,8 +20,6 @@ _VU = "Vuong 1989"
 _MM = "Martin & Mahoney 2021 (implicit self-regularization)"
 _KS = "Thamm, Staats & Rosenow 2022"
 _BH = "Benjamini & Hochberg 1995"
-_DYSON = "Landa & Kluger 2023 (Dyson equalizer)"
-_FLIPS = "Hong, Sheng & Dobriban 2020 (signflip parallel analysis)"
 
 MATRICES: dict[str, Column] = {
     "name": Column(TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"),
@@ -30,7 +32,13 @@ MATRICES: dict[str, Column] = {
     "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
-        FLOAT, "[w]", "standard deviation whose Marchenko-Pastur law fits the bulk of s; unmoved by spikes"
+        FLOAT,
+        "[w]",
+        "fixed point of sigma^2 = sum of lambda over the middle of the bulk / the sum expected at sigma = 1. Without k "
+        "right and l left outliers at level 1e-4 (at most b/2) the law F has h = a - k, K = b - k - l, r = sqrt(K/h), "
+        "lambda(t) = h (1 + r^2 - 2 r cos t), t from 0 to pi. The middle: values i, each as the ranks i - 1 to i from "
+        "below, within l + K F(t), 0.8 - 0.64 r < t < 2.35 - 0.47 r (all t for b < 10); expected there: the integral "
+        "of K lambda dF - (1/4 - t/(2 pi)) dlambda",
     ),
     "nu_minus": Column(FLOAT, "[w]", "left edge of the bulk: sigma sqrt(a) (1 - sqrt(b/a))", _MP),
     "nu_plus": Column(FLOAT, "[w]", "right edge of the bulk: sigma sqrt(a) (1 + sqrt(b/a))", _MP),
@@ -45,41 +53,46 @@ MATRICES: dict[str, Column] = {
     "mp_gof": Column(
         FLOAT,
         "",
-        "T = K D, K = b - k - l, D = mp_ks but with sigma_bulk and the outliers at level 0.01 whatever the options; "
-        "grows like ln K where the law holds; NaN where the counts are null",
+        "T = K D, K = b - k - l, D = mp_ks but with sigma_bulk and the outliers at level 0.01 whatever the options and "
+        "the reading; grows like ln K where the law holds; NaN where the counts are null",
         _MP,
         "MP fit T",
     ),
     "mp_gof_p": Column(
-        FLOAT, "", "chance that a Gaussian matrix of this K and b/a has such a T; 1e-5 reads < 1e-5", _MP, "MP fit p"
+        FLOAT,
+        "",
+        "chance that a Gaussian matrix of this K and b/a has a T as large, simulated; 1e-5 reads < 1e-5",
+        _MP,
+        "MP fit p",
     ),
     "mp_verdict": Column(
         TEXT,
         "",
         "`Marchenko-Pastur holds`, or `holds with k spikes` (outliers of both sides): mp_gof_p above the level; `does "
-        "not describe the bulk: ...`: not above; `rank r: no bulk`: hard_rank < b/2; `undetermined: ...`: b < 8, no "
-        "sigma, or more than b/2 outliers; `(small matrix)`: b < 16",
+        "not describe the bulk: ...`: not above (or at mp_gof_p's bound); before these, `rank r: no bulk`: hard_rank < "
+        "b/2; `undetermined: ...`: b < 8, no sigma, or more than b/2 outliers; `(small matrix)` is added for b < 16",
     ),
     "num_right_outliers": Column(
         COUNT,
         "",
-        "#{s_i above the Tracy-Widom (beta = 1) quantile of the largest singular value at the level}; null for b < 8, "
-        "for hard_rank < b/2 and without sigma",
-        "Johnstone 2001",
+        "#{s_i > sigma sqrt(mu + q sc)}: mu = (c + d)^2, sc = (c + d) (1/c + 1/d)^(1/3), c^2 = a - 1/2, d^2 = b - 1/2, "
+        "q the 1 - level quantile of Tracy-Widom's F1; null for b < 8, for hard_rank < b/2 and without sigma",
+        "Johnstone 2001; Ma 2012",
         "right",
     ),
     "num_left_outliers": Column(
         COUNT,
         "",
-        "#{s_i below the quantile of the smallest singular value at the level}: soft edge for m != n, hard edge "
-        "for m = n; null where the right count is",
-        "Ma 2012; Edelman 1988",
+        "#{s_i < sigma sqrt(mu) exp(-q sc/(2 mu))}: mu = (c - d)^2, sc = (c - d) (1/d - 1/c)^(1/3), c, d, q as on the "
+        "right; for a - b <= min(b/4, 64) the hard edge: a = b by Edelman's P(b s_b^2 > x sigma^2) = exp(-x/2 - "
+        "sqrt(x)), else Forrester's law of (a + b - 1)/2 s_b^2; null where the right count is",
+        "Ma 2012; Edelman 1988; Forrester 2006",
         "left",
     ),
     "energy_right": Column(FLOAT, "", "sum of lambda over the right outliers / sum lambda"),
     "energy_bulk": Column(FLOAT, "", "sum of lambda over what is no outlier / sum lambda"),
     "energy_left": Column(FLOAT, "", "sum of lambda over the left outliers / sum lambda"),
-    "hard_rank": Column(COUNT, "", "#{s_i > s_1 a eps}, eps of the stored dtype"),
+    "hard_rank": Column(COUNT, "", "#{s_i > s_1 a eps}, eps of the stored dtype (at most float32's)"),
     "stable_rank": Column(FLOAT, "", "sum lambda / lambda_1"),
     "entropy": Column(FLOAT, "", "- sum p ln p / ln(hard_rank), p = lambda / sum lambda"),
     "effective_rank": Column(FLOAT, "", "exp(- sum p ln p), p = s / sum s", "Roy & Vetterli 2007"),
@@ -91,9 +104,19 @@ MATRICES: dict[str, Column] = {
     "log_spectral_norm": Column(FLOAT, "log10 [w]^2", "log10(lambda_1)"),
     "condition": Column(FLOAT, "", "s_1 / s_b; inf where hard_rank < b"),
     "mp_softrank": Column(FLOAT, "", "nu_plus^2 / lambda_1"),
-    "alpha": Column(FLOAT, "", "exponent of the tail lambda^-alpha, lambda >= xmin, maximum likelihood", _PL),
-    "xmin": Column(FLOAT, "[w]^2", "start of the tail: the lambda whose fit has the smallest distance pl_d", _PL),
-    "pl_d": Column(FLOAT, "", "Kolmogorov-Smirnov distance between tail and fit", _PL),
+    "alpha": Column(
+        FLOAT, "", "exponent of the tail lambda^-alpha: 1 + n / sum ln(lambda/xmin) over the n lambda >= xmin", _PL
+    ),
+    "xmin": Column(
+        FLOAT,
+        "[w]^2",
+        "start of the tail: of the lambda_i, 10 <= i <= hard_rank, the one with the smallest pl_d (option power_law = "
+        "weightwatcher: its own fit)",
+        _PL,
+    ),
+    "pl_d": Column(
+        FLOAT, "", "Kolmogorov-Smirnov distance, two-sided, between the tail and 1 - (lambda/xmin)^(1 - alpha)", _PL
+    ),
     "pl_sigma": Column(
         FLOAT, "", "(alpha - 1) / sqrt(num_pl_spikes): standard error of alpha were xmin given; ignores its choice", _PL
     ),
@@ -101,39 +124,59 @@ MATRICES: dict[str, Column] = {
     "alpha_weighted": Column(FLOAT, "log10 [w]^(2 alpha)", "alpha log10(lambda_1)", _PL),
     "log_alpha_norm": Column(FLOAT, "log10 [w]^(2 alpha)", "log10(sum lambda^alpha)", _PL),
     "alpha_low": Column(
-        FLOAT, "", "2.5 % point of alpha over bootstrap samples of lambda, xmin chosen anew in each; option bootstrap"
+        FLOAT,
+        "",
+        "2.5 % point of alpha over samples of b lambda with replacement, xmin chosen anew in each; their number: "
+        "option bootstrap, 0 leaves NaN in this and the columns to llr_truncated_p",
     ),
     "alpha_high": Column(FLOAT, "", "97.5 % point of alpha over the same samples"),
     "pl_p": Column(
         FLOAT,
         "",
-        "goodness of fit of the power law: (1 + #{samples of the fit whose distance is >= pl_d}) / (1 + bootstrap)",
+        "goodness of fit of the power law: (1 + #{samples whose pl_d is as large}) / (1 + bootstrap); a sample's value "
+        "is of the fit with chance num_pl_spikes/b, else one of the lambda < xmin; xmin chosen anew in each",
         _CSN,
         "power law's p",
     ),
     "llr_exponential": Column(
-        FLOAT, "", "ln likelihood of the power law minus that of exp(-rate lambda), both on lambda >= xmin", _CSN
+        FLOAT,
+        "",
+        "R = ln likelihood of the power law minus that of exp(-rate lambda), both fitted to lambda >= xmin",
+        _CSN,
     ),
-    "llr_exponential_p": Column(FLOAT, "", "p of both being equally far from the tail: normal test of the ratio", _VU),
-    "llr_lognormal": Column(FLOAT, "", "the same ratio against a log-normal cut at xmin", _CSN),
+    "llr_exponential_p": Column(
+        FLOAT, "", "p of both being equally far from the tail: erfc(|R|/sqrt(2 n var)), var of the n terms of R", _VU
+    ),
+    "llr_lognormal": Column(FLOAT, "", "R against a log-normal law of lambda >= xmin", _CSN),
     "llr_lognormal_p": Column(FLOAT, "", "its p", _VU),
-    "llr_truncated": Column(FLOAT, "", "the same ratio against lambda^-alpha exp(-rate lambda); never above 0", _CSN),
-    "llr_truncated_p": Column(FLOAT, "", "its p: 2 |ratio| against chi-square with one degree of freedom", _VU),
+    "llr_truncated": Column(
+        FLOAT, "", "R against lambda^-alpha exp(-rate lambda), alpha and rate >= 0; never above 0", _CSN
+    ),
+    "llr_truncated_p": Column(FLOAT, "", "its p: 2 |R| against chi-square with one degree of freedom", _VU),
     "phase": Column(
         TEXT,
         "",
-        "rank-collapse, random-like, bleeding-out, bulk+spikes, bulk-decay, heavy-tailed or undecided; from mp_gof_p, "
-        "mp_ks, the outliers and the power law of the matrix as it is",
+        "rank-collapse: at least b/20 of the s (and two) at most 1/100 of the median within hard_rank. Else undecided: "
+        "b < 16 or no mp_gof_p. Else, mp_gof_p >= 0.01 or mp_ks <= 0.01: random-like without right outliers; "
+        "bleeding-out with up to b/10 and s_1/nu_plus - 1 <= 10 sc/(2 mu), see num_right_outliers; else bulk+spikes; "
+        "but undecided with more than b/10 outliers and a power law. Else heavy-tailed: a power law (pl_p > 0.1 or, "
+        "where NaN, sqrt(num_pl_spikes) pl_d <= 0.73) over a decade of lambda or b/2 values; else bulk-decay: mp_ks < "
+        "0.25; else undecided",
         _MM,
     ),
-    "phase_evidence": Column(TEXT, "", "the numbers behind the phase"),
+    "phase_evidence": Column(TEXT, "", "a sentence with the numbers behind the phase"),
     "universality": Column(
-        TEXT, "", "class of the power-law tail: weakly, moderately or very heavy-tailed; null where its fit fails", _MM
+        TEXT,
+        "",
+        "class of the power-law tail by x = (alpha + 4.4)/3.5: very (x < 2), moderately (x <= 2.75) or weakly "
+        "heavy-tailed; null where Marchenko-Pastur holds or the power law is rejected, both as in phase",
+        _MM,
     ),
     "mu": Column(
         FLOAT,
         "",
-        "exponent of entries that give such a tail: 2 (alpha - 1) while below 2, else by simulation; NaN beyond 3",
+        "exponent of entries that give such a tail: min(2 (alpha - 1), 2) of a very heavy one, x (fitted to simulated "
+        "matrices) of a moderately heavy one, else NaN",
         _MM,
     ),
     "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
@@ -142,21 +185,21 @@ MATRICES: dict[str, Column] = {
         FLOAT,
         "",
         "chance that the largest singular value of Gaussian noise (sigma) is as large as s_1, by the law of "
-        "num_right_outliers; at least 1e-9; NaN for b < 8",
+        "num_right_outliers: 1 - F1((s_1^2/sigma^2 - mu)/sc); at least 1e-9; NaN where the counts are null",
         "Johnstone 2001; Ma 2012",
     ),
     "p_smallest": Column(
         FLOAT,
         "",
         "chance that the smallest singular value of Gaussian noise (sigma) is as small as s_b, by the law of "
-        "num_left_outliers; at least 1e-9; NaN for b < 8 and where the bulk is all rounding",
+        "num_left_outliers; at least 1e-9; NaN where the counts are null",
         "Ma 2012; Edelman 1988; Forrester 2006",
     ),
     "entries_kurtosis": Column(
         FLOAT,
         "",
-        "excess kurtosis of the entries of W, mean z^4/(mean z^2)^2 - 3, without those that differ from the mean by "
-        "sigma_entries (m n)^(1/4) or more: each of these makes a singular value of its own",
+        "excess kurtosis of the entries of W, mean z^4/(mean z^2)^2 - 3 about their mean, without those that differ "
+        "from the mean of all by sigma_entries (m n)^(1/4) or more: each of these makes a singular value of its own",
     ),
     "mean_p_right": Column(FLOAT, "", "mean of the p_right that there are; 0.5 for noise", _KS),
     "mean_p_left": Column(FLOAT, "", "mean of the p_left that there are; 0.5 for noise", _KS),
@@ -167,8 +210,12 @@ MATRICES: dict[str, Column] = {
         "p_right; about N(0, 1) for Gaussian noise",
     ),
     "mean_p_left_z": Column(FLOAT, "", "the same of mean_p_left, with m for n"),
-    "rejected_right": Column(COUNT, "", "right vectors whose p the procedure rejects at the level", _BH),
-    "rejected_left": Column(COUNT, "", "left vectors whose p the procedure rejects at the level", _BH),
+    "rejected_right": Column(
+        COUNT, "", "#{p_right <= the largest p_(k) <= level k/N}, p_(k) the k-th smallest of the N that there are", _BH
+    ),
+    "rejected_left": Column(
+        COUNT, "", "#{p_left <= the largest p_(k) <= level k/N}, p_(k) the k-th smallest of the N that there are", _BH
+    ),
     "rejected_share_right": Column(
         FLOAT, "", "rejected_right over the number of p_right that there are", _BH, "rejected, right"
     ),
@@ -181,8 +228,12 @@ MATRICES: dict[str, Column] = {
         "singular vectors that W does not determine: index beyond hard_rank, or a gap to a neighbouring singular value "
         "of at most b eps_64 s_1 + eps |W|_F/sqrt(m n), eps of the stored dtype (at most float32's)",
     ),
-    "residual": Column(FLOAT, "", "||W - U diag(s) V^T||_F / ||W||_F"),
-    "orthogonality": Column(FLOAT, "", "largest entry of |U^T U - 1| and |V^T V - 1|"),
+    "residual": Column(
+        FLOAT, "", "||W - U diag(s) V^T||_F / ||W||_F, estimated from its products with 8 random vectors"
+    ),
+    "orthogonality": Column(
+        FLOAT, "", "largest entry of |(U^T U - 1) Z| and |(V^T V - 1) Z|, Z (b, 8) standard Gaussian numbers"
+    ),
     "strategy": Column(TEXT, "", "how W was decomposed: lapack, gram, polar, direct or streamed"),
     "status": Column(TEXT, "", "`ok`, or why the statistics are missing"),
 }
@@ -209,8 +260,18 @@ SPECTRA: dict[str, Column] = {
         "where |entries_kurtosis| sqrt(m)/n > 0.5",
         _KS,
     ),
-    "p_right_avg": Column(LIST, "", "mean of p_right over 15 neighbouring indices, fewer at the ends", _KS),
-    "p_left_avg": Column(LIST, "", "mean of p_left over 15 neighbouring indices, fewer at the ends", _KS),
+    "p_right_avg": Column(
+        LIST,
+        "",
+        "mean of p_right over 15 neighbouring indices, fewer at the ends, without NaN; NaN where p_right is",
+        _KS,
+    ),
+    "p_left_avg": Column(
+        LIST,
+        "",
+        "mean of p_left over 15 neighbouring indices, fewer at the ends, without NaN; NaN where p_left is",
+        _KS,
+    ),
 }
 
 IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
@@ -223,48 +284,9 @@ CONTROLS = {
     "gaussian": "a Gaussian matrix of the same shape and sigma",
     "permutation": "a permutation of its entries",
 }
-EQUALISED = "equalised_"
-"""What the columns of the equalised reading begin with."""
 
-PROFILE: dict[str, Column] = {
-    "zero_rows": Column(COUNT, "", "rows of W that are all 0; the equalised reading is of the others"),
-    "zero_columns": Column(COUNT, "", "columns of W that are all 0; the equalised reading is of the others"),
-    "profile_rows": Column(
-        FLOAT, "", "sd over the rows of ln sqrt(x_i), W_ij = sqrt(x_i y_j) Z_ij; zero rows left out", _DYSON
-    ),
-    "profile_columns": Column(FLOAT, "", "sd over the columns of ln sqrt(y_j); zero columns left out", _DYSON),
-    **{
-        f"profile_share_{what}": Column(
-            FLOAT, "", f"share of {column} that the scales explain: ({column} - equalised_{column}) / {column}"
-        )
-        for what, column in (
-            ("right", "num_right_outliers"),
-            ("left", "num_left_outliers"),
-            ("rejected_right", "rejected_right"),
-            ("rejected_left", "rejected_left"),
-        )
-    },
-}
-SIGNS: dict[str, Column] = {
-    "num_right_outliers_beyond_signs": Column(
-        COUNT,
-        "",
-        "#{s_i above the level's quantile of the largest singular value under random signs}",
-        _FLIPS,
-        "right, beyond signs",
-    ),
-    "num_left_outliers_beyond_signs": Column(
-        COUNT,
-        "",
-        "#{s_i below the level's quantile of the smallest singular value under random signs}",
-        _FLIPS,
-        "left, beyond signs",
-    ),
-    "signs_p_right": Column(FLOAT, "", "chance that random signs give a largest value of s_1 or more", _FLIPS),
-    "signs_p_left": Column(FLOAT, "", "chance that random signs give a smallest value of s_b or less", _FLIPS),
-    "signs_z_right": Column(FLOAT, "", "(ln s_1 - mean) / (sd sqrt(1 + 1/K)) over the K flips' largest values", _FLIPS),
-    "signs_z_left": Column(FLOAT, "", "the same of -ln s_b; of nearly square matrices sd is the hard edge's", _FLIPS),
-}
+
+_OF_EQUALISED = {name: MATRICES[name]._replace(formula=formula) for name, formula in OF_EQUALISED.items()}
 
 
 def control_prefix(kind: str) -> str:
@@ -287,9 +309,10 @@ def with_controls(
     others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
     if equalised:
         matrices |= PROFILE
-        others = {EQUALISED: "W with its rows and columns brought to one scale, W_ij / sqrt(x_i y_j)", **others}
+        others = {EQUALISED: EQUALISED_W, **others}
     for prefix, of in others.items():
-        matrices |= prefixed(MATRICES, prefix, of, SCALARS)
+        columns = MATRICES | (_OF_EQUALISED if prefix == EQUALISED else {})
+        matrices |= prefixed(columns, prefix, of, SCALARS)
         spectra |= prefixed(SPECTRA, prefix, of, VECTORS)
     return {"matrices": matrices | {name: MATRICES[name] for name in OUTCOME}, "spectra": spectra}
 

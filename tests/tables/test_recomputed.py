@@ -1,12 +1,12 @@
-"""Every column of a sweep, recomputed from what its formula says (plain.py), on real matrices.
+"""Every column of a sweep, recomputed from what its formula says (formulas.py, plain.py), on real matrices.
 
 A column without an entry here fails; so does a formula from which its numbers do not follow.
 """
 
 import importlib.util
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ from eigensweep import engine, models
 from eigensweep.engine.run.nulls import purpose_key
 from eigensweep.engine.spectral import controls  # the draw of the control alone
 
-spec = importlib.util.spec_from_file_location("plain", Path(__file__).with_name("plain.py"))
-plain = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(plain)
+spec = importlib.util.spec_from_file_location("formulas", Path(__file__).with_name("formulas.py"))
+formulas = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(formulas)
+plain, LEVEL = formulas.plain, formulas.LEVEL
 
 QUERY = "encoder.layer.0.attention.self.query.weight"  # 384 x 384
 # of llama-stories260k:
 WIDE = "model.embed_tokens.weight"  # 64 x 512, scales of rows and columns, outliers on both sides
 SMALL = "model.layers.0.mlp.up_proj.weight"  # 172 x 64, p-values that are not all at their bounds
-LEVEL, EPS, NUM_FLIPS = 0.01, float(np.finfo(np.float32).eps), 7
-BOOTSTRAP = ("alpha_low", "alpha_high", "pl_p") + tuple(
-    f"llr_{law}{p}" for law in ("exponential", "lognormal", "truncated") for p in ("", "_p")
-)
+NUM_FLIPS = 7
+LLR = [f"llr_{law}{end}" for law in ("exponential", "lognormal", "truncated") for end in ("", "_p")]
+BOOTSTRAP = ["alpha_low", "alpha_high", "pl_p", *LLR]
 SIGNS = [f"{key}_{side}" for key in ("signs_p", "signs_z") for side in ("right", "left")]
 COUNT_BEYOND = "num_{}_outliers_beyond_signs"
 SIGNS += [COUNT_BEYOND.format(side) for side in ("right", "left")]
@@ -39,56 +39,10 @@ class Chosen:
     """Three matrices of two checkpoints as one collection."""
 
     skipped, warnings = (), ()
-    identity = {"source": "tests", "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64}
+    identity: ClassVar = {"source": "tests", "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64}
 
     def __init__(self, matrices):
         self.matrices = tuple(matrices)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One matrix as it was read: w, and its row of both tables, without the prefix."""
-
-    prefix: str
-    w: np.ndarray
-    row: dict
-    whole: dict
-
-    @cached_property
-    def svd(self):
-        return np.linalg.svd(self.w.astype(np.float64), full_matrices=False)
-
-    @property
-    def u(self):
-        return self.svd[0]
-
-    @property
-    def s(self):
-        return self.svd[1]
-
-    @property
-    def v(self):
-        return self.svd[2].T
-
-    @property
-    def evals(self):
-        return self.s**2
-
-    @property
-    def a(self):
-        return max(self.w.shape)
-
-    @property
-    def b(self):
-        return min(self.w.shape)
-
-    @property
-    def tail(self):
-        return self.evals[self.evals >= self.row["xmin"] * (1 - 1e-9)]
-
-    @property
-    def outliers(self):
-        return self.row["num_right_outliers"], self.row["num_left_outliers"]
 
 
 @pytest.fixture(scope="module")
@@ -114,174 +68,8 @@ def readings(sources):
         control = controls.signs(purpose_key(0, "signs", source.name), w)
         for prefix, matrix in zip(PREFIXES, (w, even, control), strict=True):
             stripped = {key.removeprefix(prefix): row[key] for key in row if key.startswith(prefix)}
-            found.append(Reading(prefix, matrix, stripped, row))
+            found.append(formulas.Reading(prefix, matrix, stripped, row))
     return found
-
-
-# --- what a formula gives, by column: (function of a Reading, relative tolerance)
-
-
-def exact(function):
-    return function, 0
-
-
-def close(function, tolerance=1e-6):
-    return function, tolerance
-
-
-def entropy(p):
-    p = p / p.sum()
-    return -np.sum(p * np.log(p))
-
-
-def energy(r, part):
-    k, left = r.outliers
-    cut = {"right": slice(0, k), "bulk": slice(k, r.b - left), "left": slice(r.b - left, r.b)}[part]
-    return r.evals[cut].sum() / r.evals.sum()
-
-
-def plain_outliers(r):
-    """Of the Gaussian law at level 0.01 with sigma_bulk."""
-    return tuple(int(np.sum(x)) for x in plain.outliers(r.s, r.row["sigma_bulk"], r.a, 0.01))
-
-
-def mp_gof(r):
-    k, left = plain_outliers(r)
-    return (r.b - k - left) * plain.mp_distance(r.s, r.row["sigma_bulk"], r.a, k, left)
-
-
-def verdict(r):
-    k = sum(r.outliers)
-    words = f"holds with {k} spike{'s' * (k > 1)}" if k else "Marchenko-Pastur holds"
-    holds = r.row["mp_gof_p"] > LEVEL
-    return words if holds else "does not describe the bulk: outlier counts are descriptive, not tests"
-
-
-def power_law_holds(r):
-    """Not rejected; and over a decade of lambda or half of the values."""
-    row = r.row
-    fits = row["num_pl_spikes"] ** 0.5 * row["pl_d"] <= 0.73
-    return fits, fits and (np.log10(r.evals[0] / row["xmin"]) >= 1 or row["num_pl_spikes"] >= r.b / 2)
-
-
-def mp_describes(r):
-    return r.row["mp_gof_p"] >= 0.01 or r.row["mp_ks"] <= 0.01
-
-
-def phase(r):
-    k, left = r.outliers
-    few = k + left <= r.b / 10
-    if mp_describes(r):
-        if power_law_holds(r)[1] and not few:
-            return "undecided"
-        mu, sc = plain.centre_and_scale(r.a, r.b, 1)
-        near = r.s[0] <= r.row["nu_plus"] * (1 + 10 * sc / (2 * mu))
-        return "random-like" if k == 0 else "bleeding-out" if near and k <= r.b / 10 else "bulk+spikes"
-    if power_law_holds(r)[1]:
-        return "heavy-tailed"
-    return "bulk-decay" if r.row["mp_ks"] < 0.25 else "undecided"
-
-
-def tail_class(r):
-    """(universality, mu)"""
-    alpha = r.row["alpha"]
-    mu = (alpha + 4.4) / 3.5
-    if mp_describes(r) or phase(r) == "undecided" and not power_law_holds(r)[0] or not power_law_holds(r)[0]:
-        return None, np.nan
-    if mu < 2:
-        return "very heavy-tailed", min(2 * (alpha - 1), 2)
-    return ("moderately heavy-tailed", mu) if mu <= 2.75 else ("weakly heavy-tailed", np.nan)
-
-
-def kurtosis(r):
-    z = (r.w - r.w.mean(dtype=np.float64)).ravel()
-    return stats.kurtosis(z[np.abs(z) < r.row["sigma_entries"] * z.size**0.25])
-
-
-def determined(r):
-    norm = np.linalg.norm(r.s)
-    least = r.b * np.finfo(float).eps * r.s[0] + EPS * norm / (r.w.size**0.5)
-    gap = -np.diff(r.s)
-    apart = np.minimum(np.r_[np.inf, gap], np.r_[gap, np.inf]) > least
-    return apart & (np.arange(r.b) < r.row["hard_rank"])
-
-
-def p_values(r, side):
-    return np.array(r.row[f"p_{side}"], float)
-
-
-def mean_p_z(r, side, n):
-    p = p_values(r, side)
-    k = np.sum(~np.isnan(p))
-    rho = -min(1, 0.4 + 4 / n**2) / (n - 1)
-    return (r.row[f"mean_p_{side}"] - 0.5) / ((1 + (k - 1) * rho) / (12 * k)) ** 0.5 if k else np.nan
-
-
-def mean_of(p):
-    return np.nanmean(p) if not np.isnan(p).all() else np.nan
-
-
-def average(p):
-    return np.array([np.nan if np.isnan(p[i]) else np.nanmean(p[max(0, i - 7) : i + 8]) for i in range(len(p))])
-
-
-def of_vectors(side, n):
-    """The columns of one side; n(r) is the length of its vectors."""
-    vectors = {"right": lambda r: r.v.T, "left": lambda r: r.u.T}[side]
-    return {
-        f"ks_{side}": close(lambda r: plain.ks_of_vectors(vectors(r))),
-        f"p_{side}_avg": close(lambda r: average(p_values(r, side))),
-        f"mean_p_{side}": close(lambda r: mean_of(p_values(r, side))),
-        f"mean_p_{side}_z": close(lambda r: mean_p_z(r, side, n(r))),
-        f"rejected_{side}": exact(lambda r: plain.benjamini_hochberg(p_values(r, side), LEVEL)),
-        f"rejected_share_{side}": close(
-            lambda r: (
-                r.row[f"rejected_{side}"] / np.sum(~np.isnan(p_values(r, side)))
-                if not np.isnan(p_values(r, side)).all()
-                else np.nan
-            )
-        ),
-    }
-
-
-LAW = {name: i for i, name in enumerate(("alpha", "xmin", "pl_d", "num_pl_spikes"))}
-EVERY_READING = {
-    "sigma": close(lambda r: r.row["sigma_bulk"]),
-    "sigma_entries": close(lambda r: np.std(r.w.astype(np.float64))),
-    "sigma_bulk": close(lambda r: plain.sigma_bulk(r.s, r.a), 1e-5),
-    "nu_minus": close(lambda r: r.row["sigma"] * r.a**0.5 * (1 - (r.b / r.a) ** 0.5)),
-    "nu_plus": close(lambda r: r.row["sigma"] * r.a**0.5 * (1 + (r.b / r.a) ** 0.5)),
-    "mp_ks": close(lambda r: plain.mp_distance(r.s, r.row["sigma"], r.a, *r.outliers), 1e-4),
-    "mp_gof": close(mp_gof, 1e-4),
-    "mp_verdict": exact(verdict),
-    **{f"energy_{part}": close(lambda r, part=part: energy(r, part)) for part in ("right", "bulk", "left")},
-    "hard_rank": exact(lambda r: np.sum(r.s > r.s[0] * r.a * EPS)),
-    "stable_rank": close(lambda r: r.evals.sum() / r.evals[0]),
-    "entropy": close(lambda r: entropy(r.evals) / np.log(r.row["hard_rank"])),
-    "effective_rank": close(lambda r: np.exp(entropy(r.s))),
-    "participation": close(lambda r: r.evals.sum() ** 2 / np.sum(r.evals**2)),
-    "norm": close(lambda r: r.evals.sum()),
-    "spectral_norm": close(lambda r: r.evals[0]),
-    "frobenius_norm": close(lambda r: r.evals.sum() ** 0.5),
-    "log_norm": close(lambda r: np.log10(r.evals.sum())),
-    "log_spectral_norm": close(lambda r: np.log10(r.evals[0])),
-    "condition": close(lambda r: r.s[0] / r.s[-1] if r.row["hard_rank"] == r.b else np.inf, 1e-3),
-    "mp_softrank": close(lambda r: r.row["nu_plus"] ** 2 / r.evals[0]),
-    **{key: close(lambda r, i=i: plain.power_law(r.evals[: r.row["hard_rank"]])[i], 1e-5) for key, i in LAW.items()},
-    "pl_sigma": close(lambda r: (r.row["alpha"] - 1) / r.row["num_pl_spikes"] ** 0.5),
-    "alpha_weighted": close(lambda r: r.row["alpha"] * np.log10(r.evals[0])),
-    "log_alpha_norm": close(lambda r: np.log10(np.sum(r.evals ** r.row["alpha"]))),
-    "phase": exact(phase),
-    "universality": exact(lambda r: tail_class(r)[0]),
-    "mu": close(lambda r: tail_class(r)[1]),
-    "quasi_null_count": exact(lambda r: np.sum(r.s < r.row["nu_minus"])),
-    "quasi_null_fraction": close(lambda r: r.row["quasi_null_count"] / r.b),
-    "entries_kurtosis": close(kurtosis, 1e-5),
-    "undetermined": exact(lambda r: r.b - determined(r).sum()),
-    "singular_values": close(lambda r: r.s),
-    **of_vectors("right", lambda r: r.w.shape[1]),
-    **of_vectors("left", lambda r: r.w.shape[0]),
-}
 
 
 def agree(got, expected, tolerance):
@@ -302,7 +90,7 @@ def wrong(readings, columns):
 
 
 def test_columns_of_every_reading(readings):
-    assert not wrong(readings, EVERY_READING)
+    assert not wrong(readings, formulas.EVERY_READING)
 
 
 # --- what a simulation of the formula gives, or a property that it states, by column: a predicate of a Reading
@@ -322,8 +110,8 @@ def ks_null(n):
 
 def p_of_vectors(r, side):
     n, other = r.w.shape[::-1] if side == "right" else r.w.shape
-    p, d = p_values(r, side), np.array(r.row[f"ks_{side}"])
-    known = determined(r) & (abs(r.row["entries_kurtosis"]) * n**0.5 / other <= 0.5)
+    p, d = formulas.p_values(r, side), np.array(r.row[f"ks_{side}"])
+    known = formulas.determined(r) & (abs(r.row["entries_kurtosis"]) * n**0.5 / other <= 0.5)
     return np.array_equal(~np.isnan(p), known) and all(
         share(ks_null(n), x, q) for x, q in zip(d[known], p[known], strict=True)
     )
@@ -344,7 +132,7 @@ def noise(equalised):
 
 def gof_p(r):
     """By ln K from SMALL's size to others."""
-    size = r.b - sum(plain_outliers(r))
+    size = r.b - sum(formulas.plain_outliers(r))
     t, p, equalised = r.row["mp_gof"], r.row["mp_gof_p"], r.prefix == "equalised_"
     return p >= (3e-5 if equalised else 1e-5) and share(noise(equalised)[0], t - 0.43 * np.log(size / 64), p)
 
@@ -377,10 +165,11 @@ def count(r, side):
 
 
 def evidence(r):
-    row, verb = r.row, "describes" if mp_describes(r) else "does not describe"
+    row, verb = r.row, "describes" if formulas.mp_describes(r) else "does not describe"
     start = f"Marchenko-Pastur {verb} the bulk (D = {row['mp_ks']:.3f}, p = {row['mp_gof_p']:.2g})"
-    power = f"alpha = {row['alpha']:.2f} {'is not' if power_law_holds(r)[0] else 'is'} rejected (D = {row['pl_d']:.3f})"
-    return row["phase_evidence"].startswith(start) and (mp_describes(r) or power in row["phase_evidence"])
+    fits = "is not" if formulas.power_law_holds(r)[0] else "is"
+    power = f"alpha = {row['alpha']:.2f} {fits} rejected (D = {row['pl_d']:.3f})"
+    return row["phase_evidence"].startswith(start) and (formulas.mp_describes(r) or power in row["phase_evidence"])
 
 
 PROPERTIES = {
@@ -407,7 +196,7 @@ def test_simulated_columns_of_every_reading(readings, name):
 
 
 def profile(side):
-    return close(lambda r: np.std(np.log(plain.equalise(r.w.astype(float))[side]) / 2), 1e-5)
+    return formulas.close(lambda r: np.std(np.log(plain.equalise(r.w.astype(float))[side]) / 2), 1e-5)
 
 
 def explained(column):
@@ -415,22 +204,22 @@ def explained(column):
         before, after = r.whole[column], r.whole["equalised_" + column]
         return (before - after) / before if before else np.nan
 
-    return close(of)
+    return formulas.close(of)
 
 
 ONCE = {
-    "m": exact(lambda r: r.w.shape[0]),
-    "n": exact(lambda r: r.w.shape[1]),
-    "dtype": exact(lambda r: str(r.w.dtype)),
-    "zero_rows": exact(lambda r: np.sum(~r.w.any(axis=1))),
-    "zero_columns": exact(lambda r: np.sum(~r.w.any(axis=0))),
+    "m": formulas.exact(lambda r: r.w.shape[0]),
+    "n": formulas.exact(lambda r: r.w.shape[1]),
+    "dtype": formulas.exact(lambda r: str(r.w.dtype)),
+    "zero_rows": formulas.exact(lambda r: np.sum(~r.w.any(axis=1))),
+    "zero_columns": formulas.exact(lambda r: np.sum(~r.w.any(axis=0))),
     "profile_rows": profile(1),
     "profile_columns": profile(2),
     "profile_share_right": explained("num_right_outliers"),
     "profile_share_left": explained("num_left_outliers"),
     "profile_share_rejected_right": explained("rejected_right"),
     "profile_share_rejected_left": explained("rejected_left"),
-    "status": exact(lambda r: "ok"),
+    "status": formulas.exact(lambda r: "ok"),
 }
 WORDS = {  # role, block, expert
     QUERY: ("query", 0, None),
@@ -508,4 +297,4 @@ def test_bootstrap_columns(sources):
 def test_every_column_is_recomputed(readings):
     columns = set(readings[0].whole)
     once = {"name", "role", "block", "expert", "strategy", *ONCE, *SIGNS}
-    assert columns == once | {prefix + name for prefix in PREFIXES for name in (*EVERY_READING, *PROPERTIES)}
+    assert columns == once | {prefix + name for prefix in PREFIXES for name in (*formulas.EVERY_READING, *PROPERTIES)}
