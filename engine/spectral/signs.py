@@ -124,7 +124,7 @@ def read(
 def counts(w: Any, num_flips: int = NUM_FLIPS, level: float = 0.01, seed: int = 0) -> tuple[NDArray, NDArray]:
     """(num_right, num_left) of `read` of a batch (B, m, n), decomposed here: for calibration."""
     found = decompose(w)
-    keys = jax.random.split(jax.random.key(seed), len(w))
+    keys = list(jax.random.split(jax.random.key(seed), len(w)))
     reading = read(w, found.u, found.s, found.vt, keys, num_flips, level)
     return reading.num_right, reading.num_left
 
