@@ -5,7 +5,7 @@
 
 A calibrated test of level alpha fires at rate alpha, within the binomial error that the last column gives at 0.01.
 With --noise the entries need not be Gaussian, the level is --level, and every reading of the same matrices gets a line:
-the share with a right and with a left outlier, each with its 95 % interval.
+the share with a right and with a left outlier, each with its 95 % interval. With --spike it is the power of the tests.
 """
 
 import math
@@ -19,6 +19,7 @@ _NUM = flags.DEFINE_integer("num_matrices", 20000, "matrices a shape (and noise)
 _SEED = flags.DEFINE_integer("seed", 1, "of the matrices", lower_bound=0)
 _NOISE = flags.DEFINE_list("noise", None, "kinds of noise, as gaussian, laplace, t5, sparse, both:0.25, t5+rows:0.1")
 _READING = flags.DEFINE_list("reading", None, "readings, with --noise; default: all")
+_SPIKE = flags.DEFINE_float("spike", 0.0, "with --noise: plant one direction of so many times the edge: power", 0.0)
 _LEVEL = flags.DEFINE_float("level", 0.01, "of the tests, with --noise", lower_bound=1e-6, upper_bound=0.5)
 
 
@@ -55,7 +56,7 @@ def _print_readings(kinds: list[str], shapes: list[tuple[int, int]]) -> None:
     for kind in kinds:
         for m, n in shapes:
             try:
-                found = fired(kind, m, n, _NUM.value, _SEED.value, _LEVEL.value, readings)
+                found = fired(kind, m, n, _NUM.value, _SEED.value, _LEVEL.value, readings, _SPIKE.value)
             except ValueError as error:
                 raise UserError(f"--noise: {error}") from error
             for name, (num, *counts) in found.items():

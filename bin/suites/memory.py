@@ -16,7 +16,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 _OURS = """
 import sys
 from eigensweep import engine, models
-options = engine.SweepOptions(control="none", roles=tuple(sys.argv[2].split(",")))
+options = engine.SweepOptions(control="none", equalise=False, num_flips=0, roles=tuple(sys.argv[2].split(",")))
 run = engine.sweep(models.open_checkpoint(sys.argv[1]), options, sys.argv[1] + "-run")
 assert (run.matrices["status"] == "ok").all(), run.matrices
 assert (run.matrices["num_right_outliers"] - 4).isin([0, 1]).all(), run.matrices  # one false one in a hundred

@@ -30,7 +30,14 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
         checkpoint = open_checkpoint(weights)
         stack = np.stack(list(weights.values()))
         theirs = partial(np.linalg.svd, stack, full_matrices=False)
-        result.append(compare(case, partial(sweep, checkpoint, SweepOptions()), theirs, repeats))
+        result.append(
+            compare(
+                case,
+                partial(sweep, checkpoint, SweepOptions(control="permutation", equalise=False, num_flips=0)),
+                theirs,
+                repeats,
+            )
+        )
     return result
 
 

@@ -17,6 +17,8 @@ from eigensweep.engine import SweepOptions, sweep
 from eigensweep.models import open_checkpoint
 
 OURS = "u, s, vt in float64, KS of every vector, MP, edges, power law, permutation control"
+ALIKE = {"control": "permutation", "equalise": False, "num_flips": 0}  # what the peers do: the matrix, and one control
+NO_FLIPS = {"num_flips": 0}
 PEER = "WeightWatcher analyze(mp_fit=True, randomize=True)"
 DIFFRACT = ("pl_alpha", "mp_ks", "mp_num_spikes", "tw_num_spikes")
 DIFFRACT_DOES = "u, s, vt in float32, MP, edges, power law, permutation control; no statistic of a vector"
@@ -28,7 +30,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     """MiniLM, all 37 encoder and pooler matrices, against each peer that is installed."""
     del sizes
     folder = minilm_folder()
-    result: list[Comparison] = []
+    result: list[Comparison] = _readings(folder, repeats)
     for peer, package, against in (
         ("WeightWatcher", "weightwatcher", _against_weightwatcher),
         ("Diffract", "diffract", _against_diffract),
@@ -40,8 +42,23 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     return [*result, compiling.comparison(repeats)]
 
 
+def _readings(folder: str, repeats: int) -> list[Comparison]:
+    """What the equalised reading and the random signs cost, beside a sweep with the permutation control alone."""
+
+    def sweeps(**options: Any) -> Callable[[], Any]:
+        return lambda: sweep(open_checkpoint(folder), SweepOptions(roles=ROLES, **options))
+
+    peer = "eigensweep, as it is and a permutation"
+    without = Comparison("sweep", "MiniLM, signs and equalised", peer, note="no flips")
+    whole = Comparison("sweep", "MiniLM, the default", peer, note="signs, equalised, and 7 flips a matrix")
+    return [
+        compare(without, sweeps(**NO_FLIPS), sweeps(**ALIKE), repeats),
+        compare(whole, sweeps(), sweeps(**ALIKE), repeats),
+    ]
+
+
 def _against_weightwatcher(folder: str, repeats: int) -> list[Comparison]:
-    options = SweepOptions(roles=ROLES)
+    options = SweepOptions(roles=ROLES, **ALIKE)
     warm = Comparison("sweep", "MiniLM, warm", PEER, target=WARM_TARGET, note=f"ours: {OURS}; the peer: values only")
     compare(warm, lambda: sweep(open_checkpoint(folder), options), _weightwatcher(folder), repeats)
     again = Comparison("sweep", "MiniLM, whole process", PEER, note="the second start: programs are compiled")
@@ -58,7 +75,7 @@ def _against_weightwatcher(folder: str, repeats: int) -> list[Comparison]:
 
 
 def _against_diffract(folder: str, repeats: int) -> list[Comparison]:
-    options = SweepOptions(roles=ROLES)
+    options = SweepOptions(roles=ROLES, **ALIKE)
     peer = f"Diffract {', '.join(DIFFRACT)}"
     warm = Comparison("sweep", "MiniLM, warm", peer, note=f"Diffract: {DIFFRACT_DOES}")
     return [compare(warm, lambda: sweep(open_checkpoint(folder), options), _diffract(folder), repeats)]
@@ -82,7 +99,7 @@ weightwatcher.WeightWatcher(model=model).analyze(mp_fit=True, randomize=True)
 _OURS_CODE = f"""
 import sys
 from eigensweep import engine, models
-engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROLES!r}))
+engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROLES!r}, **{ALIKE!r}))
 """
 
 

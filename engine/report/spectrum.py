@@ -29,7 +29,8 @@ class Spectrum:
     Attributes:
       unit: sigma sqrt(max(m, n)) in the unit of the weights; in this unit the law depends on m/n alone.
       values: singular values divided by `unit`, descending, (min(m, n),); 0 beyond the numerical rank.
-      right, left: number of outliers beyond the right and the left edge.
+      right, left: number of outliers beyond the right and the left edge; 0 where there is no test.
+      tested: whether there is an edge test (it needs 8 values and a bulk).
       p_right, p_left: locally averaged p-values by index, NaN where undetermined; empty where not computed.
       rejected_right, rejected_left: number of vectors that Benjamini-Hochberg rejects, of those that have a p-value.
       control: the random matrix that went down the same path.
@@ -49,6 +50,7 @@ class Spectrum:
     p_left: np.ndarray
     rejected_right: int
     rejected_left: int
+    tested: bool = True
     control: "Spectrum | None" = None
     equalised: "Spectrum | None" = None
 
@@ -144,6 +146,7 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
         p_left=_list(vectors, f"{prefix}p_left_avg"),
         rejected_right=_count(row, f"{prefix}rejected_right"),
         rejected_left=_count(row, f"{prefix}rejected_left"),
+        tested=not math.isnan(scalar(row, f"{prefix}num_right_outliers")),
         control=reading(control),
         equalised=reading(EQUALISED),
     )
@@ -287,6 +290,11 @@ def shown_control(run: MatrixResult) -> str:
     """The prefix of the columns of the control that summaries show; "" for a run without one."""
     prefixes = [control_prefix(kind) for kind in CONTROLS]
     return next((p for p in prefixes if f"{p}num_right_outliers" in run.matrices.columns), "")
+
+
+def control_label(prefix: str) -> str:
+    """What a figure calls a control."""
+    return "random signs" if control_name(prefix) == "signs" else "random control"
 
 
 def control_name(prefix: str) -> str:

@@ -37,7 +37,7 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from eigensweep.engine.spectral import controls, flips_null
-from eigensweep.engine.spectral.svd import decompose, on_cores
+from eigensweep.engine.spectral.svd import on_cores
 
 NUM_FLIPS = 7
 LEAST_VALUES = 8  # fewer singular values have no bulk to speak of
@@ -119,14 +119,6 @@ def read(
 
     rows = on_cores(run, batch, min(m, n)) if flips is _on_host else [run(i) for i in range(batch)]
     return Signs(*np.array(rows, np.float64).reshape(batch, len(Signs._fields)).T)
-
-
-def counts(w: Any, num_flips: int = NUM_FLIPS, level: float = 0.01, seed: int = 0) -> tuple[NDArray, NDArray]:
-    """(num_right, num_left) of `read` of a batch (B, m, n), decomposed here: for calibration."""
-    found = decompose(w)
-    keys = list(jax.random.split(jax.random.key(seed), len(w)))
-    reading = read(w, found.u, found.s, found.vt, keys, num_flips, level)
-    return reading.num_right, reading.num_left
 
 
 _Draw = Callable[[int, int, np.random.Generator, int], NDArray]  # (k, l, rng, num) -> (num, 2): log s_1, log s_b

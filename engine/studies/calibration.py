@@ -43,10 +43,15 @@ class Fired(NamedTuple):
     left: int
 
 
-def fired(kind: str, m: int, n: int, num: int, seed: int, level: float, readings: list[str]) -> dict[str, Fired]:
-    """Each reading of the same `num` matrices (m, n) of `ensembles.noise(kind)`; matrix i is the same in any batch."""
+def fired(
+    kind: str, m: int, n: int, num: int, seed: int, level: float, readings: list[str], spike: float = 0.0
+) -> dict[str, Fired]:
+    """Each reading of the same `num` matrices (m, n) of `ensembles.noise(kind)`; matrix i is the same in any batch.
+
+    With a spike, one random direction of that many times the edge sd (sqrt(m) + sqrt(n)) is planted in each.
+    """
     totals = {name: np.zeros(2, int) for name in readings}
-    for first, w in _batches(kind, m, n, num, seed):
+    for first, w in _batches(kind, m, n, num, seed, spike):
         for name in readings:
             counts = READINGS[name](w, level, np.random.default_rng([seed, m, n, first, 1]))
             totals[name] += [int(np.sum(count > 0)) for count in counts]
@@ -80,8 +85,11 @@ def equal(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.nda
 
 
 def beyond_signs(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Values of the matrices beyond those of the same entries with random signs."""
-    return signs.counts(w, level=level, seed=int(rng.integers(2**31)))
+    """Values beyond those of the same entries with random signs, as a sweep counts them: after `equal`."""
+    found, start = decompose(w), np.stack(equal(w, level, rng), axis=1)
+    keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), len(w))
+    read = signs.read(w, found.u, found.s, found.vt, keys, level=level, start=start.tolist(), num_rounds=1)
+    return read.num_right, read.num_left
 
 
 READINGS: dict[str, Reading] = {"raw": raw, "equalised": equal, "signs": beyond_signs}
@@ -104,8 +112,12 @@ def _outliers(s: jax.Array, m: int, n: int, *, level: float, is_equalised: bool)
     return jax.vmap(lambda x: num_outliers(x, m, n, noise.sigma_bulk(x, m, n), level))(s)
 
 
-def _batches(kind: str, m: int, n: int, num: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+def _batches(kind: str, m: int, n: int, num: int, seed: int, spike: float = 0.0) -> Iterator[tuple[int, np.ndarray]]:
+    def draw(i: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, m, n, i])
+        w = ensembles.noise(kind, rng, m, n)
+        return ensembles.planted(w, spike * np.std(w) * (m**0.5 + n**0.5), rng) if spike else w
+
     size = max(1, min(num, _ELEMENTS_AT_ONCE // (m * n)))
     for first in range(0, num, size):
-        indices = range(first, min(first + size, num))
-        yield first, np.stack([ensembles.noise(kind, np.random.default_rng([seed, m, n, i]), m, n) for i in indices])
+        yield first, np.stack([draw(i) for i in range(first, min(first + size, num))])

@@ -19,6 +19,12 @@ def test_prints_a_line_a_noise_shape_and_reading(program):
     assert float(lines[4][4].split()[0]) < 0.1
 
 
+def test_a_planted_spike_is_found(program):
+    flags = "--noise=gaussian", "--shapes=40x24", "--num_matrices=40", "--reading=raw", "--spike=2"
+    done = program("calibrate", *flags).succeeded()
+    assert float(done.stdout.splitlines()[-1].strip("| ").split(" | ")[4].split()[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

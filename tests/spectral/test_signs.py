@@ -196,10 +196,3 @@ def test_matrices_without_noise_do_not_break_it(w):
     assert np.isfinite(np.array(reading)).all()
     if not np.all(w == 1):
         assert (reading.num_right, reading.num_left) == (0, 0)
-
-
-def test_counts_for_calibration():
-    w = np.stack([spiked("gaussian", (80, 40), 2, seed) for seed in range(3)])
-    right, left = signs.counts(w)
-    np.testing.assert_array_equal(right, 2)
-    assert left.shape == (3,)

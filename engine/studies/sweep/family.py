@@ -30,6 +30,7 @@ HEADINGS = {
 }
 CAPTION = "All tests of the run, a test a matrix, at the run's level"
 _VALUES = {"p_largest": "largest singular value", "p_smallest": "smallest singular value"}
+_SIGNS = {"signs_p_right": "largest singular value", "signs_p_left": "smallest singular value"}
 _VECTORS = {"p_right": "right vectors", "p_left": "left vectors"}
 
 
@@ -57,6 +58,10 @@ def family_table(run: Run) -> "pd.DataFrame":
             if prefix + column in vectors:
                 p = np.array([simes(np.asarray(x, np.float64)) for x in vectors[prefix + column] if x is not None])
                 rows.append(_row(prefix, side, p, level))
+    for column, side in _SIGNS.items():
+        if column in run.matrices:
+            p = run.matrices.loc[ok, column].astype(float).to_numpy()
+            rows.append(_row("against random signs", side, p, level))
     return pd.DataFrame(rows, columns=list(HEADINGS))
 
 

@@ -17,16 +17,17 @@ WINDOW = 15  # indices that an average takes in
 SIDES = {"right": "right singular vectors v (input space)", "left": "left singular vectors u (output space)"}
 
 
-def title(role: str, members: list[Spectrum], level: float) -> tuple[str, str]:
+def title(role: str, members: list[Spectrum], level: float, control: str = "random control") -> tuple[str, str]:
     """What the test says, in numbers; and what the numbers are."""
     right, left = (_rejected(members, side) for side in SIDES)
     seen = f"{role}: {right} right, {left} left vectors have entries that a random direction's would not have"
     notes = [f"sums over {len(members)} matrices" if len(members) > 1 else "one matrix"]
     if without := sum(any(not _tested(s, side) for side in SIDES) for s in members):
         notes.append(f"{without} lack p-values on a side")
-    if controls := [s.control for s in members if s.control]:
-        right, left = (_rejected(controls, side) for side in SIDES)
-        notes.append(f"random control: {right} and {left}")
+    for name, others in ((control, [s.control for s in members]), ("equalised", [s.equalised for s in members])):
+        if known := [s for s in others if s]:
+            right, left = (sum(getattr(s, f"rejected_{side}") for s in known) for side in SIDES)
+            notes.append(f"{name}: {right} and {left}")
     return seen, "; ".join([*notes, f"Benjamini–Hochberg at {level:g} in each"])
 
 
@@ -41,19 +42,20 @@ def _tested(s: Spectrum, side: str) -> int:
     return int(np.isfinite(getattr(s, f"p_{side}")).sum())
 
 
-def draw(role: str, members: list[Spectrum], level: float) -> "Figure":
+def draw(role: str, members: list[Spectrum], level: float, control: str = "random control") -> "Figure":
     """Averaged p-values over the index, right vectors beside left ones.
 
     Args:
       role: name of the role.
       members: its spectra, at least one.
       level: of Benjamini-Hochberg.
+      control: what the random control is called.
     """
     figure = style.new_figure(height=2.7)
-    style.headline(figure, *title(role, members, level))
+    style.headline(figure, *title(role, members, level, control))
     for left, side in ((0.07, "right"), (0.55, "left")):
         axes = figure.add_axes((left, 0.15, 0.435, 0.57))
-        _panel(axes, members, side)
+        _panel(axes, members, side, control)
         if side == "right":
             axes.set_ylabel(f"p-value, mean of {WINDOW}")
     handles, names = axes.get_legend_handles_labels()
@@ -61,15 +63,17 @@ def draw(role: str, members: list[Spectrum], level: float) -> "Figure":
     return figure
 
 
-def _panel(axes: "Axes", members: list[Spectrum], side: str) -> None:
+def _panel(axes: "Axes", members: list[Spectrum], side: str, control: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     series = [getattr(s, f"p_{side}") for s in members]
     controls = [getattr(s.control, f"p_{side}") for s in members if s.control]
     _bands(axes, members, side)
     _single_matrices(axes, series)
-    if any(c.size for c in controls):
-        _line(axes, mean_by_index(controls), color=style.CONTROL, lw=1.1, label="random control")
+    equalised = [getattr(s.equalised, f"p_{side}") for s in members if s.equalised]
+    for others, color, label in ((controls, style.CONTROL, control), (equalised, style.EQUALISED, "equalised")):
+        if any(p.size for p in others):
+            _line(axes, mean_by_index(others), color=color, lw=1.1, label=label)
     mean = mean_by_index(series)
     shown = sum(bool(np.isfinite(p).any()) for p in series)
     name = "trained" if len(series) == 1 else f"trained, mean of {shown}"

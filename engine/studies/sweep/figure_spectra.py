@@ -1,6 +1,6 @@
 """A role's averaged spectrum against the Marchenko-Pastur law, with every singular value beyond the edges."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def title(role: str, members: list[Spectrum], control: str = "") -> tuple[str, str]:
+def title(role: str, members: list[Spectrum], control: str = "random control") -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     size = median_text([s.values.size for s in members])
     right, left = _counts(members)
-    seen = f"{role}: {right} of {size} singular values above the right edge of the bulk, {left} below the left"
+    if right == "–":
+        return f"{role}: no test of the edges", f"{shape_text(members)}: fewer than 8 singular values, or no bulk"
+    seen = f"{role}: {right} of {size} singular values beyond the right edge, {left} below the left"
     if equalised := [s.equalised for s in members if s.equalised]:
-        seen += "; {} and {} with rows and columns of one scale".format(*_counts(equalised))
+        seen += "; {} and {} equalised".format(*_counts(equalised))
     notes = [f"median over {len(members)} matrices" if len(members) > 1 else "one matrix"]
     if controls := [s.control for s in members if s.control]:
-        notes.append("{}: {} and {}".format(_control_label(control), *_counts(controls)))
+        notes.append("{}: {} and {}".format(control, *_counts(controls)))
     ranks = [int(np.count_nonzero(s.values)) for s in members]
     if any(rank < s.values.size for rank, s in zip(ranks, members, strict=True)):
         notes.append(f"numerical rank {median_text(ranks)}")
@@ -39,54 +41,59 @@ def title(role: str, members: list[Spectrum], control: str = "") -> tuple[str, s
     return seen, "; ".join([*notes, f"{shape}, edges averaged" if "shapes" in shape else shape])
 
 
-def _control_label(control: str) -> str:
-    return "the same entries with random signs" if control == "signs" else "random control"
-
-
 def _counts(spectra: list[Spectrum]) -> tuple[str, str]:
-    return median_text([s.right for s in spectra]), median_text([s.left for s in spectra])
+    tested = [s for s in spectra if s.tested]
+    return median_text([s.right for s in tested]), median_text([s.left for s in tested])
 
 
-def draw(role: str, members: list[Spectrum], level: float = 0.01, control: str = "") -> "Figure":
+def draw(role: str, members: list[Spectrum], level: float = 0.01, control: str = "random control") -> "Figure":
     """The averaged spectrum, as it is and equalised (top), and what lies at the edges, matrix by matrix (below).
 
     Args:
       role: name of the role.
       members: its spectra, at least one.
       level: level of the outlier tests; sets the dotted lines.
-      control: the kind of the random control.
+      control: what the random control is called.
     """
     figure = style.new_figure(height=4.2)
     style.headline(figure, *title(role, members, control))
     equalised = [s.equalised for s in members if s.equalised]
-    width = 0.425 if equalised else 0.905
-    top = figure.add_axes((0.075, 0.5, width, 0.36 if equalised else 0.395))
-    _histogram(top, members, "trained", _control_label(control))
+    width, height = (0.425 if equalised else 0.905), 0.33
+    axes = figure.add_axes((0.075, 0.5, width, height))
+    _histogram(axes, members, style.TRAINED, "trained", control)
+    panels = [axes]
     if equalised:
-        beside = figure.add_axes((0.555, 0.5, width, 0.36))
-        _histogram(beside, equalised, "equalised", "")
-        for axes, spectra, name in ((top, members, "as it is"), (beside, equalised, "rows and columns of one scale")):
-            axes.set_title("{}: {} right, {} left".format(name, *_counts(spectra)), pad=3, fontsize=7.5)
-            axes.set_xlim(0, max(top.get_xlim()[1], beside.get_xlim()[1]))
-        top.set_ylim(0, max(top.get_ylim()[1], beside.get_ylim()[1]))
-        beside.set(ylim=top.get_ylim(), ylabel="")
+        panels.append(figure.add_axes((0.555, 0.5, width, height)))
+        _histogram(panels[1], equalised, style.EQUALISED, "equalised", "")
+        for panel, name, of in zip(
+            panels, ("as it is", "rows and columns equalised"), (members, equalised), strict=True
+        ):
+            panel.set_title("{}: {} right, {} left".format(name, *_counts(of)), pad=3, fontsize=7.5)
+        limits = [max(x) for x in zip(*((p.get_xlim()[1], p.get_ylim()[1]) for p in panels), strict=True)]
+        for panel in panels:
+            panel.set(xlim=(0, limits[0]), ylim=(0, limits[1]))
+        panels[1].set_ylabel("")
+    entries: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(entries.values(), entries, loc="upper right", bbox_to_anchor=(0.99, 0.925), ncols=len(entries))
     left = figure.add_axes((0.075, 0.1, 0.4, 0.26))
     _strip(left, members, level, side="left")
     _strip(figure.add_axes((0.545, 0.1, 0.435, 0.26)), members, level, side="right")
     return figure
 
 
-def _histogram(axes: "Axes", members: list[Spectrum], name: str, control: str) -> None:
+def _histogram(axes: "Axes", members: list[Spectrum], color: str, name: str, control: str) -> None:
     bins = bins_of(members)
     density = mean_density(members, bins)
     controls = [s.control for s in members if s.control]
-    axes.stairs(density, bins, fill=True, color=style.TRAINED, alpha=0.35, lw=0)
-    mean = "" if len(members) == 1 else f", mean of {len(members)}"
-    axes.stairs(density, bins, color=style.TRAINED, lw=0.9, label=name + mean)
+    axes.stairs(density, bins, fill=True, color=color, alpha=0.35, lw=0)
+    axes.stairs(density, bins, color=color, lw=0.9, label=name)
     if controls:
         axes.stairs(mean_density(controls, bins), bins, color=style.CONTROL, lw=0.9, label=control)
     grid, law = mean_law(members)
-    axes.plot(grid, law, color=style.LAW, lw=1.3, label="Marchenko–Pastur, the bulk's share")
+    axes.plot(grid, law, color=style.LAW, lw=1.3, label="Marchenko–Pastur: the bulk's share")
     # A spike of zeros (low rank) may not flatten everything else.
     ceiling = 1.25 * max(law.max(), np.sort(density)[-2])
     axes.set_ylim(0, min(ceiling, 4 * law.max()))
@@ -98,7 +105,6 @@ def _histogram(axes: "Axes", members: list[Spectrum], name: str, control: str) -
     axes.set_xlabel(f"singular value {UNIT}", labelpad=1)
     axes.set_ylabel("density")
     _say_what_is_cut(axes, members, density, bins)
-    axes.legend(loc="upper right", borderaxespad=0)
 
 
 def _say_what_is_cut(axes: "Axes", members: list[Spectrum], density: np.ndarray, bins: np.ndarray) -> None:
@@ -143,9 +149,9 @@ def _strip(axes: "Axes", members: list[Spectrum], level: float, *, side: str) ->
         axes.axvline(limit, color=style.LAW, lw=1.0, ls=":")
     _name_rows(axes, members, row_height / 2, -0.6 * depth if controls else None)
     axes.set_xlabel(UNIT, labelpad=1)
-    total = sum(getattr(s, side) for s in members)
+    total = sum(getattr(s, side) for s in members) if any(s.tested for s in members) else "no test"
     where = "below ν−" if side == "left" else "above ν+"
-    axes.set_title(f"{total} {where} and beyond noise at level {level:g} (dotted)", pad=3, fontsize=7.5)
+    axes.set_title(f"{total} {where}, beyond noise of one scale at level {level:g} (dotted)", pad=3, fontsize=7.5)
 
 
 def _strip_limits(members: list[Spectrum], side: str, edge: float, limit: float) -> tuple[float, float]:

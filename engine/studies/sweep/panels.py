@@ -8,7 +8,15 @@ from typing import Any
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import Picture, checkpoint_name, esc, gallery, matters, table, text_table
 from eigensweep.engine.report.registry import Panels, Section
-from eigensweep.engine.report.spectrum import Spectrum, block_of, by_role, control_name, level_of, scalar, shown_control
+from eigensweep.engine.report.spectrum import (
+    Spectrum,
+    block_of,
+    by_role,
+    control_label,
+    level_of,
+    scalar,
+    shown_control,
+)
 from eigensweep.engine.report.style import number, shorten, slug
 from eigensweep.engine.studies.sweep import (
     family,
@@ -85,12 +93,12 @@ def _overview(run: Run, groups: dict[str, list[Spectrum]], folder: Path) -> list
 
 
 def _of_role(role: str, members: list[Spectrum], run: Run, folder: Path, name: str) -> list[Picture]:
-    level, control = level_of(run), control_name(shown_control(run))
+    level, control = level_of(run), control_label(shown_control(run))
     spectrum = style.save(figure_spectra.draw(role, members, level, control), folder / f"spectrum_{name}")
-    p_values = style.save(figure_pvalues.draw(role, members, level), folder / f"pvalues_{name}")
+    p_values = style.save(figure_pvalues.draw(role, members, level, control), folder / f"pvalues_{name}")
     return [
         Picture(spectrum, *figure_spectra.title(role, members, control), _SPECTRUM),
-        Picture(p_values, *figure_pvalues.title(role, members, level), _P_VALUES),
+        Picture(p_values, *figure_pvalues.title(role, members, level, control), _P_VALUES),
     ]
 
 

@@ -94,7 +94,7 @@ def _spectrum(s: Spectrum) -> str:
     if beyond:
         marks.append(f'<text x="{RIGHT}" y="{TOP + 8}" text-anchor="end">{beyond} further right →</text>')
     size = s.values.size
-    outliers = f"{s.right} right, {s.left} left outliers"
+    outliers = f"{s.right} right, {s.left} left outliers" if s.tested else "no test of the edges"
     label = f"Histogram of {size} singular values with the Marchenko-Pastur density: {outliers}"
     return _svg(f"spectrum: {outliers}", label, "ν / (σ √max(m, n))", x, y, marks)
 
