@@ -221,7 +221,8 @@ def mean_law(members: list[Spectrum]) -> tuple[np.ndarray, np.ndarray]:
         return law(*next(iter(shapes)))
     ends = np.array([_bulk_edges(*shape) for shape in shapes])
     grid = np.linspace(max(ends[:, 0].min(), 1e-6), ends[:, 1].max(), 800)
-    return grid, sum(count * _bulk_density(grid, *shape) for shape, count in shapes.items()) / len(members)
+    densities = np.array([count * _bulk_density(grid, *shape) for shape, count in shapes.items()])
+    return grid, densities.sum(axis=0) / len(members)
 
 
 def shape_text(members: list[Spectrum]) -> str:

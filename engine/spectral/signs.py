@@ -185,7 +185,7 @@ def _settled(s: NDArray, taken: tuple[int, int], found: tuple[int, int], sd: flo
 
     An edge moves like half of the change in log |R|^2, beyond the mean square that a dimension takes with it.
     """
-    squares, b = s**2, s.size
+    squares, b = (s * _scale(s)) ** 2, s.size
     (low, high), (few, many) = sorted((taken[0], found[0])), sorted((taken[1], found[1]))
     bulk = np.sum(squares[high : b - many])
     mean = bulk / max(b - high - many, 1)

@@ -19,7 +19,9 @@ def runs(make_checkpoint, tmp_path_factory):
     """Two finished sweeps, without figures."""
     folder = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
-        engine.sweep(make_checkpoint(seed=seed), SweepOptions(control="none"), folder / str(seed))
+        engine.sweep(
+            make_checkpoint(seed=seed), SweepOptions(control="none", equalise=False, num_flips=0), folder / str(seed)
+        )
     return folder
 
 

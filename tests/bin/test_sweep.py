@@ -34,7 +34,7 @@ def test_stories260k_end_to_end(shared, tmp_path, command):
 def test_classifier_of_the_lora_series(shared, step, outliers):
     """MP edge 2*0.02*sqrt(768) = 1.109: two singular values above it at step 500, four at 8610, none at the control."""
     folder = shared / "checkpoints" / "roberta-lora-series" / f"step-{step}"
-    options = engine.SweepOptions(roles=("classifier",), min_dim=10)
+    options = engine.SweepOptions(roles=("classifier",), min_dim=10, control="permutation", equalise=False, num_flips=0)
     run = engine.sweep(models.open_checkpoint(folder), options)
     (row,) = [r for r in run.matrices.itertuples() if r.m == r.n == 768]
     assert row.num_right_outliers == outliers
@@ -44,7 +44,7 @@ def test_classifier_of_the_lora_series(shared, step, outliers):
 
 def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
     folder = shared / "checkpoints" / "roberta-lora-series" / "step-08610"
-    run = engine.sweep(models.open_checkpoint(folder), engine.SweepOptions(roles=("query",), blocks=(0,)))
+    run = engine.sweep(models.open_checkpoint(folder), engine.SweepOptions(roles=("query",), blocks=(0,), num_flips=0))
     (row,), (spectra,) = run.matrices.itertuples(), run.spectra.itertuples()
     assert (row.hard_rank, row.undetermined) == (8, 760)
     assert np.isfinite(spectra.p_right[:8]).all()

@@ -48,7 +48,7 @@ def test_shards_hold_what_one_file_holds(tmp_path):
 def test_sweep_finds_the_planted_spikes_where_they_should_be(tmp_path):
     config = TINY["llama"] | {"model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 300}
     planted = synth.write_synthetic(tmp_path / "out", config, dtype="float32", spikes=3)
-    options = engine.SweepOptions(control="none", roles=("query", "mlp_up", "mlp_down"))
+    options = engine.SweepOptions(control="none", equalise=False, num_flips=0, roles=("query", "mlp_up", "mlp_down"))
     run = engine.sweep(models.open_checkpoint(tmp_path / "out"), options)
     assert (run.matrices["num_right_outliers"] == 3).all()
     for row, spectrum in zip(run.matrices.itertuples(), run.spectra.itertuples(), strict=True):

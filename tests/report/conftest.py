@@ -10,7 +10,7 @@ import pytest
 from scipy.special import ndtr
 
 from eigensweep.engine.report import style
-from eigensweep.engine.studies.sweep.options import CONTROLS
+from eigensweep.engine.studies.sweep.options import controls_of
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_json, write_table
 
@@ -90,7 +90,7 @@ def build_run(matrices, *, control="gaussian", source="synthetic", seed=0, statu
             scalars, lists = statistics(w, rng)
             row |= scalars
             vectors |= lists
-            for kind in CONTROLS[control]:
+            for kind in controls_of(control):
                 random = w.std() * rng.standard_normal(w.shape)
                 scalars, lists = statistics(random, rng, f"control_{kind}_")
                 row |= scalars

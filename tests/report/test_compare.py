@@ -10,7 +10,7 @@ from eigensweep.bin.runner import UserError
 from eigensweep.engine import RunError, open_run, write_comparison
 from eigensweep.engine.report import style
 from eigensweep.engine.studies import comparison
-from eigensweep.engine.studies.sweep.options import CONTROLS
+from eigensweep.engine.studies.sweep.options import controls_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +88,7 @@ def test_each_runs_control_is_named_and_counted(make_run, make_spiked, run_of_fr
     kinds = {"none": "", "gaussian": "gaussian", "permutation": "permutation", "both": "gaussian"}
     for i, chosen in enumerate(kinds):
         run = make_run([("q.weight", "query", 0, w)], control=chosen)
-        counts = {f"control_{kind}_num_right_outliers": 10 * i + j for j, kind in enumerate(CONTROLS[chosen])}
+        counts = {f"control_{kind}_num_right_outliers": 10 * i + j for j, kind in enumerate(controls_of(chosen))}
         run_of_frames(run.matrices.assign(**counts), run.spectra, run.manifest, tmp_path / chosen)
     runs = [open_run(tmp_path / chosen) for chosen in kinds]
     text = write_comparison(runs, tmp_path / "out").read_text("utf-8")

@@ -35,7 +35,7 @@ u, v = (np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(2))
 add("self_attn.q_proj", (u * np.logspace(0, -7, 48)) @ v)  # leaves the tolerances of a Gram matrix
 add("self_attn.q_proj", np.zeros((48, 48), np.float32))
 add("self_attn.q_proj", np.full((48, 48), np.nan, np.float32))
-run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both"))
+run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both,signs"))
 run.matrices.merge(run.spectra, on="name").to_pickle(out)
 """
 

@@ -39,7 +39,7 @@ class Small:
         tensors = {path: leaf for path, leaf in nn.walk(self.params) if path.endswith("kernel")}
         checkpoint = models.open_checkpoint({path.replace("/", "."): w for path, w in tensors.items()})
         self.matrices = checkpoint.matrices
-        self.run = engine.sweep(checkpoint, engine.SweepOptions(control="none"), directory)
+        self.run = engine.sweep(checkpoint, engine.SweepOptions(control="none", equalise=False, num_flips=0), directory)
         self.groups = {}
         for matrix in checkpoint.matrices:
             self.groups.setdefault(nn.tap_of(matrix.path), []).append(matrix)
@@ -148,7 +148,7 @@ def test_matrices_that_no_activations_meet_are_named_in_the_manifest(small, tmp_
         "unembedding.kernel": rng.standard_normal((24, 40)),
     }
     checkpoint = models.open_checkpoint(tensors)
-    run = engine.sweep(checkpoint, engine.SweepOptions(control="none"), tmp_path)
+    run = engine.sweep(checkpoint, engine.SweepOptions(control="none", equalise=False, num_flips=0), tmp_path)
     with claimed(tmp_path, LAYOUT, {}) as work:
         collector = Collector(work, run, checkpoint.matrices, small.batches)
         assert collector.units == ["blocks/0", "head"]
@@ -165,7 +165,7 @@ def test_a_head_that_one_tap_of_two_meets_is_written_without_the_other(small, tm
     rng = np.random.default_rng(0)
     tensors = {"unembedding.kernel": rng.standard_normal((24, 40)), "mlm.dense.kernel": rng.standard_normal((24, 24))}
     checkpoint = models.open_checkpoint(tensors)
-    run = engine.sweep(checkpoint, engine.SweepOptions(control="none"), tmp_path)
+    run = engine.sweep(checkpoint, engine.SweepOptions(control="none", equalise=False, num_flips=0), tmp_path)
     x = jax.numpy.asarray(rng.standard_normal((8, 16, 24)), np.float32)
     with claimed(tmp_path, LAYOUT, {}) as work:
         collector = Collector(work, run, checkpoint.matrices, small.batches)
@@ -179,7 +179,7 @@ def test_a_head_that_one_tap_of_two_meets_is_written_without_the_other(small, tm
 
 def test_no_activations_at_all_end_the_study(small, tmp_path):
     checkpoint = models.open_checkpoint({"mlm.dense.kernel": np.eye(24) + 1})
-    run = engine.sweep(checkpoint, engine.SweepOptions(control="none"), tmp_path)
+    run = engine.sweep(checkpoint, engine.SweepOptions(control="none", equalise=False, num_flips=0), tmp_path)
     with claimed(tmp_path, LAYOUT, {}) as work:
         collector = Collector(work, run, checkpoint.matrices, small.batches)
         small.stream(collector)

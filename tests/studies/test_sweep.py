@@ -10,7 +10,8 @@ from eigensweep import engine
 from eigensweep.engine import RunError, SweepOptions
 from eigensweep.engine.run import stream
 
-OPTIONS = SweepOptions(null="monte_carlo", num_draws=500)
+CHOSEN = {"null": "monte_carlo", "num_draws": 500, "control": "permutation", "equalise": False, "num_flips": 0}
+OPTIONS = SweepOptions(**CHOSEN)  # the other readings: test_readings.py
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_rows_against_numpy(make_checkpoint, whole):
 
 @pytest.mark.parametrize("sigma", ["entries", "init"])
 def test_edges_follow_the_sigma_that_the_option_names(make_checkpoint, sigma):
-    table = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=100, sigma=sigma)).matrices
+    table = engine.sweep(make_checkpoint(), SweepOptions(**CHOSEN | {"control": "none", "sigma": sigma})).matrices
     expected = table["sigma_entries"] if sigma == "entries" else 1 / np.sqrt(table["m"].astype(float))
     np.testing.assert_allclose(table["sigma"], expected.astype(float), rtol=1e-12)
     a, b = (table[["m", "n"]].agg(end, axis=1).astype(float) for end in ("max", "min"))
@@ -108,7 +109,7 @@ def test_large_matrices_are_streamed_and_their_rows_are_the_same(make_checkpoint
 
 
 def test_controls_have_no_outliers_and_keep_the_entries(make_checkpoint):
-    run = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=200, control="both"))
+    run = engine.sweep(make_checkpoint(), SweepOptions(**CHOSEN | {"control": "both"}))
     assert run.matrices["num_right_outliers"].sum() == 2
     assert run.matrices["control_gaussian_num_right_outliers"].sum() == 0
     assert run.matrices["control_permutation_num_right_outliers"].sum() == 0
@@ -157,7 +158,7 @@ def test_same_numbers_whatever_the_batches(make_checkpoint):
 
 
 def test_seed_changes_the_controls_only(make_checkpoint, whole):
-    second = engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, seed=1)).matrices
+    second = engine.sweep(make_checkpoint(), SweepOptions(**CHOSEN, seed=1)).matrices
     control = "control_permutation_spectral_norm"
     assert (whole.matrices[control] != second[control]).all()
     assert (whole.matrices["alpha"] == second["alpha"]).all()
@@ -209,7 +210,7 @@ def test_another_checkpoint_or_config_is_refused(make_checkpoint, tmp_path):
     with pytest.raises(RunError, match="contents differ"):
         engine.sweep(make_checkpoint(sha256="1" * 64), OPTIONS, tmp_path)
     with pytest.raises(RunError, match=r"level: 0\.01 there, 0\.05 now"):
-        engine.sweep(make_checkpoint(), SweepOptions(null="monte_carlo", num_draws=500, level=0.05), tmp_path)
+        engine.sweep(make_checkpoint(), SweepOptions(**CHOSEN, level=0.05), tmp_path)
 
 
 def test_an_error_while_reading_leaves_the_run_to_be_continued(make_checkpoint, monkeypatch, tmp_path):
@@ -230,7 +231,7 @@ def test_bootstrap_only_where_asked_for(make_checkpoint, whole):
     columns = ["alpha_low", "alpha_high", "pl_p"]
     columns += [f"llr_{law}{end}" for law in ("exponential", "lognormal", "truncated") for end in ("", "_p")]
     assert whole.matrices[columns].isna().all().all()
-    asked = {"null": "monte_carlo", "num_draws": 500, "bootstrap": 9}
+    asked = CHOSEN | {"bootstrap": 9}
     table = engine.sweep(make_checkpoint(), SweepOptions(**asked)).matrices
     assert table[columns].notna().all().all()
     assert (table["alpha_low"] <= table["alpha_high"]).all()

@@ -13,7 +13,7 @@ from eigensweep.engine.studies.finetune.effects import EFFECTS
 from eigensweep.engine.studies.finetune.effects import LAYOUT as FINETUNE
 from eigensweep.engine.studies.overlap.study import LAYOUT as OVERLAP
 from eigensweep.engine.tables.columns import FLOAT, TEXT, Column, label, prefixed, schema, to_table
-from eigensweep.engine.tables.matrices import MATRICES, with_controls
+from eigensweep.engine.tables.matrices import CONTROLS, MATRICES, with_controls
 
 IDENTITY = "name string, role string, block int64, expert int64, m int64, n int64"
 SCALARS = (
@@ -37,6 +37,14 @@ VECTORS = ", ".join(
         "singular_values", "ks_right", "ks_left", "p_right", "p_left", "p_right_avg", "p_left_avg",
     )
 )  # fmt: skip
+PROFILE = (
+    "zero_rows int64, zero_columns int64, profile_rows double, profile_columns double, profile_share_right double, "
+    "profile_share_left double, profile_share_rejected_right double, profile_share_rejected_left double"
+)
+SIGNS = (
+    "num_right_outliers_beyond_signs int64, num_left_outliers_beyond_signs int64, signs_p_right double, "
+    "signs_p_left double, signs_z_right double, signs_z_left double"
+)
 MEMBER = "seed int64, order string, scope string, decile int64"
 EXPECTED = {
     ("overlap", "overlap"): (
@@ -87,7 +95,7 @@ TABLES = {
     ("derived", "finetune_effects"): EFFECTS,
     ("derived", "spectral_change"): SPECTRAL_CHANGE,
 }  # fmt: skip
-OPTIONS = {"null": "monte_carlo", "num_draws": 100}
+OPTIONS = {"null": "monte_carlo", "num_draws": 100, "equalise": False, "num_flips": 0}
 
 
 def written(columns):
@@ -121,8 +129,23 @@ def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
     assert written(tables["spectra"]).split(", ") == ["name string", *VECTORS.split(", "), *of_controls(VECTORS, kinds)]
 
 
+def test_columns_of_the_readings_are_the_published_ones():
+    tables = with_controls(("signs",), equalised=True, signs=True)
+    assert written(tables["matrices"]).split(", ") == [
+        *f"{IDENTITY}, dtype string, {SCALARS}, {SIGNS}, {PROFILE}".split(", "),
+        *(f"equalised_{column}" for column in SCALARS.split(", ")),
+        *of_controls(SCALARS, ("signs",)),
+        "strategy string",
+        "status string",
+    ]
+    equalised = [f"equalised_{column}" for column in VECTORS.split(", ")]
+    assert written(tables["spectra"]).split(", ") == [
+        "name string", *VECTORS.split(", "), *equalised, *of_controls(VECTORS, ("signs",)),
+    ]  # fmt: skip
+
+
 def test_every_column_has_a_formula():
-    tables = [*TABLES.values(), *with_controls(("gaussian", "permutation")).values()]
+    tables = [*TABLES.values(), *with_controls(tuple(CONTROLS), equalised=True, signs=True).values()]
     assert not [name for columns in tables for name, column in columns.items() if not column.formula.strip()]
 
 
@@ -134,9 +157,17 @@ def test_formulas_of_a_control_say_of_what_they_are():
     assert columns["control_gaussian_alpha"].dtype == MATRICES["alpha"].dtype
 
 
-def test_what_a_sweep_writes_are_these_columns(make_checkpoint, tmp_path):
-    engine.sweep(make_checkpoint(), engine.SweepOptions(**OPTIONS, control="both"), tmp_path)
-    for name, columns in with_controls(("gaussian", "permutation")).items():
+@pytest.mark.parametrize(
+    ("chosen", "kinds", "readings"),
+    [
+        (OPTIONS | {"control": "both"}, ("gaussian", "permutation"), {}),
+        ({"null": "monte_carlo", "num_draws": 100}, ("signs",), {"equalised": True, "signs": True}),
+    ],
+    ids=["both", "default"],
+)
+def test_what_a_sweep_writes_are_these_columns(make_checkpoint, tmp_path, chosen, kinds, readings):
+    engine.sweep(make_checkpoint(), engine.SweepOptions(**chosen), tmp_path)
+    for name, columns in with_controls(kinds, **readings).items():
         assert pq.read_schema(tmp_path / f"{name}.parquet").equals(schema(columns))
 
 

@@ -80,7 +80,7 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
     return rows
 
 
-def needs_vectors(options: SweepOptions, shape: tuple[int, ...]) -> bool:
+def needs_vectors(options: SweepOptions, shape: tuple[int, int]) -> bool:
     """Whether a reading wants the singular vectors themselves; of a streamed matrix there are none to be had."""
     return (options.equalise or options.num_flips > 0) and not is_streamed(shape, options.strategy)
 
@@ -151,7 +151,7 @@ def _read_signs(found: Decomposed, rows: Rows, good: list[int], options: SweepOp
         options.num_flips,
         options.level,
         start=[tuple(rows[i].get(side) or 0 for side in sides) for i in good],  # type: ignore[misc]
-        num_rounds=1 if options.equalise else signs.MAX_ROUNDS,
+        num_rounds=1 if options.equalise else signs.NUM_ROUNDS,
     )
     for place, i in enumerate(good):
         for side in ("right", "left"):
