@@ -166,5 +166,5 @@ def _bisect(below: Callable[[Array], Array], low: ArrayLike, high: ArrayLike) ->
         return jnp.where(up, middle, low), jnp.where(up, high, middle)
 
     start = (jnp.asarray(low, jnp.float64), jnp.asarray(high, jnp.float64))
-    low, high = lax.fori_loop(0, _STEPS, halve, start)
-    return (low + high) / 2
+    below_it, above_it = lax.fori_loop(0, _STEPS, halve, start)
+    return (below_it + above_it) / 2

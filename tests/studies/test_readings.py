@@ -1,4 +1,4 @@
-"""The readings beside the matrix as it is: equalised, against random signs; where there are none, and what they keep."""
+"""The readings beside the matrix as it is: equalised, against random signs; where there are none, what they keep."""
 
 import numpy as np
 import pandas as pd
