@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -25,9 +26,10 @@ QUERY = "encoder.layer.0.attention.self.query.weight"  # 384 x 384
 WIDE = "model.embed_tokens.weight"  # 64 x 512, scales of rows and columns, outliers on both sides
 SMALL = "model.layers.0.mlp.up_proj.weight"  # 172 x 64, p-values that are not all at their bounds
 LEVEL, EPS, NUM_FLIPS = 0.01, float(np.finfo(np.float32).eps), 7
-BOOTSTRAP = ("alpha_low", "alpha_high", "pl_p") + tuple(
-    f"llr_{law}{p}" for law in ("exponential", "lognormal", "truncated") for p in ("", "_p")
-)
+BOOTSTRAP = (
+    "alpha_low", "alpha_high", "pl_p",
+    *(f"llr_{law}{p}" for law in ("exponential", "lognormal", "truncated") for p in ("", "_p")),
+)  # fmt: skip
 SIGNS = [f"{key}_{side}" for key in ("signs_p", "signs_z") for side in ("right", "left")]
 COUNT_BEYOND = "num_{}_outliers_beyond_signs"
 SIGNS += [COUNT_BEYOND.format(side) for side in ("right", "left")]
@@ -39,7 +41,7 @@ class Chosen:
     """Three matrices of two checkpoints as one collection."""
 
     skipped, warnings = (), ()
-    identity = {"source": "tests", "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64}
+    identity: ClassVar = {"source": "tests", "kind": "dict", "architecture": "generic", "files": {}, "sha256": "0" * 64}
 
     def __init__(self, matrices):
         self.matrices = tuple(matrices)
