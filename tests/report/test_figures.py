@@ -74,7 +74,7 @@ def test_spectrum_draws_histogram_control_law_and_edges(groups):
     axes = figure_spectra.draw("mlp_up", members).axes[0]
     stairs = {p.get_label(): p.get_data() for p in axes.patches if not p.get_label().startswith("_")}
     bins = spectrum.bins_of(members)
-    np.testing.assert_allclose(stairs["trained, mean of 3"].values, spectrum.mean_density(members, bins))
+    np.testing.assert_allclose(stairs["trained"].values, spectrum.mean_density(members, bins))
     controls = spectrum.mean_density([s.control for s in members], bins)
     np.testing.assert_allclose(stairs["random control"].values, controls)
     curve = next(line for line in axes.lines if str(line.get_label()).startswith("Marchenko–Pastur"))
@@ -114,7 +114,8 @@ def test_strips_colour_exactly_the_outliers(groups):
 def test_titles_are_computed_from_the_table(run, groups):
     table = run.matrices[run.matrices["role"] == "query"]
     seen, note = figure_spectra.title("query", groups["query"])
-    assert seen.startswith(f"query: {table['num_right_outliers'].median():g} of 48 singular values above")
+    right = table["num_right_outliers"].median()
+    assert seen.startswith(f"query: {right:g} of 48 singular values beyond the right edge, ")
     assert "median over 3 matrices" in note
     assert "random control: 0 and 0" in note
     seen, note = figure_pvalues.title("query", groups["query"], 0.01)

@@ -1,4 +1,4 @@
-"""The readings beside the matrix as it is: equalised, against random signs; where there are none, what they keep."""
+"""The readings beside the matrix as it is, equalised and against random signs: what they find, where there are none."""
 
 import numpy as np
 import pandas as pd
