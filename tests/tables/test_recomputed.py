@@ -32,7 +32,7 @@ SIGNS = [f"{key}_{side}" for key in ("signs_p", "signs_z") for side in ("right",
 COUNT_BEYOND = "num_{}_outliers_beyond_signs"
 SIGNS += [COUNT_BEYOND.format(side) for side in ("right", "left")]
 PREFIXES = ("", "equalised_", "control_signs_")
-DRAWS, MATRICES, FLIPS = 2000, 300, 24  # simulated unit vectors a length, matrices, flips a matrix
+DRAWS, MATRICES, FLIPS = 2000, 200, 24  # simulated unit vectors a length, matrices, flips a matrix
 
 
 class Chosen:
