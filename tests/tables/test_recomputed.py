@@ -143,7 +143,7 @@ def extreme_p(r, end):
         end
     ]
     p, count, x = r.row[f"p_{end}"], r.row[f"num_{side}_outliers"], value / r.row["sigma"]
-    if (p <= LEVEL) != (count >= 1):
+    if (p <= LEVEL) != (count >= 1) or (r.prefix == "equalised_" and p > 0.5):
         return False
     expected = law(x, r.a, r.b)
     if r.prefix != "equalised_":
