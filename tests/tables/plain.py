@@ -71,11 +71,18 @@ def law(h, k):
     return t, h * unit, integrate.cumulative_trapezoid(2 / np.pi * np.sin(t) ** 2 / unit, t, initial=0)
 
 
+def distance(cdf):
+    """Kolmogorov-Smirnov: max over i of i/n - F_i and F_i - (i - 1)/n, F ascending in i; rows alike."""
+    cdf, n = np.sort(cdf), cdf.shape[-1]
+    i = np.arange(1, n + 1)
+    return np.maximum(i / n - cdf, cdf - (i - 1) / n).max(axis=-1)
+
+
 def mp_distance(s, sigma, a, k, l):
     """Kolmogorov-Smirnov distance of s without k and l outliers from the law of an (a - k) x (b - k - l) matrix."""
     bulk = s[k : len(s) - l]
     _, evals, cdf = law(a - k, len(bulk))
-    return stats.ks_1samp(bulk, lambda x: np.interp((x / sigma) ** 2, evals, cdf)).statistic
+    return distance(np.interp((bulk / sigma) ** 2, evals, cdf))
 
 
 def sigma_bulk(s, a, rounds=20):
@@ -140,10 +147,7 @@ def flips(w, k, l, num):
 
 def ks_of_vectors(x):
     """D of unit vectors, the rows of x."""
-    n = x.shape[1]
-    cdf = special.ndtr(n**0.5 * np.sort(x, axis=1))
-    i = np.arange(1, n + 1)
-    return np.maximum(i / n - cdf, cdf - (i - 1) / n).max(axis=1)
+    return distance(special.ndtr(x.shape[1] ** 0.5 * x))
 
 
 def benjamini_hochberg(p, level):
@@ -159,8 +163,7 @@ def power_law(evals):
     for n in range(10, len(evals) + 1):
         y = evals[:n] / evals[n - 1]
         alpha = 1 + n / np.sum(np.log(y))
-        cdf, rank = 1 - y ** (1 - alpha), n - np.arange(n)
-        d = np.max(np.maximum(rank / n - cdf, cdf - (rank - 1) / n))
+        d = distance(1 - y ** (1 - alpha))
         if d <= best[0]:
             best = (d, alpha, evals[n - 1], n)
     return best[1], best[2], best[0], best[3]
