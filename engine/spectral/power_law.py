@@ -91,7 +91,7 @@ def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
     num_spikes = jnp.sum((ordered >= xmin) & valid)
     none = ~jnp.any(candidate)
     numbers = [jnp.where(none, jnp.nan, x) for x in (alpha[best], xmin, d[best], sigma)]
-    return PowerLaw(*numbers, num_spikes=jnp.where(none, 0, num_spikes).astype(jnp.int32))
+    return PowerLaw._make([*numbers, jnp.where(none, 0, num_spikes).astype(jnp.int32)])
 
 
 def lowest(ordered: Array, method: str) -> Array:

@@ -87,7 +87,7 @@ def equal(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.nda
 def beyond_signs(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Values beyond those of the same entries with random signs, as a sweep counts them: after `equal`."""
     found, start = decompose(w), np.stack(equal(w, level, rng), axis=1)
-    keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), len(w))
+    keys = list(jax.random.split(jax.random.key(int(rng.integers(2**31))), len(w)))
     read = signs.read(w, found.u, found.s, found.vt, keys, level=level, start=start.tolist(), num_rounds=1)
     return read.num_right, read.num_left
 
