@@ -11,6 +11,7 @@ from eigensweep.engine.spectral.law import Law
 from eigensweep.engine.spectral.null import goodness
 
 SMALL = 16  # singular values below which a verdict is marked
+LEAST_P = 3e-5  # the largest floor of a goodness-of-fit table: what reads "< 3e-5" does not hold at any level
 HOLDS = "Marchenko-Pastur holds"
 DESCRIPTIVE = "does not describe the bulk: outlier counts are descriptive, not tests"
 
@@ -78,7 +79,7 @@ def _verdict(p: float, right: int, left: int, rank: int, b: int, level: float) -
     count = int(right + left)
     if 2 * count > b:
         words = "undetermined: more than half of the singular values are outliers"
-    elif p <= max(level, goodness.BOUND):
+    elif p <= max(level, LEAST_P):
         words = DESCRIPTIVE
     else:
         words = f"holds with {count} spike{'s' * (count > 1)}" if count else HOLDS
