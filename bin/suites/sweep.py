@@ -17,15 +17,9 @@ from eigensweep.engine import SweepOptions, sweep
 from eigensweep.models import open_checkpoint
 
 OURS = "u, s, vt in float64, KS of every vector, MP, edges, power law, permutation control"
-<<<<<<< HEAD
 # what the peers do: the matrix as it is, and one control
 ALIKE: dict[str, Any] = {"control": "permutation", "equalise": False, "num_flips": 0}
 NO_FLIPS: dict[str, Any] = {"num_flips": 0}
-=======
-# what the peers do: the matrix, and one control
-ALIKE: dict[str, Any] = {"control": "permutation", "equalise": False, "num_flips": 0}
-NO_FLIPS = {"num_flips": 0}
->>>>>>> tests_fix
 PEER = "WeightWatcher analyze(mp_fit=True, randomize=True)"
 DIFFRACT = ("pl_alpha", "mp_ks", "mp_num_spikes", "tw_num_spikes")
 DIFFRACT_DOES = "u, s, vt in float32, MP, edges, power law, permutation control; no statistic of a vector"

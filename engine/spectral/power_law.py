@@ -90,13 +90,8 @@ def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
     sigma = (alpha[best] - 1) / jnp.sqrt(tail[best])
     num_spikes = jnp.sum((ordered >= xmin) & valid)
     none = ~jnp.any(candidate)
-<<<<<<< HEAD
     best_alpha, xmin, distance, sigma = (jnp.where(none, jnp.nan, x) for x in (alpha[best], xmin, d[best], sigma))
     return PowerLaw(best_alpha, xmin, distance, sigma, jnp.where(none, 0, num_spikes).astype(jnp.int32))
-=======
-    numbers = [jnp.where(none, jnp.nan, x) for x in (alpha[best], xmin, d[best], sigma)]
-    return PowerLaw._make([*numbers, jnp.where(none, 0, num_spikes).astype(jnp.int32)])
->>>>>>> tests_fix
 
 
 def lowest(ordered: Array, method: str) -> Array:

@@ -131,7 +131,7 @@ def _truncated(u: Array, first: Array, excess: Array) -> Array:
 
     For every rate the alpha with E[u] = mean(u); then the rate with E[y] = mean(y). alpha = 0 where the data want less.
     """
-    nodes, log_weights = first * _NODES, jnp.log(first) + _LOG_WEIGHTS
+    nodes, log_weights = first * jnp.asarray(_NODES), jnp.log(first) + _LOG_WEIGHTS
 
     def terms(alpha: Array, rate: Array) -> Array:
         return (1 - alpha) * nodes - rate * jnp.expm1(nodes) + log_weights
@@ -166,10 +166,5 @@ def _bisect(below: Callable[[Array], Array], low: ArrayLike, high: ArrayLike) ->
         return jnp.where(up, middle, low), jnp.where(up, high, middle)
 
     start = (jnp.asarray(low, jnp.float64), jnp.asarray(high, jnp.float64))
-<<<<<<< HEAD
     below_it, above_it = lax.fori_loop(0, _STEPS, halve, start)
     return (below_it + above_it) / 2
-=======
-    bracket = lax.fori_loop(0, _STEPS, halve, start)
-    return (bracket[0] + bracket[1]) / 2
->>>>>>> tests_fix
