@@ -110,8 +110,10 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
 def _scales(found: Decomposed, good: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Two rounds of Dyson scales, (G, m) and (G, n): from the decompositions at hand, then of what they gave."""
     first = equalise.dyson_scales(found.u[good], found.s[good], found.vt[good])
-    # a Gram matrix will do unless the resolvent's own scale is lost in its rounding
-    plain = (jax.default_backend() == "cpu") & (np.median(found.s[good], axis=1) > 1e-4 * found.s[good, 0])
+    # a Gram matrix will do unless its rounding hides the resolvent's own scale, or which values are zero
+    s = found.s[good] / found.s[good, :1]
+    hidden = ((s > 1e-12) & (s < 1e-6)).any(axis=1)
+    plain = (jax.default_backend() == "cpu") & (np.median(s, axis=1) > 1e-4) & ~hidden
 
     def again(place: int) -> tuple[np.ndarray, np.ndarray]:
         i = good[place]
