@@ -156,7 +156,8 @@ def _power_law(e: Evidence) -> tuple[bool, str]:
     """Whether a power law holds over a decade or half of the values, and the words."""
     if not np.isfinite(e.alpha):
         return False, "no power law"
-    decades = 2 * np.log10(e.s[0] / e.s[e.num_pl_spikes - 1])  # xmin = s^2 there, which may underflow
+    smallest = e.xmin**0.5 if e.xmin > 0 else e.s[e.num_pl_spikes - 1]  # xmin = s^2 may underflow
+    decades = 2 * np.log10(e.s[0] / smallest)
     share = e.num_pl_spikes / len(e.s)
     fits = _tail_fits(e)
     p = f", p = {e.pl_p:.2g}" if np.isfinite(e.pl_p) else ""
