@@ -16,21 +16,21 @@ HOLDS = "Marchenko-Pastur holds"
 DESCRIPTIVE = "does not describe the bulk: outlier counts are descriptive, not tests"
 
 
-@partial(jax.jit, static_argnames=("a", "b", "eps", "level", "law"))
+@partial(jax.jit, static_argnames=("a", "b"))
 def of_shape(
-    s: jax.Array, sigma: jax.Array, *, a: int, b: int, eps: float, level: float, law: Law
+    s: jax.Array, sigma: jax.Array, thresholds: tuple[float, float], eps: float, *, a: int, b: int
 ) -> dict[str, jax.Array]:
     """Columns that follow from s (B, b) of (a, b) or (b, a) matrices; sigma (B,) sets the edges, the fit where NaN.
 
+    Thresholds: the right and the left one of a law, in units of sigma; one program a shape serves all laws and levels.
     Counts are -1 where no edge test can be had, see `edges.num_outliers`.
     """
-    thresholds = law.right_threshold, law.left_threshold
 
     def one(s: jax.Array, sigma: jax.Array) -> dict[str, jax.Array]:
         bulk = noise.sigma_bulk(s, a, b)
         sigma = jnp.where(jnp.isnan(sigma), bulk, sigma)
         nu_minus, nu_plus = marchenko_pastur.edges(a, b, sigma)
-        right, left = edges.num_outliers(s, a, b, sigma, level, eps, thresholds)
+        right, left = edges.num_beyond(s, a, b, sigma, *thresholds, eps)
         distance = marchenko_pastur.ks_distance(s, a, b, sigma, right, left)
         share = _energy(s, right, left)
         statistic, num_bulk = goodness.statistic(s, a, b, bulk, eps)  # plain edges: so every law's T was simulated

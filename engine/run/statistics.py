@@ -170,11 +170,12 @@ def scalar_statistics(
     batch, padded = len(s), -len(s) % ROWS_AT_ONCE
     s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
     a, b = max(shape), min(shape)
+    thresholds = law.right_threshold(a, b, level), law.left_threshold(a, b, level)
     parts = []
     for i in range(0, len(s), ROWS_AT_ONCE):
         rows = slice(i, i + ROWS_AT_ONCE)
         found = _of_values(s[rows], float(a), eps, power=power_law)
-        found |= fit.of_shape(s[rows], sigma[rows], a=a, b=b, eps=eps, level=level, law=law)
+        found |= fit.of_shape(s[rows], sigma[rows], thresholds, eps, a=a, b=b)
         parts.append(jax.device_get(found))
     columns = {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
     columns |= fit.judge(columns, a, b, level, law)

@@ -159,10 +159,17 @@ def num_outliers(
     Returns:
       (num_right, num_left), int32 scalars; -1 where there is no test.
     """
+    right, left = (threshold(m, n, level) for threshold in thresholds)
+    return num_beyond(s, m, n, sigma, right, left, eps)
+
+
+def num_beyond(
+    s: ArrayLike, m: int, n: int, sigma: ArrayLike, right: ArrayLike, left: ArrayLike, eps: ArrayLike = EPS
+) -> tuple[Array, Array]:
+    """`num_outliers` with the thresholds at hand, in units of sigma; everything but the shape may be traced."""
     s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
     chex.assert_shape(s, (min(m, n),))
     chex.assert_rank([sigma, eps], 0)
-    right, left = (threshold(m, n, level) for threshold in thresholds)
     rank = jnp.sum(s > jnp.max(s) * max(m, n) * eps)
     testable = (s.size >= FEWEST) & (2 * rank >= s.size) & ~jnp.isnan(sigma)
     counts = jnp.sum(s > right * sigma, dtype=jnp.int32), jnp.sum(s < left * sigma, dtype=jnp.int32)

@@ -13,13 +13,13 @@ from eigensweep.engine.spectral.null import goodness
 
 
 class Law(NamedTuple):
-    """The null of one reading; functions, so that a record can be a static argument.
+    """The null of one reading.
 
     Attributes:
       right_threshold: (m, n, level) -> what s_max/sigma exceeds with probability `level`.
       left_threshold: (m, n, level) -> what s_min/sigma falls below with probability `level`.
       p_largest, p_smallest: (x, a, b) -> P(s_max/sigma >= x) and P(s_min/sigma <= x), the inverse of the thresholds.
-      gof_p: (t, a, b, K) -> P(T >= t), T as `goodness.statistic` gives it with these thresholds; arrays of one shape.
+      gof_p: (t, a, b, K) -> P(T >= t), T as `goodness.statistic` gives it; arrays of one shape.
     """
 
     right_threshold: edges.Threshold

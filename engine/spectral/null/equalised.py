@@ -12,8 +12,8 @@ Edges   With L(p) = 2 ln(threshold/sigma) of `edges` at level p and w = |L(0.5) 
 T       K D, K the number of values in the bulk: mean and standard deviation for a few b and b/a, and the
         survival function of (T - mean)/sd, one for all.
 
-Between them it is interpolated linearly in b^(-1/3) (T's moments: in ln b), in sqrt(b/a) and in the Tracy-Widom
-quantile of 1 - p. Made by the command that `recipe()` repeats, with versions, seed and counts.
+Between them it is interpolated linearly in b^(-1/3) (T's moments: in ln b), in sqrt(b/a) and in ln p.
+Made by the command that `recipe()` repeats, with versions, seed and counts.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import edges, tracy_widom
+from eigensweep.engine.spectral import edges
 
 T_LEVEL = 0.01  # of the plain outlier test whose outliers T leaves out
+_STEPS = 6  # of a fixed point that gains two digits a step
 BOUND = 3e-5  # no p-value is smaller: the table ends at ten draws of all
 
 
@@ -82,27 +83,23 @@ def num_outliers(
 
 
 def p_largest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
-    """P(s_max/sigma >= x) of an equalised a x b Gaussian matrix: `right_threshold` inverted, between its levels."""
-    log_x, log_odds = _tail(right_threshold, a, b)
-    return _from_log_odds(np.interp(np.log(x), log_x, log_odds))
+    """P(s_max/sigma >= x) of an equalised a x b Gaussian matrix, `right_threshold` inverted; at most 0.5."""
+    return _inverted(x, edges.p_largest, edges.right_threshold, load().right, 1, a, b)
 
 
 def p_smallest(x: NDArray, a: int, b: int) -> NDArray[np.float64]:
-    """P(s_min/sigma <= x) of an equalised a x b Gaussian matrix: `left_threshold` inverted, between its levels."""
-    log_x, log_odds = _tail(left_threshold, a, b)
-    with np.errstate(divide="ignore"):
-        return _from_log_odds(np.interp(np.log(x), log_x[::-1], log_odds[::-1]))
+    """P(s_min/sigma <= x) of an equalised a x b Gaussian matrix, `left_threshold` inverted; at most 0.5."""
+    return _inverted(x, edges.p_smallest, edges.left_threshold, load().left, -1, a, b)
 
 
-@lru_cache(maxsize=256)
-def _tail(threshold: Any, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-    """ln threshold, and ln p/(1 - p), at levels that descend to `edges.LEAST_P`; p = 0.5 is the largest."""
-    level = np.concatenate([[0.5], np.geomspace(0.4, edges.LEAST_P, 60)])
-    return np.log([threshold(a, b, float(p)) for p in level]), np.log(level / (1 - level))
-
-
-def _from_log_odds(x: np.ndarray) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))
+def _inverted(
+    x: NDArray, tail: edges.Tail, threshold: edges.Threshold, shifts: np.ndarray, outwards: int, a: int, b: int
+) -> NDArray[np.float64]:
+    """The plain tail of x over the shift at p, which hardly depends on p: a fixed point of few steps."""
+    p = np.full(np.shape(x), 0.1)
+    for _ in range(_STEPS):
+        p = np.clip(tail(x / _factor(threshold, shifts, outwards, a, b, p), a, b), edges.LEAST_P, 0.5)
+    return p
 
 
 def gof_p(t: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -128,20 +125,26 @@ def recipe() -> dict[str, Any]:
     return load().recipe
 
 
-def _shifted(threshold: Any, shifts: np.ndarray, outwards: int, m: int, n: int, level: float) -> float:
+def _shifted(threshold: edges.Threshold, shifts: np.ndarray, outwards: int, m: int, n: int, level: float) -> float:
     a, b = max(m, n), min(m, n)
-    plain = threshold(a, b, level)
+    return float(threshold(a, b, level) * _factor(threshold, shifts, outwards, a, b, level))
+
+
+def _factor(
+    threshold: edges.Threshold, shifts: np.ndarray, outwards: int, a: int, b: int, p: ArrayLike
+) -> NDArray[np.float64]:
+    """What the plain threshold at level p is multiplied by."""
     table = load()
-    quantile = [tracy_widom.quantile(1 - float(p)) for p in table.level]
     fading = -(table.b ** (-1 / 3))
     layers = np.moveaxis(shifts, 2, 0)
     by_level = np.array([_bilinear(x, fading, table.r, -(b ** (-1 / 3)), (b / a) ** 0.5) for x in layers])
     if b > table.b[-1]:
         by_level *= (table.b[-1] / b) ** (1 / 3)
-    shift = np.interp(tracy_widom.quantile(1 - level), quantile, by_level)
-    return float(plain * np.exp(outwards * shift * width(threshold, a, b) / 2))
+    shift = np.interp(-np.log(p), -np.log(table.level), by_level)
+    return np.exp(outwards * shift * width(threshold, a, b) / 2)
 
 
+@lru_cache(maxsize=1024)
 def width(threshold: Any, a: int, b: int) -> float:
     """w = |L(0.5) - L(0.05)|, L(p) = 2 ln threshold(a, b, p)."""
     return float(abs(2 * np.log(threshold(a, b, 0.5) / threshold(a, b, 0.05))))
