@@ -66,7 +66,11 @@ def test_the_accelerators_way_gives_the_cpus_tables(tables, count):
     assert set(cpu["strategy"]) == {"lapack", ""}
     assert set(gpu["strategy"]) == {"gram", "lapack", ""}  # one matrix was repaired on the host
     assert (gpu["strategy"] == "lapack").sum() == 1
-    pd.testing.assert_frame_equal(measured(cpu), measured(gpu), rtol=1e-8, atol=1e-8)
+    cpu, gpu = measured(cpu), measured(gpu)
+    equalised = cpu.columns.str.startswith("equalised_")
+    pd.testing.assert_frame_equal(cpu.loc[:, ~equalised], gpu.loc[:, ~equalised], rtol=1e-8, atol=1e-8)
+    # scales that differ by rounding: at a condition of 1e7 the smallest singular value moves by 5e-7 of itself
+    pd.testing.assert_frame_equal(cpu.loc[:, equalised], gpu.loc[:, equalised], rtol=1e-6, atol=1e-8)
 
 
 def test_residuals_stay_small(tables):
