@@ -12,7 +12,7 @@ import pytest
 
 from eigensweep import engine, models
 
-OPTIONS = {"null": "table", "control": "gaussian"}
+OPTIONS = {"null": "table", "control": "gaussian", "equalise": False, "num_flips": 0}
 SWEEP = f"""
 import sys
 import jax
