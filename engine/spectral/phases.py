@@ -156,7 +156,7 @@ def _power_law(e: Evidence) -> tuple[bool, str]:
     """Whether a power law holds over a decade or half of the values, and the words."""
     if not np.isfinite(e.alpha):
         return False, "no power law"
-    smallest = e.xmin**0.5 if e.xmin > 0 else e.s[e.num_pl_spikes - 1]  # xmin = s^2 may underflow
+    smallest = e.xmin**0.5 if 0 < e.xmin < np.inf else e.s[e.num_pl_spikes - 1]  # s^2 may overflow, and underflow
     decades = 2 * np.log10(e.s[0] / smallest)
     share = e.num_pl_spikes / len(e.s)
     fits = _tail_fits(e)
