@@ -179,7 +179,7 @@ MATRICES: dict[str, Column] = {
         "matrices) of a moderately heavy one, else NaN",
         _MM,
     ),
-    "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}"),
+    "quasi_null_count": Column(COUNT, "", "#{s_i < nu_minus}, a description; its test is equalised_num_left_outliers"),
     "quasi_null_fraction": Column(FLOAT, "", "quasi_null_count / b"),
     "p_largest": Column(
         FLOAT,

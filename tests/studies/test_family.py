@@ -42,7 +42,8 @@ def test_counts_of_a_run():
     assert (right["tests"], right["fired"], right["surviving"]) == (98, fired, 5)
     text = render_family(table.reset_index())
     assert "survive over the run" in text
-    assert len(text.splitlines()) == 6
+    assert "of one scale for the matrix as it is" in text
+    assert len(text.splitlines()) == 7
 
 
 def test_noise_fires_at_its_level_and_survives_nothing():

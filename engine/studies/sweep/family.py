@@ -24,11 +24,15 @@ HEADINGS = {
     "reading": "reading",
     "side": "test",
     "tests": "tests",
-    "expected": "expected on noise",
+    "expected": "expected",
     "fired": "fired",
     "surviving": "survive over the run",
 }
 CAPTION = "All tests of the run, a test a matrix, at the run's level"
+NOTE = (
+    "expected: how many would fire on independent entries; of one scale for the matrix as it is and its controls, "
+    "of any row and column scales for the others"
+)
 _VALUES = {"p_largest": "largest singular value", "p_smallest": "smallest singular value"}
 _SIGNS = {"signs_p_right": "largest singular value", "signs_p_left": "smallest singular value"}
 _VECTORS = {"p_right": "right vectors", "p_left": "left vectors"}
@@ -91,4 +95,4 @@ def cells(row: dict[str, Any]) -> list[str]:
 def render_family(table: "pd.DataFrame") -> str:
     """The table as aligned plain text for a terminal."""
     lines = [[*HEADINGS.values()], *(cells(row) for row in table.to_dict("records"))]
-    return f"{CAPTION}:\n{aligned(lines, left=2)}" if len(lines) > 1 else ""
+    return f"{CAPTION};\n{NOTE}:\n{aligned(lines, left=2)}" if len(lines) > 1 else ""

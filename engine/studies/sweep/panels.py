@@ -123,10 +123,7 @@ def _family(run: Run) -> str:
     frame = family.family_table(run)
     if frame.empty:
         return ""
-    note = (
-        "Expected: how many would fire on Gaussian noise. Survive: rejected by Benjamini-Hochberg over all matrices of "
-        "the run. Controls are there for comparison."
-    )
+    note = f"{family.NOTE.capitalize()}. Survive: rejected by Benjamini-Hochberg over all matrices of the run."
     rows = [family.cells(row) for row in frame.to_dict("records")]
     heading = f"<h3>{esc(family.CAPTION)}</h3>{matters(note)}"
     return heading + text_table([*family.HEADINGS.values()], rows, kind="pairs")
