@@ -9,12 +9,15 @@ from eigensweep.engine.report.page.spectra import packed_spectra
 from eigensweep.engine.report.registry import View
 from eigensweep.engine.report.spectrum import ROLES
 from eigensweep.engine.tables.columns import COUNT, Column, Columns, label
-from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix
+from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix, with_controls
 from eigensweep.engine.tables.result import Result
 
 MOST_WARNINGS = 20
 MANY = 600  # matrices; of more, floats keep 16 of float32's 24 bits: five digits
 _SHOWN_ELSEWHERE = ("study", "skipped", "warnings", "without_activations")
+
+_EVERY_COLUMN = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
+_NO_MATRICES = {"size": 0, "columns": {}, "rows": {}, "readings": [], "level": 0.01, "spectra": None}
 
 
 def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns]) -> dict[str, Any]:
@@ -48,7 +51,8 @@ def _has_matrices(result: Result) -> bool:
 
 
 def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
-    frame, known = result.frame("matrices"), tables.get("matrices", {})
+    frame = result.frame("matrices")
+    known = {**_EVERY_COLUMN, **tables.get("matrices", {})}
     columns, rows = {}, {}
     for name in frame.columns:
         column, values = known.get(name, Column("", "", "")), frame[name]
@@ -60,7 +64,7 @@ def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
             rows[name] = _numbers(numbers, len(frame))
         columns[name] = {
             "type": kind, "unit": column.unit, "doc": column.formula, "source": column.source,
-            "label": label(known, name) if name in known else name.replace("_", " "),
+            "label": label({name: column}, name),
         }  # fmt: skip
     return {
         "size": len(frame),
