@@ -47,5 +47,5 @@ def _ordered(p: np.ndarray) -> np.ndarray:
     """What is known of p, ascending."""
     known = np.sort(p[~np.isnan(p)])
     if known.size and not (known[0] >= 0 and known[-1] <= 1):
-        raise ValueError(f"p-values from {known[0]} to {known[-1]}: expected 0 to 1")
+        raise ValueError(f"p-values from {known[0]} to {known[-1]}: expected numbers between 0 and 1")
     return known
