@@ -20,7 +20,7 @@ from eigensweep.engine.studies.sweep.options import SweepOptions
 if TYPE_CHECKING:
     from eigensweep.engine.studies.sweep.study import Run
 
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (matrices, roles, memory, what is left out) and stop")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (a row a role, memory, time, what is left out) and stop")
 _MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "memory for one batch's arrays; default: from what is free")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "one of several processes with one --workdir; found out from SLURM, Kubernetes, MPI, TPU pods"
@@ -42,7 +42,8 @@ def main() -> None:
         raise UserError("no --workdir given: where should the tables and the report go?")
     checkpoint = runner.opened(source)
     if _DRY_RUN.value:
-        print(engine.describe_plan(engine.make_plan(checkpoint, options), memory))
+        plan = engine.make_plan(checkpoint, options)
+        print(engine.describe_plan(plan, memory, engine.estimate(plan, options)))
         return
     before, start = engine.is_finished(workdir), time.monotonic()
     with reporter() as on_progress:
