@@ -114,8 +114,11 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     ]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
     lines += [aligned([["role", "", "blocks", "matrices", "shape", "dtype"], *rows], left=3)]
-    if tied := [m for m in plan.matrices if getattr(m, "tied", ())]:
-        lines += ["", *(f"{m.name} serves as {', '.join(m.tied)}, too: analysed once" for m in tied[:MOST_NAMED])]
+    if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:
+        lines += [
+            "",
+            *(f"{name} serves as {', '.join(names)}, too: analysed once" for name, names in tied[:MOST_NAMED]),
+        ]
     planned = batches(plan.matrices, budget)
     largest = max(len(batch.sources) * working_bytes(batch.shape) for batch in planned)
     lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB, the largest takes {largest / GIB:.2f} GiB"]
