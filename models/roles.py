@@ -4,8 +4,11 @@ import re
 
 ROLES = (
     "query", "key", "value", "attention_output", "mlp_up", "mlp_gate", "mlp_down", "embedding", "position_embedding",
-    "unembedding", "pooler", "classifier", "expert", "other",
+    "unembedding", "pooler", "classifier", "expert", "convolution", "other",
 )  # fmt: skip
+
+TOWERS = ("vision", "audio", "text", "encoder", "decoder")
+"""The stacks of models that have several, in the order in which they are listed."""
 
 # Tried in order against the name with "/" as "."; the first that is found decides. What comes early must not be
 # caught by what comes late: positions before embeddings, heads and attention outputs before plain "dense".

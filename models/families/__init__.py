@@ -39,5 +39,5 @@ def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
                 groups = match.groupdict()
                 block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
                 what = tuple((part.role, part.label) for part in rule.parts)
-                found.setdefault((what, rule.layout, block, expert), (rule, block, expert))
+                found.setdefault((what, rule.layout, rule.tower, block, expert), (rule, block, expert))
     return next(iter(found.values())) if len(found) == 1 else None

@@ -6,15 +6,17 @@ Sizes are named by keys of `Dims`, so the same table serves every size of model.
 
 import functools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Layout = Literal["linear", "conv1d", "embedding", "vector"]
 """How a weight is stored: (out, in), (in, out), (entries, d), or one axis."""
 
 Dims = Mapping[str, Any]
-"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth."""
+"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
+`encoder_blocks` that of a tower with a depth of its own.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Rule:
       stacked: the first axis counts experts, each holding a weight in `layout`.
       when: a key of Dims: must the tensor be there (True), must it not (False), or may it (None)?
       tied_to: path of the leaf whose weights these are when they are shared or absent.
+      tower: the stack that it belongs to, see `matrix.Matrix`.
     """
 
     pattern: str
@@ -57,6 +60,7 @@ class Rule:
     stacked: bool = False
     when: str = "always"
     tied_to: str = ""
+    tower: str = ""
 
     @functools.cached_property
     def regex(self) -> re.Pattern:
@@ -106,6 +110,16 @@ NO_PARAMETERS = (
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
 )
 """Buffers that older versions of transformers wrote among the weights."""
+
+
+def blocks_of(dims: Dims, tower: str) -> int:
+    """The depth of a tower."""
+    return dims.get(f"{tower.split('.')[0]}_blocks", dims["blocks"])
+
+
+def in_tower(tower: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Rules of a stack; those that have a tower already keep it."""
+    return tuple(replace(rule, tower=rule.tower or tower) for rule in rules)
 
 
 def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"):

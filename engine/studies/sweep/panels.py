@@ -29,6 +29,7 @@ from eigensweep.engine.studies.sweep import (
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.svg import pictures
 from eigensweep.engine.tables.columns import label
+from eigensweep.engine.tables.groups import group_of
 from eigensweep.engine.tables.matrices import (
     CONTROLS,
     EQUALISED,
@@ -160,7 +161,7 @@ def _row(row: Mapping[str, Any], anchor: str, shown: Sequence[str]) -> list[str]
     name = esc(shorten(row["name"], 120)).replace(".", ".<wbr>")  # where a long one breaks
     return [
         f'<a href="#{anchor}">{name}</a>',
-        esc(shorten(row["role"], 40)),
+        esc(shorten(group_of(row).label, 40)),
         "" if block is None else str(block),
         f"{row['m']} × {row['n']}",
         *(_cell(row, column) for column in shown),
@@ -178,7 +179,7 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
 
 def _section(row: Mapping[str, Any], anchor: str, spectrum: Spectrum | None) -> str:
     block = block_of(row)
-    place = str(row["role"]) + ("" if block is None else f", block {block}")
+    place = group_of(row).label + ("" if block is None else f", block {block}")
     status = "" if row["status"] == "ok" else f' <span class="bad">{esc(row["status"])}</span>'
     drawn = f'<div class="pictures">{pictures(spectrum, row)}</div>' if spectrum else ""
     name = "" if len(str(row["name"])) <= 200 else f"<p><code>{esc(row['name'])}</code></p>"

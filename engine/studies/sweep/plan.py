@@ -9,6 +9,7 @@ from eigensweep.engine.run.stream import batches
 from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.groups import Group
 
 LEFT_OUT = ("name", "shape", "dtype", "reason")
 
@@ -81,11 +82,11 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None) -> str:
     budget = memory_bytes or default_budget()
     lines = [f"{len(plan.matrices)} matrices to sweep", "", _row("matrix", "role", "block", "shape", "dtype")]
     for matrix in plan.matrices:
-        guessed = " (guessed)" if getattr(matrix, "guessed", False) else ""
+        group = Group(matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False))
         block = "-" if matrix.block is None else str(matrix.block)
         tied = getattr(matrix, "tied", ())
         note = f"  tied with {', '.join(tied)}: analysed once" if tied else ""
-        lines.append(_row(matrix.name, matrix.role + guessed, block, _x(matrix.shape), matrix.dtype) + note)
+        lines.append(_row(matrix.name, group.label, block, _x(matrix.shape), matrix.dtype) + note)
     planned = batches(plan.matrices, budget)
     lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB:"]
     for batch in planned:
@@ -97,7 +98,7 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None) -> str:
 
 
 def _row(name: str, role: str, block: str, shape: str, dtype: str) -> str:
-    return f"{name:<60} {role:<20} {block:>5} {shape:>15} {dtype:<9}"
+    return f"{name:<60} {role:<28} {block:>5} {shape:>15} {dtype:<9}"
 
 
 def _x(shape: Iterable[int]) -> str:
