@@ -4,11 +4,10 @@ A study's flags follow from its options dataclass: `--config.KEY=VALUE` for ever
 of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it.
 """
 
-import contextlib
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
@@ -110,8 +109,10 @@ def run_study(
     source, chosen, workdir = settings(options)
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the report go?")
+    from eigensweep.progress import reporter
+
     checkpoint, start = opened(source), time.monotonic()
-    with progress_reporter() as on_progress:
+    with reporter() as on_progress:
         result = study(checkpoint, chosen, workdir, on_progress)
     new = [text for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
     finish(result, render, "\n".join([*(f"note: {text}" for text in new), f"{time.monotonic() - start:.1f} s"]))
@@ -126,18 +127,6 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
     if flags.FLAGS["report"].value:
         print(f"report: {write_report(result)}")
-
-
-@contextlib.contextmanager
-def progress_reporter() -> Iterator["OnProgress"]:
-    """The `on_progress` callback for this process's standard error: a bar on a terminal, plain lines in a log."""
-    from eigensweep.bin.progress import bar, lines
-
-    if sys.stderr.isatty():
-        with bar() as report:
-            yield report
-    else:
-        yield lines()
 
 
 def preset_names() -> list[str]:

@@ -35,6 +35,7 @@ def main() -> None:
     memory = _memory_bytes()
     _join_processes()
     from eigensweep import engine
+    from eigensweep.progress import reporter
 
     source, options, workdir = runner.settings(SweepOptions)
     if not workdir and not _DRY_RUN.value:
@@ -44,7 +45,7 @@ def main() -> None:
         print(engine.describe_plan(engine.make_plan(checkpoint, options), memory))
         return
     before, start = engine.is_finished(workdir), time.monotonic()
-    with runner.progress_reporter() as on_progress:
+    with reporter() as on_progress:
         run = engine.sweep(checkpoint, options, workdir, memory_bytes=memory, on_progress=on_progress)
     swept = time.monotonic() - start
     if not engine.is_first_process():
