@@ -93,7 +93,7 @@ def _parts(name: str, outputs: int) -> tuple[list[Part], str, int | None, int | 
     if known := agreed_rule(name):
         rule, block, expert = known
         equal = len({part.size for part in rule.parts}) == 1 and outputs % len(rule.parts) == 0
-        if len(rule.parts) == 1 or (equal and not rule.by_head):
+        if len(rule.parts) == 1 or (equal and not rule.groups):
             return list(rule.parts), rule.tower, block, expert, False
     role, block, expert = guess_role(name)
     return [Part("", role)], "", block, expert, True

@@ -5,10 +5,12 @@ from typing import Any
 
 from eigensweep.models.families.decoders import DECODERS
 from eigensweep.models.families.encoders import ENCODERS
+from eigensweep.models.families.gemma import GEMMAS
 from eigensweep.models.families.gpt import GPTS
+from eigensweep.models.families.mixtures import MIXTURES
 from eigensweep.models.families.rules import Family, Rule
 
-FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS)
+FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS, *GEMMAS, *MIXTURES)
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:
