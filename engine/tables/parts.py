@@ -41,7 +41,8 @@ class Work:
     def __init__(self, directory: Path, layout: Layout, manifest: Mapping[str, Any], identity: Mapping[str, Any]):
         self.directory, self.layout, self.manifest = directory, layout, dict(manifest)
         self._folder = layout.parts(directory)
-        self._digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
+        self._digest = hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
         self._tables = {table: schema(columns) for table, columns in layout.tables.items()}
         nested = {table: pa.list_(pa.struct(list(fields))) for table, fields in self._tables.items()}
         self._schema = pa.schema({"unit": pa.string(), "seconds": pa.string()} | nested, metadata={"run": self._digest})

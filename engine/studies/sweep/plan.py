@@ -18,6 +18,7 @@ from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
 LEFT_OUT = ("name", "shape", "dtype", "reason")
@@ -105,7 +106,7 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     budget = memory_bytes or default_budget()
     groups: dict[tuple[str, ...], list[MatrixSource]] = {}
     for matrix in plan.matrices:
-        role = matrix.role + (" (guessed)" if getattr(matrix, "guessed", False) else "")
+        role = Group(matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False)).label
         kind = "experts" if matrix.expert is not None else ""
         groups.setdefault((role, kind, _x(matrix.shape), matrix.dtype), []).append(matrix)
     rows = [
