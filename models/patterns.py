@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"\^?[\w.\-/]*\Z")
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _COUNT = re.compile(r"\{(?P<least>\d{0,5})(?P<comma>,?)(?P<most>\d{0,5})\}")
 
-_Node = tuple  # ("one", regex of one character), ("all"/"any", nodes), ("repeat", node, least, most), ("start",), ("end",)
+_Node = tuple  # ("one", of a character), ("all" or "any", nodes), ("repeat", node, least, most), ("start",), ("end",)
 
 
 class _Unreadable(ValueError):
@@ -225,7 +225,8 @@ class _Parser:
             raise _Unreadable(f"is no regular expression: {e}") from e
 
     def _counted(self, node: _Node) -> _Node:
-        least, most = 1, 1
+        least: int = 1
+        most: int | None = 1
         if self._take("*"):
             least, most = 0, None
         elif self._take("+"):
