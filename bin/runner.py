@@ -113,9 +113,13 @@ def run_study(
     checkpoint, start = opened(source), time.monotonic()
     with reporter() as on_progress:
         result = study(checkpoint, chosen, workdir, on_progress)
-    new = [text for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
-    finish(result, render, "\n".join([*(f"note: {text}" for text in new), f"{time.monotonic() - start:.1f} s"]))
+    finish(result, render, "\n".join([*notes(result, checkpoint), f"{time.monotonic() - start:.1f} s"]))
     return checkpoint, chosen
+
+
+def notes(result: "Result", checkpoint: "Checkpoint") -> list[str]:
+    """What a study found worth saying, besides the checkpoint's own warnings: a line each."""
+    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
 
 
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:

@@ -54,7 +54,7 @@ def main() -> None:
     if before:
         print(f"{workdir}: this sweep was finished before; nothing was computed again\n")
     said = f"{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s"
-    runner.finish(run, _rendered, said)
+    runner.finish(run, _rendered, "\n".join([*runner.notes(run, checkpoint), said]))
 
 
 def _rendered(run: "Run") -> str:

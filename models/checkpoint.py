@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eigensweep.models.converted import NOTES, open_orbax, plan_converted
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
 from eigensweep.models.families.inferred import inferred_config
@@ -13,7 +14,6 @@ from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
 from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
-from eigensweep.models.orbax import NOTES, open_orbax, plan_converted
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
