@@ -119,13 +119,13 @@ def run_study(
 
 
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
-    """Print a study's summary and where its files are; draw its report, unless `--noreport`."""
+    """Print a study's summary and where its files are; write its report, unless `--noreport`."""
     from eigensweep.engine.studies import write_report
 
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
-    if flags.FLAGS["report"].value:
-        print(f"report: {write_report(result)}")
+    if flags.FLAGS["report"].value or flags.FLAGS["figures"].value:
+        print(f"report: {write_report(result, figures=flags.FLAGS['figures'].value)}")
 
 
 @contextlib.contextmanager
@@ -148,7 +148,8 @@ def preset_names() -> list[str]:
 def _define(options: type["Options"]) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", f"name of a preset ({', '.join(preset_names())}) or a Python file")
-    flags.DEFINE_bool("report", True, "draw the figures and write report.html")
+    flags.DEFINE_bool("report", True, "write report.html")
+    flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
     places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
     for key, what in places.items():
         flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
