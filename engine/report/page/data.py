@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from eigensweep.engine.report.page.details import packed_details
 from eigensweep.engine.report.page.spectra import packed_spectra
 from eigensweep.engine.report.registry import View
 from eigensweep.engine.report.spectrum import ROLES
@@ -37,7 +38,9 @@ def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns])
             name: [[k, c.unit, c.formula, c.source] for k, c in columns.items()] for name, columns in tables.items()
         },
         **(
-            _matrices(main, tables) if main else {"size": 0, "columns": {}, "rows": {}, "readings": [], "spectra": None}
+            _matrices(main, tables)
+            if main
+            else {"size": 0, "columns": {}, "rows": {}, "readings": [], "spectra": None, "details": None}
         ),
     }
 
@@ -69,6 +72,7 @@ def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
         "readings": [{"prefix": p, "label": what} for p, what in _readings(frame.columns).items()],
         "level": float(result.manifest.get("options", {}).get("level", 0.01)),
         "spectra": packed_spectra(result, tuple(_readings(frame.columns))),
+        "details": packed_details(result, tuple(_readings(frame.columns))),
     }
 
 
