@@ -12,6 +12,7 @@ from eigensweep.engine.tables.equalised import EQUALISED as EQUALISED
 from eigensweep.engine.tables.equalised import EQUALISED_W, OF_EQUALISED
 from eigensweep.engine.tables.equalised import PROFILE as PROFILE
 from eigensweep.engine.tables.equalised import SIGNS as SIGNS
+from eigensweep.engine.tables.kept import KEPT
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
@@ -314,6 +315,8 @@ def with_controls(
     """
     matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)} | (SIGNS if signs else {})
     spectra = dict(SPECTRA)
+    if equalised or signs:  # readings for which the vectors are at hand
+        spectra |= KEPT
     others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
     if equalised:
         matrices |= PROFILE

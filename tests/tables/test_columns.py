@@ -45,6 +45,7 @@ SIGNS = (
     "num_right_outliers_beyond_signs int64, num_left_outliers_beyond_signs int64, signs_p_right double, "
     "signs_p_left double, signs_z_right double, signs_z_left double"
 )
+KEPT = [f"kept_{side}{what} list<element: int64>" for side in ("right", "left") for what in ("", "_counts")]
 MEMBER = "seed int64, order string, scope string, decile int64"
 EXPECTED = {
     ("overlap", "overlap"): (
@@ -141,7 +142,7 @@ def test_columns_of_the_readings_are_the_published_ones():
     ]
     equalised = [f"equalised_{column}" for column in VECTORS.split(", ")]
     assert written(tables["spectra"]).split(", ") == [
-        "name string", *VECTORS.split(", "), *equalised, *of_controls(VECTORS, ("signs",)),
+        "name string", *VECTORS.split(", "), *KEPT, *equalised, *of_controls(VECTORS, ("signs",)),
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from eigensweep.engine.report.page.details import packed_details
 from eigensweep.engine.report.page.spectra import packed_spectra
 from eigensweep.engine.report.registry import View
 from eigensweep.engine.tables.columns import COUNT, Column, Columns, label
@@ -19,6 +20,7 @@ _SHOWN_ELSEWHERE = ("study", "skipped", "warnings", "without_activations")
 _EVERY_COLUMN = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
 _NO_MATRICES: dict[str, Any] = {
     "size": 0, "roles": [], "columns": {}, "rows": {}, "readings": [], "level": 0.01, "spectra": None,
+    "details": None,
 }  # fmt: skip
 
 
@@ -73,6 +75,7 @@ def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
         "readings": [{"prefix": p, "label": what} for p, what in _readings(frame.columns).items()],
         "level": float(result.manifest.get("options", {}).get("level", 0.01)),
         "spectra": packed_spectra(result, tuple(_readings(frame.columns))),
+        "details": packed_details(result, tuple(_readings(frame.columns))),
     }
 
 
