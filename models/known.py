@@ -273,6 +273,6 @@ def _name_absent_heads(plan: Plan, family: Family) -> Plan:
     """Says at the embedding that it serves as the head, where the checkpoint does not store the head again."""
     stored = {family.rename(name) for matrix in plan.matrices for name in (matrix.name, *matrix.tied)}
     tied = [rule.pattern for rule in family.rules if rule.tied_to == "embedding/embedding"]
-    heads = [name for name in tied if name not in stored]
+    heads = [name for name in tied if name not in stored and "{b}" not in name]
     matrices = (m.with_tied(heads) if m.path == "embedding/embedding" else m for m in plan.matrices)
     return replace(plan, matrices=tuple(matrices))

@@ -34,7 +34,9 @@ def expert_rules(source: str = MLP) -> tuple[Rule, ...]:
     return (
         *mlp_rules(f"{source}.experts.{{e}}", _EXPERT, "moe_mlp", None, "moe"),
         stacked(f"{source}.experts.gate_up_proj", ("experts", "2moe_mlp", "d"), gate_up(_EXPERT, "moe_mlp")),
-        stacked(f"{source}.experts.down_proj", ("experts", "d", "moe_mlp"), (Part(f"{_EXPERT}/down/kernel", "mlp_down"),)),
+        stacked(
+            f"{source}.experts.down_proj", ("experts", "d", "moe_mlp"), (Part(f"{_EXPERT}/down/kernel", "mlp_down"),)
+        ),
     )
 
 

@@ -113,6 +113,8 @@ NO_PARAMETERS = (
 )
 """Buffers that older versions of transformers wrote among the weights."""
 
+DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
+
 
 def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"):
     """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
