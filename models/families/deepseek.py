@@ -48,8 +48,8 @@ def _experts(config: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     return {**dims, "2d": 2 * dims["d"], "extra_blocks": further, "further": frozenset(range(blocks, blocks + further))}
 
 
-def _latent_dims(config: Mapping[str, Any]) -> Dims:
-    dims = _experts(config, reads=("attention_bias",))
+def _latent_dims(config: Mapping[str, Any], reads: tuple[str, ...] = ("attention_bias",)) -> dict[str, Any]:
+    dims = _experts(config, reads=reads)
     heads, rank, kv_rank = dims["heads"], config.get("q_lora_rank"), config["kv_lora_rank"]
     rotary, plain, value = (config[key] for key in ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"))
     blocks, latent = frozenset(range(dims["blocks"] + dims["extra_blocks"])), rank is not None
@@ -122,9 +122,9 @@ _FURTHER_TOKENS = (
 
 
 def _v2_dims(config: Mapping[str, Any]) -> Dims:
-    # V2 knows neither further tokens nor a correction, and its dense MLPs may have biases.
-    dims = _latent_dims({"num_nextn_predict_layers": 0, **config})
-    return {**dims, "correction": frozenset(), "mlp_bias": bool(config.get("mlp_bias"))}
+    # V2 knows neither further tokens nor a correction, and its MLPs may have biases.
+    dims = _latent_dims({"num_nextn_predict_layers": 0, **config}, ("attention_bias", "mlp_bias"))
+    return {**dims, "correction": frozenset()}
 
 
 def _v3_dims(config: Mapping[str, Any]) -> Dims:

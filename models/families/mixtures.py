@@ -47,7 +47,7 @@ def router(source: str) -> tuple[Rule, ...]:
 
 def shared_expert(source: str) -> tuple[Rule, ...]:
     """The expert that every token passes through; its roles are its own."""
-    return mlp_rules(source, f"{_MOE}/shared", "shared_mlp", None, "shared", "shared_mlp")
+    return mlp_rules(source, f"{_MOE}/shared", "shared_mlp", "shared_bias", "shared", "shared_mlp")
 
 
 def moe_dims(
@@ -55,6 +55,7 @@ def moe_dims(
 ) -> dict[str, Any]:
     """Sizes of a decoder with experts in the blocks `moe`; no shared expert where `shared_mlp` is 0."""
     dims = decoder_dims(config, **options)
+    dense, shared = frozenset(blocks_of(config)) - moe, moe if shared_mlp else frozenset()
     counts = (config.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
     return {
         **dims,
@@ -64,8 +65,10 @@ def moe_dims(
         "shared_mlp": shared_mlp,
         "one": 1,
         "moe": moe,
-        "dense": frozenset(blocks_of(config)) - moe,
-        "shared": moe if shared_mlp else frozenset(),
+        "dense": dense,
+        "shared": shared,
+        "mlp_bias": dense if dims["mlp_bias"] else frozenset(),
+        "shared_bias": shared if dims["mlp_bias"] else frozenset(),
     }
 
 
