@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from eigensweep.models.errors import CheckpointError, listed
-from eigensweep.models.families.rules import Dims, Family, Part, Rule
+from eigensweep.models.families.rules import Dims, Family, Part, Rule, depth_of
 from eigensweep.models.generic import read_generically, reason_to_skip
 from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
@@ -67,9 +67,11 @@ def rule_state(dims: Dims, when: str, block: int | None) -> bool | None:
 
 def required_rules(family: Family, dims: Dims) -> Iterator[tuple[Rule, int | None]]:
     """The rules, with their blocks, for tensors that a checkpoint must have; a tied head it need not."""
-    for block in (None, *range(dims["blocks"])):
+    for block in (None, *range(max(depth_of(dims, rule.tower) for rule in family.rules))):
         for rule in family.rules:
             if ("{b}" in rule.pattern) != (block is not None) or (rule.tied_to and dims["tied"]):
+                continue
+            if block is not None and block >= depth_of(dims, rule.tower):
                 continue
             if rule_state(dims, rule.when, block) is True:
                 yield rule, block
@@ -89,8 +91,10 @@ class _Reader:
         self.misfits: list[str] = []
         self.rule_of: dict[str, Rule] = {}  # by leaf
         self.position = {rule.pattern: i for i, rule in enumerate(family.rules)}
-        in_blocks = [i for i, rule in enumerate(family.rules) if "{b}" in rule.pattern]
-        self.first_block_rule = min(in_blocks, default=0)
+        self.first_block_rule: dict[str, int] = {}  # by tower
+        for i, rule in enumerate(family.rules):
+            if "{b}" in rule.pattern:
+                self.first_block_rule.setdefault(rule.tower, i)
 
     def read(self, tensor: Tensor) -> None:
         name = self.family.rename(tensor.name)
@@ -115,8 +119,8 @@ class _Reader:
     def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
         """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
         notes = []
-        if block is not None and block >= self.dims["blocks"] + self.dims.get("extra_blocks", 0):
-            notes.append(f"unexpected {tensor.name}: the config has {self.dims['blocks']} blocks")
+        if block is not None and block >= (depth := depth_of(self.dims, rule.tower)) + self.dims.get("extra_blocks", 0):
+            notes.append(f"unexpected {tensor.name}: the config has {depth} blocks")
         elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")
         if expert is not None and expert >= self.dims["experts"]:
@@ -140,7 +144,8 @@ class _Reader:
         if reason := rule.reason or reason_to_skip(tensor):
             self.draft.skip(tensor, reason)
         position = self.position[rule.pattern]
-        stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
+        first = self.first_block_rule.get(rule.tower, min(self.first_block_rule.values(), default=0))
+        stage = 1 if block is not None else 0 if position < first else 2
         for share, part, cut in self.cuts(rule, tensor):
             number = expert if cut.expert is None else cut.expert
             path = part.path.format(b=block, e=number)
@@ -155,7 +160,7 @@ class _Reader:
             name = f"{tensor.name}[{number}]" if rule.stacked else tensor.name
             name += f":{part.label}" if part.label else ""
             what = (part.role, block, number)
-            matrix = cut.as_matrix(name, what, guessed=False, path=path, transposed=True)
+            matrix = cut.as_matrix(name, what, guessed=False, path=path, transposed=True, tower=rule.tower)
             self.draft.add_matrix((stage, block or 0, position, ((number or 0, share),), 0), matrix, cut)
 
     def cuts(self, rule: Rule, tensor: Tensor) -> Iterator[tuple[int, Part, Cut]]:

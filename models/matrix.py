@@ -130,12 +130,14 @@ class Cut:
         path: str = "",
         index: int | None = None,
         transposed: bool = False,
+        tower: str = "",
     ) -> "Matrix":
         """This weight as the sweep sees it; `what` is its role, block and expert, for the rest see `Matrix`."""
         role, block, expert = what
         dtype, file = self.tensor.dtype, self.tensor.file
         shape, reader = self.matrix_shape, self.read_matrix
-        return Matrix(name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader)
+        where = file, expert, path, index, transposed
+        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower)
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
@@ -163,6 +165,9 @@ class Matrix:
       path: the leaf of the Flax pytree that holds it ("blocks/0/attention/query/kernel"), empty for LoRA updates.
       index: the slice of that leaf's first axis, where the leaf is a stack.
       transposed: W is the transpose of that leaf (or slice); always so in trees of known architectures.
+      tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
+        "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
+        stacks share.
     """
 
     name: str
@@ -178,6 +183,7 @@ class Matrix:
     index: int | None
     transposed: bool
     reader: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    tower: str = ""
 
     def read(self) -> np.ndarray:
         """The (m, n) array in its own dtype, C-contiguous.

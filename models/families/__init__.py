@@ -64,7 +64,7 @@ def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
                 groups = match.groupdict()
                 block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
                 what = tuple((part.role, part.label) for part in rule.parts)
-                found.setdefault((what, rule.layout, block, expert), (rule, block, expert))
+                found.setdefault((what, rule.layout, rule.tower, block, expert), (rule, block, expert))
     plain = [known for known in found.values() if len(known[0].parts) == 1]
     one = plain if len(plain) == 1 else list(found.values())
     return one[0] if len(one) == 1 else None

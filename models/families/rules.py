@@ -6,16 +6,18 @@ Sizes are named by keys of `Dims`, so the same table serves every size of model.
 
 import functools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Layout = Literal["linear", "conv1d", "embedding", "vector"]
 """How a weight is stored: (out, in), (in, out), (entries, d), or as a leaf that is no linear map, kept as it is."""
 
 Dims = Mapping[str, Any]
-"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth;
-`extra_blocks` more may follow, which need not be stored (heads that predict further tokens)."""
+"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
+`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored (heads
+that predict further tokens).
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Rule:
       when: a key of Dims: must the tensor be there (True), must it not (False), or may it (None)?
       tied_to: path of the leaf whose weights these are when they are shared or absent.
       reason: why the sweep leaves the tensor out, where its shape does not tell.
+      tower: the stack that it belongs to, see `matrix.Matrix`.
     """
 
     pattern: str
@@ -63,6 +66,7 @@ class Rule:
     when: str = "always"
     tied_to: str = ""
     reason: str = ""
+    tower: str = ""
 
     @functools.cached_property
     def regex(self) -> re.Pattern:
@@ -114,6 +118,16 @@ NO_PARAMETERS = (
 """Buffers that older versions of transformers wrote among the weights."""
 
 DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
+
+
+def depth_of(dims: Dims, tower: str) -> int:
+    """The depth of a tower."""
+    return dims.get(f"{tower.split('.')[0]}_blocks", dims["blocks"])
+
+
+def in_tower(tower: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Rules of a stack; those that have a tower already keep it."""
+    return tuple(replace(rule, tower=rule.tower or tower) for rule in rules)
 
 
 def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"):
