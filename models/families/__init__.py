@@ -14,6 +14,7 @@ from eigensweep.models.families.llama4 import LLAMA4
 from eigensweep.models.families.mamba import MAMBAS
 from eigensweep.models.families.mixtures import MIXTURES
 from eigensweep.models.families.mpt import MPT
+from eigensweep.models.families.multimodal import text_type, wrapped
 from eigensweep.models.families.phi import PHIS
 from eigensweep.models.families.qwen_next import QWEN_NEXTS
 from eigensweep.models.families.rules import Family, Rule
@@ -36,9 +37,11 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:
-    """The family that serves a config's `model_type`; None where it is unknown."""
-    model_type = (config or {}).get("model_type")
-    return next((family for family in FAMILIES if model_type in family.model_types), None)
+    """The family that serves a config's `model_type`, or its text tower's; None where it is unknown."""
+    inner = text_type(config or {})
+    model_type = inner or (config or {}).get("model_type")
+    family = next((family for family in FAMILIES if model_type in family.model_types), None)
+    return wrapped(family) if family and inner else family
 
 
 def family_of_names(names: Iterable[str]) -> Family | None:

@@ -10,13 +10,12 @@ from eigensweep.models.families.decoder_blocks import (
     PREFIXES,
     attention_rules,
     blocks_of,
-    gate_up,
     mlp_rules,
 )
-from eigensweep.models.families.mixtures import moe_dims, router, shared_expert
-from eigensweep.models.families.rules import Dims, Family, Part, Rule, sizes
+from eigensweep.models.families.mixtures import moe_dims, router, shared_expert, turned_expert_rules
+from eigensweep.models.families.rules import Dims, Family, sizes
 
-_MLP, _EXPERT = "layers.{b}.feed_forward", "blocks/{b}/moe/experts/{e}"
+_MLP = "layers.{b}.feed_forward"
 
 
 def _dims(config: Mapping[str, Any]) -> Dims:
@@ -42,22 +41,7 @@ LLAMA4 = Family(
         *attention_rules(),
         *mlp_rules(_MLP, when="dense"),
         *router(f"{_MLP}.router"),
-        Rule(
-            f"{_MLP}.experts.gate_up_proj",
-            ("experts", "d", "2moe_mlp"),
-            gate_up(_EXPERT, "moe_mlp"),
-            "conv1d",
-            stacked=True,
-            when="moe",
-        ),
-        Rule(
-            f"{_MLP}.experts.down_proj",
-            ("experts", "moe_mlp", "d"),
-            (Part(f"{_EXPERT}/down/kernel", "mlp_down"),),
-            "conv1d",
-            stacked=True,
-            when="moe",
-        ),
+        *turned_expert_rules(_MLP),
         *shared_expert(f"{_MLP}.shared_expert"),
         *BLOCK_NORMS,
         *AFTER,

@@ -28,6 +28,16 @@ _MOE = "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
 
 
+def turned_expert_rules(source: str = MLP) -> tuple[Rule, ...]:
+    """The experts of the blocks `moe` stacked (experts, in, out), gate and up end to end."""
+    stacked = partial(Rule, layout="conv1d", stacked=True, when="moe")
+    down = (Part(f"{_EXPERT}/down/kernel", "mlp_down"),)
+    return (
+        stacked(f"{source}.experts.gate_up_proj", ("experts", "d", "2moe_mlp"), gate_up(_EXPERT, "moe_mlp")),
+        stacked(f"{source}.experts.down_proj", ("experts", "moe_mlp", "d"), down),
+    )
+
+
 def expert_rules(source: str = MLP) -> tuple[Rule, ...]:
     """The experts of the blocks `moe`, as the hub's files hold them and as modules of transformers 5 do."""
     stacked = partial(Rule, layout="linear", stacked=True, when="moe")
@@ -143,4 +153,27 @@ QWEN3_MOE = _mixture(
     dims=_qwen3_moe_dims,
 )
 
-MIXTURES = (MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE)
+# Its files hold what modules of transformers 5 do, turned: where both fit, it is a file.
+QWEN3_VL_MOE = _mixture(
+    name="qwen3_vl_moe",
+    model_types=("qwen3_vl_moe_text",),
+    defaults={
+        **sizes(151936, 2048, 5632, 24, 16, num_key_value_heads=16),
+        "moe_intermediate_size": 1408,
+        "num_local_experts": 60,
+    },
+    dims=_qwen3_moe_dims,
+    rules=(
+        *BEFORE,
+        *attention_rules(),
+        *qk_norms(),
+        *mlp_rules(when="dense"),
+        *router(f"{MLP}.gate"),
+        *turned_expert_rules(),
+        *expert_rules(),
+        *BLOCK_NORMS,
+        *AFTER,
+    ),
+)
+
+MIXTURES = (MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE, QWEN3_VL_MOE)

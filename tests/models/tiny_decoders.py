@@ -37,11 +37,37 @@ _LINEAR = {
 }
 _FALCON = {key: value for key, value in _SIZES.items() if key != "intermediate_size"}
 _BLOOM = {"vocab_size": 40, "hidden_size": 24, "n_layer": 2, "n_head": 4}
+_VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 12,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+_CLIP = {**_VISION, "model_type": "clip_vision_model"}
+_QWEN_VISION = {
+    "depth": 1,
+    "hidden_size": 16,
+    "embed_dim": 16,
+    "num_heads": 2,
+    "out_hidden_size": 24,
+    "intermediate_size": 12,
+    "mlp_ratio": 1,
+    "patch_size": 4,
+    "deepstack_visual_indexes": [0],
+    "num_position_embeddings": 16,
+}
+_QWEN_ROPE = {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 1], "rope_theta": 10000.0}}
 _MAMBA = {"vocab_size": 40, "hidden_size": 24, "num_hidden_layers": 2, "state_size": 3, "time_step_rank": 4}
 
 
 def _causal(name, config, of="Config"):
     return f"{name}ForCausalLM", name + of, config
+
+
+def _images(name, text, vision):
+    return f"{name}ForConditionalGeneration", f"{name}Config", {"text_config": text, "vision_config": vision}
 
 
 DECODERS = {
@@ -97,4 +123,33 @@ DECODERS = {
             "use_mamba_kernels": False,
         },
     ),
+    "gemma3-images": _images("Gemma3", _HEADS, _VISION),
+    "mistral3-images": _images("Mistral3", {**_HEADS, "model_type": "mistral"}, {**_VISION, "model_type": "pixtral"}),
+    "llama4-images": _images(
+        "Llama4",
+        {**_HEADS, "intermediate_size_mlp": 28, "num_local_experts": 3, "interleave_moe_layer_step": 2},
+        {**_VISION, "vision_output_dim": 16, "projector_input_dim": 12, "projector_output_dim": 12},
+    ),
+    "qwen2-images": _images("Qwen2VL", {**_GROUPED, **_QWEN_ROPE}, _QWEN_VISION),
+    "qwen2.5-images": _images("Qwen2_5_VL", {**_GROUPED, **_QWEN_ROPE}, {**_QWEN_VISION, "fullatt_block_indexes": [0]}),
+    "qwen3-images": _images("Qwen3VL", {**_HEADS, **_QWEN_ROPE}, _QWEN_VISION),
+    "qwen3-moe-images": _images("Qwen3VLMoe", {**_HEADS, **_QWEN_ROPE, **_EXPERTS}, _QWEN_VISION),
+    "qwen3.5-images": _images("Qwen3_5", {**_LINEAR, **_QWEN_ROPE}, _QWEN_VISION),
+    "llava": _images("Llava", {**_GROUPED, "model_type": "llama"}, _CLIP),
+    "llava-next": _images("LlavaNext", {**_GROUPED, "model_type": "mistral"}, _CLIP),
+    "llava-onevision": _images(
+        "LlavaOnevision", {**_GROUPED, "model_type": "qwen2"}, {**_VISION, "model_type": "siglip_vision_model"}
+    ),
+    "vipllava": _images("VipLlava", {**_GROUPED, "model_type": "llama"}, _CLIP),
+    "paligemma": _images(
+        "PaliGemma",
+        {**_HEADS, "model_type": "gemma"},
+        {**_VISION, "model_type": "siglip_vision_model", "projection_dim": 24},
+    ),
+    "internvl": _images("InternVL", {**_GROUPED, "model_type": "qwen2"}, _VISION),
+    "aya-vision": _images(
+        "AyaVision", {**_GROUPED, "model_type": "cohere2"}, {**_VISION, "model_type": "siglip_vision_model"}
+    ),
+    "idefics3": _images("Idefics3", {**_GROUPED, "model_type": "llama"}, _VISION),
+    "smolvlm": _images("SmolVLM", {**_GROUPED, "model_type": "llama"}, _VISION),
 }

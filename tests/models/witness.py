@@ -19,7 +19,7 @@ _INNER_NORMS = (
 )  # fmt: skip
 _MIXERS = re.compile(r".*\.(?:self_attn|self_attention|attn|linear_attn|mixer|mamba)")
 _BY_NAME = {
-    r"lm_head": "unembedding",
+    r"(?:.*\.)?lm_head": "unembedding",
     r".*\.(?:self_attn|self_attention|attn)\.(?:o_proj|dense|out_proj)": "attention_output",
     r".*\.linear_attn\.out_proj": "linear_output",
     r".*\.(?:mixer|mamba)\.out_proj": "ssm_output",
@@ -76,6 +76,7 @@ class _Run:
         self.mixer, self.x = module, args[0] if args else kwargs["hidden_states"]
 
     def _embedding(self, module, args, y):
+        y = y / getattr(module, "embed_scale", 1)  # Gemma's rows come out scaled
         self.saw(module, "embedding", torch.nn.functional.one_hot(args[0], module.num_embeddings).to(y.dtype), y)
 
     def _record(self, module, use):
@@ -265,8 +266,9 @@ def witnesses(model, monkeypatch):
                 setattr(module, name, torch.nn.Identity())
     run = _Run(model, monkeypatch)
     monkeypatch.setitem(transformers.AttentionInterface._global_mapping, "witness", run.attention)
-    model.config._attn_implementation = "eager" if hasattr(model, "transformer") else "witness"
-    model.config._experts_implementation = "eager"
+    for config in (model.config, model.config.get_text_config()):
+        config._attn_implementation = "eager" if hasattr(model, "transformer") else "witness"
+        config._experts_implementation = "eager"
     run.split_by_method()
     run.state_spaces()
     run.watch()
