@@ -28,7 +28,9 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
     inner = config.get(family.text_config) if family.text_config else None
     given = dict(config)
     if isinstance(inner, Mapping):
+        whole = config.get("tie_word_embeddings")  # what the wrapper says of its head, its text model cannot know
         given.update((key, value) for key, value in inner.items() if value is not None)
+        given["tie_word_embeddings"] = given.get("tie_word_embeddings") if whole is None else whole
     complete = {**family.defaults, **{key: value for key, value in given.items() if value is not None}}
     for key, default in family.defaults.items():
         value = complete[key]
@@ -102,6 +104,9 @@ class _Reader:
             self.draft.skip(tensor, reason)
             return
         hits = [(rule, m) for rule in self.family.rules if (m := rule.regex.fullmatch(name))]
+        if not hits and (tower := self.family.tower_of(name)):
+            read_generically(self.draft, tensor, tower)
+            return
         if not hits:
             self.unmatched.append(tensor.name)
             self.draft.mismatches.append(f"unexpected {tensor.name} {list(tensor.shape)}: no rule knows it")
@@ -278,6 +283,6 @@ def _name_absent_heads(plan: Plan, family: Family) -> Plan:
     """Says at the embedding that it serves as the head, where the checkpoint does not store the head again."""
     stored = {family.rename(name) for matrix in plan.matrices for name in (matrix.name, *matrix.tied)}
     tied = [rule.pattern for rule in family.rules if rule.tied_to == "embedding/embedding"]
-    heads = [name for name in tied if name not in stored]
+    heads = [name for name in tied if name not in stored and "{b}" not in name]
     matrices = (m.with_tied(heads) if m.path == "embedding/embedding" else m for m in plan.matrices)
     return replace(plan, matrices=tuple(matrices))

@@ -12,9 +12,10 @@ ROLES = (
     # a gate on what attention puts out
     "attention_gate",
     # linear attention, whose states are no sums over tokens by a softmax
-    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_output",
-    # state spaces: into the state and out of it, the gate beside it, and what depends on the token: step, B and C
-    "ssm_input", "ssm_gate", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
+    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_beta", "linear_decay",
+    "linear_output",
+    # state spaces: into the state and out of it, the gate beside it, and what the token decides: step, B and C
+    "ssm_input", "ssm_gate", "ssm_step_latent", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
 )  # fmt: skip
 
 TOWERS = ("vision", "audio", "text", "encoder", "decoder")

@@ -15,8 +15,8 @@ Layout = Literal["linear", "conv1d", "embedding", "vector"]
 
 Dims = Mapping[str, Any]
 """Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
-`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored (heads
-that predict further tokens).
+`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored
+(heads that predict further tokens).
 """
 
 
@@ -88,6 +88,7 @@ class Family:
       renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
       skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
       text_config: the config's entry that holds the text model's config, in multimodal models.
+      towers: (pattern, tower) for names of other stacks, read generically, full match after the renames.
     """
 
     name: str
@@ -98,12 +99,17 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     skips: tuple[tuple[str, str], ...] = ()
     text_config: str = ""
+    towers: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
         for pattern, replacement in self.renames:
             name = re.sub(rf"\A(?:{pattern})\Z", replacement, name)
         return name
+
+    def tower_of(self, name: str) -> str | None:
+        """The stack of another kind that a tensor (renamed) stands in; None where it is the family's own."""
+        return next((tower for pattern, tower in self.towers if re.fullmatch(pattern, name)), None)
 
     def skip_reason(self, name: str) -> str | None:
         """Why a tensor (renamed) is no parameter; None where it is one."""
@@ -116,6 +122,8 @@ NO_PARAMETERS = (
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
 )
 """Buffers that older versions of transformers wrote among the weights."""
+
+DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
 
 
 def depth_of(dims: Dims, tower: str) -> int:
