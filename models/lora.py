@@ -91,18 +91,18 @@ def _base_name(name: str) -> str:
     return re.sub(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)", "", name)
 
 
-def _parts(name: str, outputs: int) -> tuple[list[Part], int | None, int | None, bool]:
-    """What a base weight consists of, with block, expert and whether that was guessed.
+def _parts(name: str, outputs: int) -> tuple[list[Part], str, int | None, int | None, bool]:
+    """What a base weight consists of, with tower, block, expert and whether that was guessed.
 
     The base model's config is not at hand: a fused weight is split only where its shares must be equal.
     """
     if known := agreed_rule(name):
         rule, block, expert = known
         equal = len({part.size for part in rule.parts}) == 1 and outputs % len(rule.parts) == 0
-        if len(rule.parts) == 1 or (equal and not rule.by_head):
-            return list(rule.parts), block, expert, False
+        if len(rule.parts) == 1 or (equal and not rule.groups):
+            return list(rule.parts), rule.tower, block, expert, False
     role, block, expert = guess_role(name)
-    return [Part("", role)], block, expert, True
+    return [Part("", role)], "", block, expert, True
 
 
 def _delta_rows(a: Tensor, b: Tensor, scale: float, dtype: str, start: int, stop: int) -> np.ndarray:
@@ -123,11 +123,12 @@ def _add_delta(draft: Draft, scales: _Scales, module: str, a: Tensor, b: Tensor,
     dtype = "float64" if a.dtype == b.dtype == "float64" else "float32"
     reader = functools.partial(_delta_rows, a, b, scale, dtype)
     delta = Tensor(name, (outputs, a.shape[1]), dtype, a.file, reader)
-    parts, block, expert, guessed = _parts(name, outputs)
+    parts, tower, block, expert, guessed = _parts(name, outputs)
     for share, part in enumerate(parts):
         cut = Cut(delta, "linear", rows=(share * outputs // len(parts), (share + 1) * outputs // len(parts)))
         label = f":{part.label}" if part.label else ""
-        matrix = cut.as_matrix(f"{name}{label}:delta", (part.role, block, expert), guessed=guessed)
+        what = (part.role, block, expert)
+        matrix = cut.as_matrix(f"{name}{label}:delta", what, guessed=guessed, tower=tower)
         draft.add_matrix(_key(block, name, share), matrix, cut)
     for tensor in (a, b):
         draft.skip(tensor, f"a factor of {name}:delta, analysed there")
@@ -147,11 +148,11 @@ def _add_full(draft: Draft, tensor: Tensor) -> None:
     known = agreed_rule(tensor.name)
     if known and len(known[0].parts) == 1:
         rule, block, expert = known
-        role, layout = rule.parts[0].role, rule.layout
+        role, layout, tower = rule.parts[0].role, rule.layout, rule.tower
     else:
-        (role, block, expert), layout, known = guess_role(tensor.name), "linear", None
+        (role, block, expert), layout, tower, known = guess_role(tensor.name), "linear", "", None
     cut = Cut(tensor, layout)
-    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None)
+    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None, tower=tower)
     draft.add_matrix(_key(block, tensor.name, 0), matrix, cut)
 
 
