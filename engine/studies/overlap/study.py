@@ -200,7 +200,7 @@ class Collector:
             moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
             tokens = mask if x.ndim == 3 else mask.any(axis=1)
             if routes := nn.routes_of(tap):
-                tokens = tokens & (taps[routes[0]][..., routes[1]] > 0)
+                tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
             self._moments[tap] = covariance.accumulate(moments, x, tokens)
         if wanted and number == len(self.batches) - 1:
             self._write(unit_of(next(iter(wanted))))
