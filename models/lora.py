@@ -264,7 +264,7 @@ def _update(
 
 
 def plan_lora(source: Source, where: str) -> Plan:
-    """The updates of an adapter and what it stores in full, without its base; arguments and errors as `read_adapter`."""
+    """The updates of an adapter, and what it stores in full, without its base; see `read_adapter`."""
     adapter = read_adapter(source, where)
     draft = adapter.draft
     for tensor in adapter.full:
