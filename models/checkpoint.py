@@ -1,11 +1,13 @@
 """A checkpoint as named, oriented matrices, none of them read yet."""
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eigensweep.models.adapted import plan_adapted
 from eigensweep.models.converted import NOTES, open_orbax, plan_converted
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
@@ -33,10 +35,11 @@ class Checkpoint:
       matrices: what can be swept, in model order; nothing is read before `Matrix.read`.
       skipped: every tensor left out, with the reason.
       warnings: what the user should know.
+      base: the model beside which an adapter was opened, None for all else.
     """
 
-    def __init__(self, source: Source, plan: Plan, architecture: str):
-        self.source, self.plan, self.architecture = source, plan, architecture
+    def __init__(self, source: Source, plan: Plan, architecture: str, base: "Checkpoint | None" = None):
+        self.source, self.plan, self.architecture, self.base = source, plan, architecture, base
         self.config: dict[str, Any] | None = source.config
         self.matrices: tuple[Matrix, ...] = plan.matrices
         self.skipped: tuple[Skipped, ...] = plan.skipped
@@ -51,15 +54,20 @@ class Checkpoint:
     def identity(self) -> dict[str, Any]:
         """What tells this checkpoint from others, as JSON; the first use hashes every byte of it.
 
-        `sha256` covers the content of all files that were taken and does not depend on where they lie.
+        `sha256` covers the content of all files that were taken, a base's included, and does not depend on where they
+        lie.
         """
-        return {
+        identity = {
             "source": self.source.name,
             "kind": self.source.kind,
             "architecture": self.architecture,
             "files": dict(self.source.files),
             "sha256": self.source.sha256(),
         }
+        if self.base is None:
+            return identity
+        both = f"{identity['sha256']}  adapter\n{self.base.identity['sha256']}  base\n"
+        return identity | {"sha256": hashlib.sha256(both.encode()).hexdigest(), "base": self.base.identity}
 
     def __repr__(self) -> str:
         return (
@@ -93,7 +101,7 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
     return open_file(path, name, config)
 
 
-def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
+def open_checkpoint(source: Any, *, config: Any = None, base: Any = None) -> Checkpoint:
     """Opens a checkpoint without reading its tensors.
 
     Args:
@@ -102,12 +110,16 @@ def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
         `state_dict`), a live model of transformers, or a flax.nnx module.
       config: what config.json would hold, for a dict of arrays or a single file, which bring none; a dict, or a
         config object of transformers.
+      base: for an adapter, the model that it was trained on, as `source` or an opened Checkpoint: W, W + delta W and
+        delta W of every matrix that the adapter changes (`:base`, `:merged`, `:delta`) in place of delta W alone.
 
     Raises:
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
       TypeError: a dict whose values are no arrays; a source of another kind.
     """
     opened = _open_source(source, config_of(config))
+    if base is not None:
+        return _beside(opened, base if isinstance(base, Checkpoint) else open_checkpoint(base))
     if opened.notes is not None:
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":
@@ -133,3 +145,11 @@ def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
     reason = "" if opened.config is None else f"model_type {opened.config.get('model_type')!r} is not known: "
     note = f"{reason}every 2-D and stacked 3-D floating tensor is taken, roles are guessed from the names"
     return Checkpoint(opened, replace(plan, warnings=(*plan.warnings, note)), "generic")
+
+
+def _beside(adapter: Source, base: Checkpoint) -> Checkpoint:
+    """An adapter and the model that it changes."""
+    if adapter.kind != "lora":
+        raise CheckpointError(f"{adapter.name}: no adapter; a base is for adapters alone")
+    plan = plan_adapted(adapter, f"{adapter.directory}/adapter_config.json", base.source, base.plan)
+    return Checkpoint(adapter, plan, base.architecture, base)
