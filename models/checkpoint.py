@@ -14,6 +14,7 @@ from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
 from eigensweep.models.orbax import NOTES, open_orbax, plan_converted
 from eigensweep.models.plan import Leaf, Plan
+from eigensweep.models.quantised import dequantised
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.folder import open_file, open_folder
@@ -37,7 +38,7 @@ class Checkpoint:
         self.source, self.plan, self.architecture = source, plan, architecture
         self.config: dict[str, Any] | None = source.config
         self.matrices: tuple[Matrix, ...] = plan.matrices
-        self.skipped: tuple[Skipped, ...] = plan.skipped
+        self.skipped: tuple[Skipped, ...] = (*plan.skipped, *source.left_out)
         self.warnings: tuple[str, ...] = (*source.warnings, *plan.warnings)
 
     @property
@@ -96,7 +97,7 @@ def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str,
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
       TypeError: a dict whose values are no arrays.
     """
-    opened = _open_source(source, config)
+    opened = dequantised(_open_source(source, config))
     if opened.notes is not None:
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":
@@ -113,7 +114,7 @@ def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str,
         plan = plan_known(family, opened.config, where, tensors, opened.aliases)
         return Checkpoint(opened, plan, family.name)
     plan = plan_generically(tensors, opened.aliases)
-    if not plan.matrices and not plan.skipped:
+    if not plan.matrices and not plan.skipped and not opened.left_out:
         raise CheckpointError(f"{opened.name}: holds no tensors")
     reason = "" if opened.config is None else f"model_type {opened.config.get('model_type')!r} is not known: "
     note = f"{reason}every 2-D and stacked 3-D floating tensor is taken, roles are guessed from the names"

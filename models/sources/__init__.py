@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.matrix import Tensor
+from eigensweep.models.matrix import Skipped, Tensor
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Source:
       directory: the folder with the files, for a hub id the snapshot in the hub's cache; a tokenizer that comes with
         the model lies there, too. None for a single file and a dict.
       notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
+      left_out: tensors that are not among `tensors`, because nothing can be made of them.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     warnings: tuple[str, ...] = ()
     directory: Path | None = None
     notes: dict | None = None
+    left_out: tuple[Skipped, ...] = ()
 
 
 def _file_sha256(path: Path) -> str:

@@ -167,8 +167,6 @@ def open_folder(folder: Path, name: str) -> Source:
         opened.warnings.append(f"{folder / CONFIG} is missing: the architecture is unknown")
     if (folder / ADAPTER_CONFIG).is_file():
         opened.warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
-    if config and config.get("quantization_config"):
-        opened.warnings.append(f"{folder / CONFIG} says that the model is quantized: packed weights are left out")
     return _source(name, kind, folder, opened, config)
 
 
