@@ -1,0 +1,4 @@
+/* A figure as a file. */
+(() => {
+  ES.exportButtons = () => ES.el('span', { class: 'export' });
+})();
