@@ -9,7 +9,11 @@ import numpy as np
 
 
 class MatrixSource(Protocol):
-    """One weight matrix, not read yet: W (m, n), y = W x."""
+    """One weight matrix, not read yet: W (m, n), y = W x.
+
+    A source may also have `quantised`, what it was stored as ("" for nothing special), and `grid`, which is None or
+    reads what its entries were rounded to, as `eigensweep.engine.spectral.controls.grid` wants it.
+    """
 
     @property
     def name(self) -> str: ...

@@ -28,7 +28,13 @@ MATRICES: dict[str, Column] = {
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
     "n": Column(COUNT, "", "columns of W: the input dimension"),
-    "dtype": Column(TEXT, "", "type of the stored weights"),
+    "dtype": Column(TEXT, "", "type of the weights as they are read"),
+    "quantised": Column(
+        TEXT,
+        "",
+        "what the weights are stored as, where they were dequantised to `dtype`, as `nf4, blocks of 64`; empty where "
+        "not, null in runs that did not tell. Their noise includes that of rounding",
+    ),
     "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
@@ -274,7 +280,7 @@ SPECTRA: dict[str, Column] = {
     ),
 }
 
-IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
+IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype", "quantised")
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
@@ -320,4 +326,5 @@ def with_controls(
 def identity_row(source: Any) -> dict[str, Any]:
     """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
     m, n = source.shape
-    return {"m": m, "n": n} | {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n")}
+    told = {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n", "quantised")}
+    return {"m": m, "n": n, "quantised": getattr(source, "quantised", "")} | told

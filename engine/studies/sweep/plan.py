@@ -107,7 +107,9 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     for matrix in plan.matrices:
         role = matrix.role + (" (guessed)" if getattr(matrix, "guessed", False) else "")
         kind = "experts" if matrix.expert is not None else ""
-        groups.setdefault((role, kind, _x(matrix.shape), matrix.dtype), []).append(matrix)
+        quantised = getattr(matrix, "quantised", "")
+        dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
+        groups.setdefault((role, kind, _x(matrix.shape), dtype), []).append(matrix)
     rows = [
         [role, kind, _blocks(found), str(len(found)), shape, dtype]
         for (role, kind, shape, dtype), found in groups.items()
