@@ -8,6 +8,7 @@ from typing import Any
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
+from eigensweep.models.families.gguf import gguf_family
 from eigensweep.models.families.inferred import inferred_config
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
@@ -19,6 +20,7 @@ from eigensweep.models.quantised import dequantised
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.folder import open_file, open_folder
+from eigensweep.models.sources.gguf_file import open_gguf
 from eigensweep.models.sources.hub import fetch, looks_like_hub_id
 from eigensweep.models.sources.live import config_of, is_model, open_model
 
@@ -89,8 +91,10 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
         return open_folder(path, name)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file or folder")
+    if path.suffix == ".gguf":
+        return open_gguf(path, name)
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: a folder with a checkpoint or a .safetensors file was expected")
+        raise CheckpointError(f"{path}: a folder with a checkpoint, a .safetensors or a .gguf file was expected")
     return open_file(path, name, config)
 
 
@@ -98,8 +102,8 @@ def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
     """Opens a checkpoint without reading its tensors.
 
     Args:
-      source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` file, a folder that
-        eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), a dict of arrays by name (a
+      source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` or `.gguf` file, a folder
+        that eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), a dict of arrays by name (a
         `state_dict`), a live model of transformers, or a flax.nnx module.
       config: what config.json would hold, for a dict of arrays or a single file, which bring none; a dict, or a
         config object of transformers.
@@ -127,6 +131,9 @@ def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
     if family is not None and opened.config is not None:
         where = str(opened.directory / "config.json") if opened.directory else "config"
         plan = plan_known(family, opened.config, where, tensors, opened.aliases)
+        return Checkpoint(opened, plan, family.name)
+    if opened.sizes is not None and (family := gguf_family(opened.sizes)):
+        plan = plan_known(family, opened.sizes, opened.name, tensors, opened.aliases)
         return Checkpoint(opened, plan, family.name)
     plan = plan_generically(tensors, opened.aliases)
     if not plan.matrices and not plan.skipped and not opened.left_out:

@@ -6,7 +6,7 @@ they are read; all that follows sees a weight like any other. What no format can
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +52,7 @@ def dequantised(source: Source) -> Source:
     left_out = {part: f"part of a quantised weight that is not read: {e.reason}" for e in refused for part in e.parts}
     left_out |= dict(_leftovers(tensors, used | left_out.keys(), settings))
     if not found and not left_out:
-        return source
+        return _said(source)
     stored_turned = _stored_turned(source.config)
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -63,8 +63,10 @@ def dequantised(source: Source) -> Source:
             kept[name] = tensor
     aliases = {name: first for name, first in source.aliases.items() if first in kept and name not in kept}
     aliases = {name: first for name, first in aliases.items() if name not in used and name not in left_out}
-    skipped = tuple(Skipped(name, tensors[name].shape, tensors[name].dtype, why) for name, why in left_out.items())
-    warnings = (*source.warnings, *_notes(found, left_out))
+    skipped = source.left_out + tuple(
+        Skipped(name, tensors[name].shape, tensors[name].dtype, why) for name, why in left_out.items()
+    )
+    warnings = (*source.warnings, *_notes(kept.values(), left_out))
     return replace(source, tensors=kept, aliases=aliases, left_out=skipped, warnings=warnings)
 
 
@@ -165,12 +167,17 @@ def _turned(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=shape, reader=reader, rounding=rounding)
 
 
-def _notes(found: Mapping[str, Weight], left_out: Mapping[str, str]) -> Iterator[str]:
+def _said(source: Source) -> Source:
+    """A source whose quantised weights were found where it was opened (GGUF), and the note on them."""
+    notes = _notes(source.tensors.values(), {})
+    return replace(source, warnings=(*source.warnings, *notes))
+
+
+def _notes(tensors: Iterable[Tensor], left_out: Mapping[str, str]) -> Iterator[str]:
     """What the user should know: a line on what was dequantised, one on what was not."""
-    if found:
-        kinds = Counter(weight.tensor.rounding.said for weight in found.values() if weight.tensor.rounding)
+    if kinds := Counter(tensor.rounding.said for tensor in tensors if tensor.rounding):
         yield (
-            f"{len(found)} weights are stored quantised and read dequantised "
+            f"{kinds.total()} weights are stored quantised and read dequantised "
             f"({listed([f'{count} {said}' for said, count in kinds.items()])}): their noise includes rounding"
         )
     if left_out:

@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
       name: what the user gave, for messages and the manifest.
-      kind: huggingface, lora, orbax, safetensors, torch or dict.
+      kind: huggingface, lora, orbax, safetensors, torch, gguf or dict.
       tensors: by name, in the order of the files.
       config: config.json (adapter_config.json for LoRA), None where there is none.
       files: size in bytes of every file that was taken, by its name inside the checkpoint.
@@ -31,6 +31,8 @@ class Source:
         the model lies there, too. None for a single file and a dict.
       notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
       left_out: tensors that are not among `tensors`, because nothing can be made of them.
+      sizes: where there is no config.json (GGUF), what it would say of the architecture and its sizes: enough to tell
+        the matrices, too little for a forward pass.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Source:
     directory: Path | None = None
     notes: dict | None = None
     left_out: tuple[Skipped, ...] = ()
+    sizes: dict | None = None
 
 
 def _file_sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, listed
 from eigensweep.models.matrix import Tensor
 from eigensweep.models.sources import Source, files_sha256
 from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS, open_torch
@@ -193,4 +193,6 @@ def open_file(path: Path, name: str, config: dict[str, Any] | None = None) -> So
 def _no_weights(folder: Path) -> str:
     below = [p.parent.name for weights in (WEIGHTS, ADAPTER_WEIGHTS) for p in sorted(folder.glob(f"*/{weights}"))]
     hint = f"; but there are some in {', '.join(below)}" if below else ""
+    if files := sorted(path.name for path in folder.glob("*.gguf")):
+        hint += f"; of its GGUF files ({listed(files)}) give one"
     return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}"
