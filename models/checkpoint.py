@@ -11,15 +11,18 @@ from eigensweep.models.adapted import plan_adapted
 from eigensweep.models.converted import NOTES, open_orbax, plan_converted
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
+from eigensweep.models.families.gguf import gguf_family
 from eigensweep.models.families.inferred import inferred_config
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
 from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
 from eigensweep.models.plan import Leaf, Plan
+from eigensweep.models.quantised import dequantised
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.folder import open_file, open_folder
+from eigensweep.models.sources.gguf_file import open_gguf
 from eigensweep.models.sources.hub import fetch, looks_like_hub_id
 from eigensweep.models.sources.live import config_of, is_model, open_model
 
@@ -42,7 +45,7 @@ class Checkpoint:
         self.source, self.plan, self.architecture, self.base = source, plan, architecture, base
         self.config: dict[str, Any] | None = source.config
         self.matrices: tuple[Matrix, ...] = plan.matrices
-        self.skipped: tuple[Skipped, ...] = plan.skipped
+        self.skipped: tuple[Skipped, ...] = (*plan.skipped, *source.left_out)
         self.warnings: tuple[str, ...] = (*source.warnings, *plan.warnings)
 
     @property
@@ -96,8 +99,10 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
         return open_folder(path, name)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file or folder")
+    if path.suffix == ".gguf":
+        return open_gguf(path, name)
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: a folder with a checkpoint or a .safetensors file was expected")
+        raise CheckpointError(f"{path}: a folder with a checkpoint, a .safetensors or a .gguf file was expected")
     return open_file(path, name, config)
 
 
@@ -105,8 +110,8 @@ def open_checkpoint(source: Any, *, config: Any = None, base: Any = None) -> Che
     """Opens a checkpoint without reading its tensors.
 
     Args:
-      source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` file, a folder that
-        eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), a dict of arrays by name (a
+      source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` or `.gguf` file, a folder
+        that eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), a dict of arrays by name (a
         `state_dict`), a live model of transformers, or a flax.nnx module.
       config: what config.json would hold, for a dict of arrays or a single file, which bring none; a dict, or a
         config object of transformers.
@@ -117,7 +122,7 @@ def open_checkpoint(source: Any, *, config: Any = None, base: Any = None) -> Che
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
       TypeError: a dict whose values are no arrays; a source of another kind.
     """
-    opened = _open_source(source, config_of(config))
+    opened = dequantised(_open_source(source, config_of(config)))
     if base is not None:
         return _beside(opened, base if isinstance(base, Checkpoint) else open_checkpoint(base))
     if opened.notes is not None:
@@ -139,8 +144,11 @@ def open_checkpoint(source: Any, *, config: Any = None, base: Any = None) -> Che
         where = str(opened.directory / "config.json") if opened.directory else "config"
         plan = plan_known(family, opened.config, where, tensors, opened.aliases)
         return Checkpoint(opened, plan, family.name)
+    if opened.sizes is not None and (family := gguf_family(opened.sizes)):
+        plan = plan_known(family, opened.sizes, opened.name, tensors, opened.aliases)
+        return Checkpoint(opened, plan, family.name)
     plan = plan_generically(tensors, opened.aliases)
-    if not plan.matrices and not plan.skipped:
+    if not plan.matrices and not plan.skipped and not opened.left_out:
         raise CheckpointError(f"{opened.name}: holds no tensors")
     reason = "" if opened.config is None else f"model_type {opened.config.get('model_type')!r} is not known: "
     note = f"{reason}every 2-D and stacked 3-D floating tensor is taken, roles are guessed from the names"

@@ -37,6 +37,8 @@ def _edited(checkpoint: Checkpoint, replacements: Mapping[str, np.ndarray]) -> d
             raise ValueError(f"{name}: a matrix of shape {list(matrix.shape)} was expected, got {list(new.shape)}")
         cut = checkpoint.plan.cuts[name]
         tensor = cut.tensor
+        if tensor.rounding is not None:
+            raise CheckpointError(f"{name}: stored as {tensor.rounding.said}, into which nothing is written back")
         if tensor.name not in edited:
             edited[tensor.name] = tensor.read().copy()
         cut.put_matrix(edited[tensor.name], _in_dtype(name, new, np.dtype(tensor.dtype)))

@@ -23,6 +23,8 @@ def reason_to_skip(tensor: Tensor) -> str | None:
     for pattern, reason in NO_PARAMETERS:
         if re.fullmatch(pattern, tensor.name):
             return reason
+    if len(tensor.shape) > 1 and re.fullmatch(r"(?:.*[._])?bias", tensor.name):
+        return "a stack of biases, no matrix"
     if tensor.dtype.startswith("float8"):
         return f"{tensor.dtype} weights mean nothing without their scales: dequantize them first"
     if tensor.dtype not in FLOATING:

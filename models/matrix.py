@@ -7,6 +7,7 @@ W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is wha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,15 +19,48 @@ FLOATING = ("bfloat16", "float16", "float32", "float64")
 _CHUNK_BYTES = 1 << 24
 
 
+class Grid(NamedTuple):
+    """What the entries of an (m, n) matrix were rounded to: offsets[g] + steps[g] levels in the block g of an entry.
+
+    `blocks` (m, n) numbers the blocks from 0; `steps` and `offsets` (G,) are float32; `levels` (K,) ascend.
+    """
+
+    blocks: np.ndarray
+    steps: np.ndarray
+    offsets: np.ndarray
+    levels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the entries of a quantised tensor were rounded.
+
+    Attributes:
+      said: for people, "fp8 e4m3, 128x128 blocks".
+      levels: what a code stands for, in steps, ascending; None where the format has no such grid.
+      blocks: blocks(start, stop) is the number of the block of each entry of the rows start to stop.
+      steps: steps(first, last) are the steps and offsets (float32) of the blocks first to last.
+    """
+
+    said: str
+    levels: np.ndarray | None = None
+    blocks: Callable[[int, int], np.ndarray] | None = None
+    steps: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+
+
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row."""
+    """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row.
+
+    A quantised weight is one tensor, too: `reader` gives its rows dequantised, `rounding` says what they were.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     file: str
     reader: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
+    rounding: Rounding | None = field(default=None, repr=False, compare=False)
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop (all by default) in the stored dtype."""
@@ -136,8 +170,24 @@ class Cut:
         role, block, expert = what
         dtype, file = self.tensor.dtype, self.tensor.file
         shape, reader = self.matrix_shape, self.read_matrix
+        rounding = self.tensor.rounding
+        said = rounding.said if rounding else ""
+        grid = self.read_grid if rounding and rounding.levels is not None else None
         where = file, expert, path, index, transposed
-        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower)
+        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower, said, grid)
+
+    def read_grid(self) -> Grid:
+        """The grid that W's entries were rounded to; of a tensor whose `rounding` has levels."""
+        rounding = self.tensor.rounding
+        assert rounding is not None
+        assert rounding.levels is not None
+        assert rounding.blocks is not None
+        assert rounding.steps is not None
+        numbers = replace(self.tensor, reader=rounding.blocks, dtype="int32")
+        blocks = replace(self, tensor=numbers).read_matrix()
+        first = int(blocks.min()) if blocks.size else 0
+        steps, offsets = rounding.steps(first, int(blocks.max()) + 1 if blocks.size else 0)
+        return Grid(np.ascontiguousarray(blocks) - first, steps, offsets, rounding.levels)
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
@@ -168,6 +218,8 @@ class Matrix:
       tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
         "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
         stacks share.
+      quantised: what it was stored as, where `read` dequantises it ("nf4, blocks of 64, nested"); else empty.
+      grid: reads what its entries were rounded to; None where it was not, or to no grid of that kind.
     """
 
     name: str
@@ -184,6 +236,8 @@ class Matrix:
     transposed: bool
     reader: Callable[[], np.ndarray] = field(repr=False, compare=False)
     tower: str = ""
+    quantised: str = ""
+    grid: Callable[[], Grid] | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> np.ndarray:
         """The (m, n) array in its own dtype, C-contiguous.

@@ -59,7 +59,8 @@ def group_of(row: Mapping[str, Any]) -> Group:
     """The group of a row of a table of matrices; tables of older versions know neither towers nor guesses."""
     tower, guessed, expert = row.get("tower"), row.get("guessed"), row.get("expert")  # pandas reads null as NaN or NA
     named = tower if isinstance(tower, str) else ""
-    return Group(str(row["role"]), named, guessed in (True,), isinstance(expert, float | int | np.integer) and expert >= 0)
+    in_mixture = isinstance(expert, float | int | np.integer) and bool(expert >= 0)
+    return Group(str(row["role"]), named, guessed in (True,), in_mixture)
 
 
 def labelled(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:

@@ -153,7 +153,8 @@ class Work:
 
 def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
     """What parts and tables of a run carry: a hash of everything that its numbers depend on, JSON-able."""
-    columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
+    # a version with other columns begins anew
+    columns = {table: list(of) for table, of in layout.tables.items()}
     return hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.matrix import Tensor
+from eigensweep.models.matrix import Skipped, Tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
       name: what the user gave, for messages and the manifest.
-      kind: huggingface, lora, orbax, safetensors, torch or dict.
+      kind: huggingface, lora, orbax, safetensors, torch, gguf or dict.
       tensors: by name, in the order of the files.
       config: config.json (adapter_config.json for LoRA), None where there is none.
       files: size in bytes of every file that was taken, by its name inside the checkpoint.
@@ -30,6 +30,9 @@ class Source:
       directory: the folder with the files, for a hub id the snapshot in the hub's cache; a tokenizer that comes with
         the model lies there, too. None for a single file and a dict.
       notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
+      left_out: tensors that are not among `tensors`, because nothing can be made of them.
+      sizes: where there is no config.json (GGUF), what it would say of the architecture and its sizes: enough to tell
+        the matrices, too little for a forward pass.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Source:
     warnings: tuple[str, ...] = ()
     directory: Path | None = None
     notes: dict | None = None
+    left_out: tuple[Skipped, ...] = ()
+    sizes: dict | None = None
 
 
 def _file_sha256(path: Path) -> str:

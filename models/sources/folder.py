@@ -140,8 +140,6 @@ def open_chosen(folder: Path, name: str, chosen: Choice, opener: Opener = open_s
     if chosen.config:
         config = read_json(watch.add(folder / chosen.config))
         files.append(chosen.config)
-    if chosen.kind != "lora" and config and config.get("quantization_config"):
-        warnings.append(f"{folder / chosen.config} says that the model is quantized: packed weights are left out")
     paths = {file: folder / file for file in files}
     sizes = {file: path.stat().st_size for file, path in paths.items()}
     kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}

@@ -109,7 +109,9 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
         group = Group(
             matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False), matrix.expert is not None
         )
-        groups.setdefault((group.label, _x(matrix.shape), matrix.dtype), []).append(matrix)
+        quantised = getattr(matrix, "quantised", "")
+        dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
+        groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
     rows = [
         [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
     ]
