@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, shown
 from eigensweep.models.families import family_of, family_of_names
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
@@ -16,6 +16,7 @@ from eigensweep.models.orbax import NOTES, open_orbax, plan_converted
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
+from eigensweep.models.sources.files import is_there
 from eigensweep.models.sources.folder import open_file, open_folder
 from eigensweep.models.sources.hub import fetch, looks_like_hub_id
 
@@ -70,14 +71,17 @@ def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] 
     """Whatever holds tensors: a folder, a file, a hub id or a dict of arrays."""
     if isinstance(source, Mapping):
         return open_arrays(source, config)
-    path, name = Path(source).expanduser(), str(source)
-    if not path.exists() and looks_like_hub_id(name):
+    name = str(source)
+    try:
+        path = Path(source).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError, ValueError) as e:  # too long a name; ~nobody
+        raise CheckpointError(f"{shown(name)}: no such file or folder: {getattr(e, 'strerror', None) or e}") from e
+    if not there and looks_like_hub_id(name):
         path = fetch(name)
-    if (path / NOTES).is_file():
-        return open_orbax(path, name)
     if path.is_dir():
-        return open_folder(path, name)
-    if not path.is_file():
+        return open_orbax(path, name) if is_there(path / NOTES) else open_folder(path, name, config)
+    if not is_there(path):
         raise CheckpointError(f"{path}: no such file or folder")
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: a folder with a checkpoint or a .safetensors file was expected")
@@ -90,17 +94,21 @@ def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str,
     Args:
       source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` file, a folder that
         eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), or a dict of arrays by name.
-      config: what config.json would hold, for a dict of arrays or a single file, which bring none.
+      config: what config.json would hold, for a dict of arrays or a single file, which bring none; for a folder, in
+        place of its own (of an adapter's: adapter_config.json), and then a part of the identity.
 
     Raises:
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
-      TypeError: a dict whose values are no arrays.
+      TypeError: a dict whose values are no arrays; a config that is no dict.
     """
+    if config is not None and not isinstance(config, dict):
+        raise TypeError(f"config: a dict was expected, got {type(config).__name__}")
     opened = _open_source(source, config)
+    folder = opened.directory if config is None else None
     if opened.notes is not None:
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":
-        plan = plan_lora(opened, f"{opened.directory}/adapter_config.json")
+        plan = plan_lora(opened, str(folder / "adapter_config.json") if folder else "config")
         base = family_of_names(matrix.name.split(":")[0] for matrix in plan.matrices)
         return Checkpoint(opened, plan, base.name if base else "generic")
     tensors = [
@@ -109,12 +117,12 @@ def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str,
     ]
     family = family_of(opened.config)
     if family is not None and opened.config is not None:
-        where = str(opened.directory / "config.json") if opened.directory else "config"
+        where = str(folder / "config.json") if folder else "config"
         plan = plan_known(family, opened.config, where, tensors, opened.aliases)
         return Checkpoint(opened, plan, family.name)
     plan = plan_generically(tensors, opened.aliases)
     if not plan.matrices and not plan.skipped:
         raise CheckpointError(f"{opened.name}: holds no tensors")
-    reason = "" if opened.config is None else f"model_type {opened.config.get('model_type')!r} is not known: "
+    reason = "" if opened.config is None else f"model_type {shown(opened.config.get('model_type'))} is not known: "
     note = f"{reason}every 2-D and stacked 3-D floating tensor is taken, roles are guessed from the names"
     return Checkpoint(opened, replace(plan, warnings=(*plan.warnings, note)), "generic")

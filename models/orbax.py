@@ -16,7 +16,7 @@ from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
-from eigensweep.models.sources.folder import read_json
+from eigensweep.models.sources.files import read_json
 from eigensweep.models.staging import runs, staged
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 
 
@@ -73,7 +74,15 @@ class Draft:
         self.skipped.append(Skipped(tensor.name, tensor.shape, tensor.dtype, reason))
 
     def add_matrix(self, key: tuple, matrix: Matrix, cut: Cut) -> None:
-        """Takes a matrix up, at a place in the order given by key."""
+        """Takes a matrix up, at a place in the order given by key.
+
+        Raises:
+          CheckpointError: another tensor has given a matrix of that name, as a tensor "x[0]" beside a stack "x" does.
+        """
+        known = self.cuts.get(matrix.name)
+        if known is not None and known.tensor.name != cut.tensor.name:
+            names = f"{known.tensor.name} and {cut.tensor.name}"
+            raise CheckpointError(f"{cut.tensor.file}: tensors {names} would both give a matrix {matrix.name}")
         self.matrices.append((key, matrix))
         self.cuts[matrix.name] = cut
 

@@ -20,11 +20,7 @@ def family_of(config: Mapping[str, Any] | None) -> Family | None:
 def family_of_names(names: Iterable[str]) -> Family | None:
     """The one family that knows all these tensors by their names; None where none does, or several."""
     wanted = list(names)
-    knowing = [
-        family
-        for family in FAMILIES
-        if all(any(rule.regex.fullmatch(family.rename(name)) for rule in family.rules) for name in wanted)
-    ]
+    knowing = [family for family in FAMILIES if all(family.matching(family.rename(name)) for name in wanted)]
     return knowing[0] if len(knowing) == 1 and wanted else None
 
 
@@ -34,10 +30,9 @@ def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
     """
     found: dict[tuple, tuple[Rule, int | None, int | None]] = {}
     for family in FAMILIES:
-        for rule in family.rules:
-            if match := rule.regex.fullmatch(family.rename(name)):
-                groups = match.groupdict()
-                block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
-                what = tuple((part.role, part.label) for part in rule.parts)
-                found.setdefault((what, rule.layout, block, expert), (rule, block, expert))
+        for rule, match in family.matching(family.rename(name)):
+            groups = match.groupdict()
+            block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
+            what = tuple((part.role, part.label) for part in rule.parts)
+            found.setdefault((what, rule.layout, block, expert), (rule, block, expert))
     return next(iter(found.values())) if len(found) == 1 else None

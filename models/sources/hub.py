@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError, listed
-from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS
 from eigensweep.models.sources.folder import (
     ADAPTER_CONFIG,
     ADAPTER_TORCH_WEIGHTS,
@@ -20,6 +19,7 @@ from eigensweep.models.sources.folder import (
     check_name,
     read_index_names,
 )
+from eigensweep.models.sources.torch_file import TORCH_INDEX, TORCH_WEIGHTS
 
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 
