@@ -26,11 +26,17 @@ def torch_to_numpy(tensor: Any) -> np.ndarray:
     return tensor.numpy()
 
 
-def named_tensors(arrays: Mapping[str, np.ndarray], file: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Arrays as tensors, and second names of one and the same memory: {later name: first name}."""
+def named_tensors(
+    arrays: Mapping[str, np.ndarray], file: str = "", *, mapped: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Arrays as tensors, and second names of one and the same memory: {later name: first name}.
+
+    Arrays that are `mapped` from a file are copied when they are read: the file may change afterwards.
+    """
 
     def rows(array: np.ndarray, start: int, stop: int) -> np.ndarray:
-        return array[start:stop] if array.ndim else array
+        chosen = array[start:stop] if array.ndim else array
+        return chosen.copy() if mapped else chosen
 
     first: dict[tuple, str] = {}
     tensors: dict[str, Tensor] = {}

@@ -33,6 +33,23 @@ def _refusal(path: Path, mode: int) -> CheckpointError:
     return CheckpointError(f"{path}: a regular file was expected, this is {_KINDS.get(stat.S_IFMT(mode), 'none')}")
 
 
+def stat_regular(path: Path) -> os.stat_result:
+    """What the file system says of a checkpoint's file.
+
+    Raises:
+      CheckpointError: it is not there, or is no regular file.
+    """
+    try:
+        found = path.stat()
+    except OSError as e:
+        if path.is_symlink():
+            raise CheckpointError(f"{path}: a link to {shown(os.readlink(path))}, which is not there") from e
+        raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
+    if not stat.S_ISREG(found.st_mode):
+        raise _refusal(path, found.st_mode)
+    return found
+
+
 def is_there(path: Path) -> bool:
     """Whether a checkpoint's file is there.
 
@@ -40,15 +57,11 @@ def is_there(path: Path) -> bool:
       CheckpointError: something is there that is no regular file, a link to nothing included.
     """
     try:
-        mode = path.stat().st_mode
+        path.lstat()
     except OSError as e:
-        if path.is_symlink():
-            raise CheckpointError(f"{path}: a link to {shown(os.readlink(path))}, which is not there") from e
         if e.errno in (errno.ENOENT, errno.ENOTDIR):
             return False
-        raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
-    if not stat.S_ISREG(mode):
-        raise _refusal(path, mode)
+    stat_regular(path)
     return True
 
 
@@ -63,7 +76,7 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise _refusal(path, mode)
     # A FIFO that has come meanwhile would block without O_NONBLOCK; for regular files it changes nothing.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115 (the caller closes it)
     if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
         file.close()
         raise _refusal(path, mode)

@@ -5,20 +5,17 @@ pickles. An adapter's holds adapter_config.json and adapter_model.safetensors.
 """
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eigensweep.models.errors import CheckpointError, listed, printable, shown
 from eigensweep.models.matrix import Tensor
 from eigensweep.models.sources import Source, files_sha256
+from eigensweep.models.sources.choice import Choice, choose
 from eigensweep.models.sources.files import check_name, is_there, read_json, tensor_name
 from eigensweep.models.sources.safetensors_file import open_safetensors
-from eigensweep.models.sources.torch_file import TORCH_INDEX, TORCH_WEIGHTS, open_torch
-
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-ADAPTER_TORCH_WEIGHTS = "adapter_model.bin"
+from eigensweep.models.sources.torch_file import open_torch
+from eigensweep.models.sources.watch import Opener, Watch
 
 
 def _check_shard(index: Path, name: str) -> None:
@@ -50,10 +47,6 @@ class _Opened(NamedTuple):
     warnings: list[str]
 
 
-Opener = Callable[[Path, str], tuple[dict[str, Tensor], dict[str, str]]]
-"""Opens one weights file: its tensors, and second names of them."""
-
-
 def _open_shards(index: Path, opener: Opener) -> _Opened:
     """The tensors that an index names.
 
@@ -76,101 +69,59 @@ def _open_shards(index: Path, opener: Opener) -> _Opened:
     return opened
 
 
-def _only_safetensors(folder: Path) -> str | None:
-    """The name of the weights file where it is not called model.safetensors but is the only candidate."""
-    found = sorted(p.name for p in folder.glob("*.safetensors"))
-    if len(found) > 1:
-        raise CheckpointError(
-            f"{folder}: several .safetensors files ({listed(found)}), but neither {WEIGHTS} nor {INDEX} to say "
-            f"which to take; give one of the files"
-        )
-    if found:
-        check_name(folder, found[0])
-    return found[0] if found else None
-
-
-def _open_weights(folder: Path) -> _Opened:
-    """The tensors of a folder, from safetensors where there are some; CheckpointError where there are no weights."""
-    if is_there(folder / INDEX):
-        return _open_shards(folder / INDEX, open_safetensors)
-    if weights := WEIGHTS if is_there(folder / WEIGHTS) else _only_safetensors(folder):
-        return _Opened(*open_safetensors(folder / weights, weights), [weights], [])
-    if is_there(folder / TORCH_INDEX):
-        return _open_shards(folder / TORCH_INDEX, open_torch)
-    if is_there(folder / TORCH_WEIGHTS):
-        return _Opened(*open_torch(folder / TORCH_WEIGHTS, TORCH_WEIGHTS), [TORCH_WEIGHTS], [])
-    raise CheckpointError(_no_weights(folder))
-
-
-def _config(path: Path, given: dict[str, Any] | None, opened: _Opened) -> dict[str, Any] | None:
-    """The config in a file, which then belongs to the checkpoint; or the one given in its place."""
-    if given is None and is_there(path):
-        opened.files.append(path.name)
-        return read_json(path)
-    return given
-
-
-def _source(
-    name: str, kind: str, folder: Path, opened: _Opened, config: dict[str, Any] | None, given: bool = False
-) -> Source:
-    """A source over files of a folder, hashed by their names inside it, and by the config where it was given."""
-    tensors, aliases, files, warnings = opened
-    paths = {file: folder / file for file in files}
-    sizes = {file: path.stat().st_size for file, path in paths.items()}
-    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
-    sha256 = functools.partial(files_sha256, paths, config if given else None)
-    return Source(name, kind, tensors, config, sizes, sha256, kept, tuple(warnings), folder)
+def names_in(folder: Path) -> list[str]:
+    """What is in a folder and in those right below it, with `/` between: whatever it is, reading it will tell."""
+    return sorted(path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*")))
 
 
 def open_folder(folder: Path, name: str, config: dict[str, Any] | None = None) -> Source:
-    """A folder as a source: an adapter where no whole model lies beside it, a model otherwise.
+    """A folder as a source, of the files that `choose` names.
 
     Args:
-      folder: where the files lie.
-      name: what the user gave.
       config: in place of config.json, or of an adapter's adapter_config.json.
 
     Raises:
       CheckpointError: no weights in it, or broken ones; a config that is missing for an adapter, or is not JSON.
     """
-    whole = any(is_there(folder / weights) for weights in (INDEX, WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS))
-    adapter = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS)
-    if not whole and any(is_there(folder / file) for file in adapter):
-        return _open_adapter(folder, name, config)
-    opened = _open_weights(folder)
-    kind = "torch" if {TORCH_WEIGHTS, TORCH_INDEX} & set(opened.files) else "huggingface"
-    found = _config(folder / CONFIG, config, opened)
-    if found is None:
-        opened.warnings.append(f"{folder / CONFIG} is missing: the architecture is unknown")
-    if is_there(folder / ADAPTER_CONFIG):
-        opened.warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
-    if found and found.get("quantization_config"):
-        opened.warnings.append(f"{folder / CONFIG} says that the model is quantized: packed weights are left out")
-    return _source(name, kind, folder, opened, found, config is not None)
+    return open_chosen(folder, name, choose(names_in(folder), str(folder), config is not None), config=config)
 
 
-def _open_adapter(folder: Path, name: str, config: dict[str, Any] | None) -> Source:
-    """An adapter's folder as a source; the tensors keep PEFT's names."""
-    for weights, opener in ((ADAPTER_WEIGHTS, open_safetensors), (ADAPTER_TORCH_WEIGHTS, open_torch)):
-        if is_there(folder / weights):
-            opened = _Opened(*opener(folder / weights, weights), [weights], [])
-            found = _config(folder / ADAPTER_CONFIG, config, opened)
-            if found is None:
-                path = folder / ADAPTER_CONFIG
-                raise CheckpointError(f"{path}: missing, and without it the scale of the update is unknown")
-            return _source(name, "lora", folder, opened, found, config is not None)
-    raise CheckpointError(f"{folder}: no weights: neither {ADAPTER_WEIGHTS} nor {ADAPTER_TORCH_WEIGHTS}")
+def open_chosen(
+    folder: Path, name: str, chosen: Choice, opener: Opener = open_safetensors, config: dict[str, Any] | None = None
+) -> Source:
+    """The chosen files of a folder as a source, hashed by their names inside it.
+
+    Args:
+      opener: of .safetensors files.
+      config: in place of the file's; it is hashed in that one's stead.
+    """
+    watch = Watch()
+    opener = watch.opened(
+        open_torch if (chosen.index or chosen.weights).endswith((".bin", ".bin.index.json")) else opener
+    )
+    if chosen.index:
+        opened = _open_shards(watch.add(folder / chosen.index), opener)
+    else:
+        opened = _Opened(*opener(folder / chosen.weights, chosen.weights), [chosen.weights], [])
+    tensors, aliases, files, warnings = opened
+    given = config
+    if given is None and chosen.config:
+        config = read_json(watch.add(folder / chosen.config))
+        files.append(chosen.config)
+    if chosen.kind != "lora" and config and config.get("quantization_config"):
+        warnings.append(f"{folder / chosen.config} says that the model is quantized: packed weights are left out")
+    paths = {file: folder / file for file in files}
+    sizes = {file: path.stat().st_size for file, path in paths.items()}
+    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
+    sha256 = watch.hashed(functools.partial(files_sha256, paths, given))
+    said = (*chosen.warnings, *warnings)
+    return Source(name, chosen.kind, tensors, config, sizes, sha256, kept, said, folder)
 
 
 def open_file(path: Path, name: str, config: dict[str, Any] | None = None) -> Source:
     """A .safetensors file as a source. Its own name is no part of its hash."""
-    tensors, aliases = open_safetensors(path, path.name)
+    watch = Watch()
+    tensors, aliases = watch.opened(open_safetensors)(path, path.name)
     warnings = () if config else (f"{path.name} is a file without config.json: the architecture is unknown",)
-    sizes, sha256 = {path.name: path.stat().st_size}, functools.partial(files_sha256, {"": path})
+    sizes, sha256 = {path.name: path.stat().st_size}, watch.hashed(functools.partial(files_sha256, {"": path}))
     return Source(name, "safetensors", tensors, config, sizes, sha256, aliases, warnings)
-
-
-def _no_weights(folder: Path) -> str:
-    below = [p.parent.name for weights in (WEIGHTS, ADAPTER_WEIGHTS) for p in sorted(folder.glob(f"*/{weights}"))]
-    hint = f"; but there are some in {listed(below)}" if below else ""
-    return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}"

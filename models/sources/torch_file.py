@@ -19,7 +19,6 @@ from eigensweep.models.matrix import Tensor
 from eigensweep.models.sources.arrays import named_tensors, torch_to_numpy
 from eigensweep.models.sources.files import is_there
 
-TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 OLDEST_TORCH = (2, 10)
 _MOST_SHARED = 10  # tensors may share memory, views of a flat vector say; not as often as they like
 # What a restricted unpickler meets when it interprets bytes that are no pickle.
@@ -126,7 +125,8 @@ def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]
     for name in held:
         if not isinstance(name, str):
             raise CheckpointError(f"{path}: {shown(name)}: a tensor's name was expected")
-    named = named_tensors({name: _array(path, printable(name), tensor) for name, tensor in held.items()}, file)
+    arrays = {name: _array(path, printable(name), tensor) for name, tensor in held.items()}
+    named = named_tensors(arrays, file, mapped=mapped)
     if sum(tensor.nbytes for tensor in named[0].values()) > _MOST_SHARED * path.stat().st_size:
         raise CheckpointError(f"{path}: its tensors claim more than {_MOST_SHARED} times the bytes that the file has")
     return named
