@@ -5,7 +5,9 @@ outputs, end to end or alternating head by head, and stacked over experts. A `Cu
 W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is what the sweep sees of it.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -15,6 +17,9 @@ from eigensweep.models.families.rules import Layout
 
 FLOATING = ("bfloat16", "float16", "float32", "float64")
 """The dtypes that a sweep can take as they are. Narrower floats mean nothing without their scales."""
+
+PACKED = ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
+"""Dtypes of parts of a byte. Tensors of them are named and left out, not read."""
 
 _CHUNK_BYTES = 1 << 24
 
@@ -74,18 +79,47 @@ class Tensor:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
+def _chunks(tensor: Tensor) -> Iterator[bytes]:
+    # As bytes: NaN equals NaN here, and -0 does not equal 0.
+    count = tensor.shape[0] if tensor.shape else 1
+    rows = max(1, _CHUNK_BYTES * count // max(tensor.nbytes, 1))
+    for start in range(0, count if tensor.nbytes else 0, rows):
+        yield tensor.read(start, min(start + rows, count)).tobytes()
+
+
 def same_content(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bytes; reads both in chunks and stops at the first difference."""
-    if a.shape != b.shape or a.dtype != b.dtype:
+    if a.shape != b.shape or a.dtype != b.dtype or a.dtype in PACKED:
         return False
-    count = a.shape[0] if a.shape else 1
-    rows = max(1, _CHUNK_BYTES * count // max(a.nbytes, 1))
-    for start in range(0, count, rows):
-        # As bytes: NaN equals NaN here, and -0 does not equal 0.
-        one, other = (np.ascontiguousarray(t.read(start, min(start + rows, count))).view(np.uint8) for t in (a, b))
-        if not np.array_equal(one, other):
-            return False
-    return True
+    return all(one == other for one, other in zip(_chunks(a), _chunks(b), strict=True))
+
+
+def _digest(tensor: Tensor, chunks: int | None) -> bytes:
+    """Of the first chunks, or of all."""
+    digest = hashlib.sha256()
+    for chunk in itertools.islice(_chunks(tensor), chunks):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def same_contents(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Groups of two or more tensors that hold the same bytes, each group in the order given.
+
+    Reads every tensor at most twice, however many there are, and one that differs at its beginning not further.
+    """
+    groups: list[list[Tensor]] = [[tensor for tensor in tensors if tensor.dtype not in PACKED]]
+    keys: tuple[Callable[[Tensor], Hashable], ...] = (
+        lambda tensor: (tensor.shape, tensor.dtype),
+        lambda tensor: _digest(tensor, 1),
+        lambda tensor: _digest(tensor, None),
+    )
+    for key in keys:
+        finer: dict[tuple[int, Hashable], list[Tensor]] = {}
+        for i, group in enumerate(groups):
+            for tensor in group:
+                finer.setdefault((i, key(tensor)), []).append(tensor)
+        groups = [group for group in finer.values() if len(group) > 1]
+    return groups
 
 
 @dataclass(frozen=True)

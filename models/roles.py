@@ -1,5 +1,6 @@
 """The roles a matrix can play, and guessing them from names where the architecture is unknown."""
 
+import functools
 import re
 
 ROLES = (
@@ -44,9 +45,15 @@ _NAMES = (
     ("unembedding", "^output[.]weight|^head[.]weight"),
 )  # fmt: skip
 _GUESSES = tuple((role, re.compile(rf"(?:^|[._])(?:{names})(?:[._]|$)")) for role, names in _NAMES)
-_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|blk|block_|resblocks|layer_)[._]?(\d+)(?:[._]|$)")
-_EXPERT = re.compile(r"(?:^|[._])experts?[._](\d+)(?:[._]|$)")
-_NUMBER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
+_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|blk|block_|resblocks|layer_)[._]?([0-9]{1,9})(?:[._]|$)")
+_EXPERT = re.compile(r"(?:^|[._])experts?[._]([0-9]{1,9})(?:[._]|$)")
+_INDEX = re.compile(r"(?<=[.])[0-9]+(?=[.])")  # tells no role: the same name in all blocks is looked up once
+_NUMBER = re.compile(r"(?:^|[._])([0-9]{1,9})(?:[._]|$)")
+
+
+@functools.lru_cache(10_000)
+def _role(name: str) -> str:
+    return next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
 
 
 def guess_role(name: str) -> tuple[str, int | None, int | None]:
@@ -62,7 +69,7 @@ def guess_role(name: str) -> tuple[str, int | None, int | None]:
     ('query', 7, None)
     """
     name = name.replace("/", ".")
-    role = next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
+    role = _role(_INDEX.sub("0", name))
     expert = _EXPERT.search(name)
     block = _BLOCK.search(name) or next(
         (m for m in _NUMBER.finditer(name) if expert is None or m.start(1) != expert.start(1)), None

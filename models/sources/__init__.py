@@ -4,14 +4,17 @@ The same bytes give the same hash, wherever they lie.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Skipped, Tensor
+from eigensweep.models.sources.files import open_regular
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,26 @@ class Source:
 
 def _file_sha256(path: Path) -> str:
     try:
-        with path.open("rb") as f:
+        with open_regular(path) as f:
             return hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as e:
         raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def files_sha256(files: Mapping[str, Path]) -> str:
+def files_sha256(files: Mapping[str, Path], config: Mapping[str, Any] | None = None) -> str:
     """SHA-256 over the sorted (name, SHA-256 of the content) of files, hashed in threads.
 
     Args:
       files: path of each file by its name inside the checkpoint, which is part of what is hashed.
+      config: hashed, too, where it was given and stands in no file.
     """
     names = sorted(files)
     # hashlib releases the GIL; more threads than cores gain nothing.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(lambda name: _file_sha256(files[name]), names)
         lines = [f"{digest}  {name}\n" for name, digest in zip(names, digests, strict=True)]
+    if config is not None:
+        lines.append(f"{json.dumps(config, sort_keys=True, default=repr)}  config\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -19,7 +19,8 @@ from eigensweep.models.sources.choice import (
     TORCH_WEIGHTS,
     WEIGHTS,
 )
-from eigensweep.models.sources.folder import check_name, read_index_names
+from eigensweep.models.sources.files import check_name
+from eigensweep.models.sources.folder import read_index_names
 
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 
