@@ -1,7 +1,7 @@
 """A checkpoint as named, oriented matrices, none of them read yet."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.folder import open_file, open_folder
-from eigensweep.models.sources.hub import fetch, looks_like_hub_id
+from eigensweep.models.sources.hub import looks_like_hub_id, open_hub
 
 
 class Checkpoint:
@@ -57,7 +57,18 @@ class Checkpoint:
             "architecture": self.architecture,
             "files": dict(self.source.files),
             "sha256": self.source.sha256(),
+            **({"hub": self.source.origin} if self.source.origin else {}),
         }
+
+    def fetch(self, matrices: Iterable[Matrix] | None = None) -> None:
+        """Bring the files that hold these matrices, or all files, from the hub: several at once, not one a read.
+
+        Raises:
+          CheckpointError: one cannot be had.
+        """
+        if self.source.fetch is not None:
+            wanted = self.source.files if matrices is None else {matrix.file for matrix in matrices}
+            self.source.fetch(wanted)
 
     def __repr__(self) -> str:
         return (
@@ -72,7 +83,7 @@ def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] 
         return open_arrays(source, config)
     path, name = Path(source).expanduser(), str(source)
     if not path.exists() and looks_like_hub_id(name):
-        path = fetch(name)
+        return open_hub(name)
     if (path / NOTES).is_file():
         return open_orbax(path, name)
     if path.is_dir():

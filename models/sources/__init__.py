@@ -5,7 +5,7 @@ The same bytes give the same hash, wherever they lie.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ class Source:
       directory: the folder with the files, for a hub id the snapshot in the hub's cache; a tokenizer that comes with
         the model lies there, too. None for a single file and a dict.
       notes: what eigensweep-convert noted beside the leaves, for converted checkpoints.
+      origin: of a model of the hub: which commit, and what its hash was taken from.
+      fetch: brings files that are not here yet, by their names; None where all are.
     """
 
     name: str
@@ -42,9 +44,12 @@ class Source:
     warnings: tuple[str, ...] = ()
     directory: Path | None = None
     notes: dict | None = None
+    origin: dict | None = None
+    fetch: Callable[[Collection[str]], None] | None = None
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; CheckpointError where it cannot be read."""
     try:
         with path.open("rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()
@@ -52,16 +57,18 @@ def _file_sha256(path: Path) -> str:
         raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def files_sha256(files: Mapping[str, Path]) -> str:
+def files_sha256(files: Mapping[str, Path], known: Mapping[str, str] | None = None) -> str:
     """SHA-256 over the sorted (name, SHA-256 of the content) of files, hashed in threads.
 
     Args:
       files: path of each file by its name inside the checkpoint, which is part of what is hashed.
+      known: SHA-256 of those that need not be read.
     """
+    known = known or {}
     names = sorted(files)
     # hashlib releases the GIL; more threads than cores gain nothing.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(lambda name: _file_sha256(files[name]), names)
+        digests = pool.map(lambda name: known.get(name) or file_sha256(files[name]), names)
         lines = [f"{digest}  {name}\n" for name, digest in zip(names, digests, strict=True)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
