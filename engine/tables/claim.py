@@ -55,7 +55,7 @@ def claimed(
             raise RunError(error)
         if manifest is None:  # not the first process, which has written it by now
             manifest = layout.read_manifest(directory) or {}
-        yield Work(directory, layout, manifest, digest_of({key: manifest.get(key) for key in identity}))
+        yield Work(directory, layout, manifest, digest_of({key: manifest.get(key) for key in identity}, layout))
 
 
 def new_manifest(layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record:
             raise RunError(f"{directory}: holds a run of another kind ({study}); take a new workdir")
     if there is None:
         manifest = new_manifest(layout, identity, record) | {"joins": list(layout.joins)}
-        if foreign := remove_foreign_parts(layout.parts(directory), digest_of(_plain(identity))):
+        if foreign := remove_foreign_parts(layout.parts(directory), digest_of(_plain(identity), layout)):
             for begun in layout.unfinished:
                 shutil.rmtree(directory / begun, ignore_errors=True)
             word = f"{layout.parts(directory)}: {foreign} parts of another run lay there without its manifest: removed"

@@ -151,9 +151,10 @@ class Work:
             self._folder.rmdir()
 
 
-def digest_of(identity: Mapping[str, Any]) -> str:
+def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
     """What parts and tables of a run carry: a hash of everything that its numbers depend on, JSON-able."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
+    return hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
 
 
 def remove_foreign_parts(folder: Path, digest: str) -> int:

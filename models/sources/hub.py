@@ -15,7 +15,7 @@ import threading
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -73,9 +73,9 @@ def open_hub(text: str) -> Source:
     weights = _weights(found, chosen)
     lazy = [name for name in weights if name.endswith(_SUFFIX) and found.files[name]["sha256"]]
     with ThreadPoolExecutor(WORKERS) as pool:
-        shards = dict(zip(lazy, pool.map(functools.partial(_shard, found), lazy), strict=True))
+        told = dict(zip(lazy, pool.map(functools.partial(_shard, found), lazy), strict=True))
     found.keep()
-    shards = {name: shard for name, shard in shards.items() if shard is not None}
+    shards = {name: shard for name, shard in told.items() if shard is not None}
     found.download([name for name in weights if name not in shards])
     for name in weights:
         if name not in shards and found.files[name]["sha256"]:
@@ -160,10 +160,10 @@ def _shard(found: Repository, name: str) -> _Shard | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or entry["dtype"] not in DTYPES:
             return None
         shape, offsets = entry.get("shape"), entry.get("data_offsets")
-        if not _whole_numbers(shape) or not _whole_numbers(offsets):
+        if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
             return None
         reader = functools.partial(shard.read, key)
-        begin, count = data + offsets[0], min(_PEEK, max(0, offsets[-1] - offsets[0]))
+        begin, count = data + offsets[0], min(_PEEK, max(0, offsets[1] - offsets[0]))
         first = functools.partial(found.first_bytes, name, key, begin, count)
         shard.tensors[key] = Tensor(key, tuple(shape), DTYPES[entry["dtype"]].name, name, reader, first)
     shard.aliases.update(
@@ -174,7 +174,7 @@ def _shard(found: Repository, name: str) -> _Shard | None:
     return shard
 
 
-def _whole_numbers(x: Any) -> bool:
+def _whole_numbers(x: Any) -> TypeGuard[list[int]]:
     return isinstance(x, list) and all(type(i) is int and 0 <= i < 1 << 62 for i in x)
 
 

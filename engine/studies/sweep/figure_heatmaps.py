@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import block_of, order, outliers_column, scalar
+from eigensweep.engine.report.spectrum import block_of, outliers_column, scalar
 from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.groups import Group, group_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,19 +28,19 @@ def grid(run: Run, measure: str) -> tuple[list[str], list[int], np.ndarray]:
 
     Only matrices inside blocks whose status is ok; NaN where there is none.
     """
-    cells: dict[tuple[str, int], list[float]] = {}
+    cells: dict[tuple[Group, int], list[float]] = {}
     for row in run.matrices.to_dict("records"):
         block = block_of(row)
         if block is not None and row["status"] == "ok":
-            cells.setdefault((str(row["role"]), block), []).append(scalar(row, measure))
-    roles = sorted({role for role, _ in cells}, key=order)
+            cells.setdefault((group_of(row), block), []).append(scalar(row, measure))
+    groups = sorted({group for group, _ in cells}, key=lambda group: group.order)
     blocks = sorted({block for _, block in cells})
-    values = np.full((len(roles), len(blocks)), np.nan)
-    for (role, block), entries in cells.items():
+    values = np.full((len(groups), len(blocks)), np.nan)
+    for (group, block), entries in cells.items():
         finite = [x for x in entries if np.isfinite(x)]
         if finite:
-            values[roles.index(role), blocks.index(block)] = np.median(finite)
-    return roles, blocks, values
+            values[groups.index(group), blocks.index(block)] = np.median(finite)
+    return [group.label for group in groups], blocks, values
 
 
 def title(name: str, roles: list[str], values: np.ndarray) -> tuple[str, str]:
@@ -65,13 +66,11 @@ def _with_role(value: float, medians: dict[str, float]) -> str:
     return f"{style.number(value)} ({roles[0] if len(roles) == 1 else f'{len(roles)} roles'})"
 
 
-def draw(run: Run) -> "Figure | None":
-    """Four maps, blocks from left to right; None where no matrix lies in a block."""
+def draw(run: Run) -> "Figure":
+    """Four maps, blocks from left to right; of a run with matrices in blocks."""
     names = measures(run)
     grids = {measure: grid(run, measure) for measure in names}
     roles, blocks, _ = grids["alpha"]
-    if not blocks:
-        return None
     side_by_side = len(blocks) <= ANNOTATED // 2
     across, down = (2, 2) if side_by_side else (1, 4)
     row_height = (0.2 if len(blocks) <= ANNOTATED else 0.15) * max(2, len(roles))
