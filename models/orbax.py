@@ -47,6 +47,7 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
         cannot be written. Nothing is left behind.
     """
     leaves = list(checked_leaves(checkpoint))
+    checkpoint.fetch()
     notes = {
         "identity": checkpoint.identity,
         "config": checkpoint.config,
