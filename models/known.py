@@ -119,7 +119,8 @@ class _Reader:
     def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
         """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
         notes = []
-        if block is not None and block >= (depth := depth_of(self.dims, rule.tower)) + self.dims.get("extra_blocks", 0):
+        depth = depth_of(self.dims, rule.tower)
+        if block is not None and block >= depth + self.dims.get("extra_blocks", 0):
             notes.append(f"unexpected {tensor.name}: the config has {depth} blocks")
         elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")

@@ -7,11 +7,12 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.families.rules import Layout
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf, Plan
@@ -56,7 +57,7 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
     notes = {
         "identity": checkpoint.identity,
         "config": checkpoint.config,
-        "matrices": [matrix_note(matrix) for matrix in checkpoint.matrices],
+        "matrices": [matrix_note(matrix) | _layout_note(checkpoint, matrix) for matrix in checkpoint.matrices],
         "skipped": [dataclasses.asdict(skipped) for skipped in checkpoint.skipped],
         "warnings": checkpoint.warnings,
     }
@@ -69,6 +70,12 @@ def matrix_note(matrix: Matrix) -> dict[str, Any]:
     """What `eigensweep.json` says of a matrix; the rest its leaf tells."""
     fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix)}
     return {name: value for name, value in fields.items() if name not in ("reader", "file", "dtype")}
+
+
+def _layout_note(checkpoint: "Checkpoint", matrix: Matrix) -> dict[str, str]:
+    """How a matrix lies in a leaf that is kept as it was stored, where neither W nor its transpose does."""
+    cut = checkpoint.plan.cuts.get(matrix.name)
+    return {} if cut is None or matrix.transposed or cut.layout == "linear" else {"layout": cut.layout}
 
 
 def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> None:
@@ -178,8 +185,12 @@ def open_orbax(folder: Path, name: str) -> Source:
 
 def _matrix(source: Source, entry: dict[str, Any]) -> Matrix:
     tensor = source.tensors[entry["path"]]
-    cut = Cut(tensor, "embedding" if entry["transposed"] else "linear", entry["index"])
-    fields = {**entry, "shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
+    layout = entry.get("layout", "embedding" if entry["transposed"] else "linear")
+    if layout not in get_args(Layout):
+        raise ValueError(f"{entry['name']} is said to lie as {layout!r}")
+    cut = Cut(tensor, layout, entry["index"])
+    fields = {key: value for key, value in entry.items() if key != "layout"}
+    fields |= {"shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
     matrix = Matrix(**fields, dtype=tensor.dtype, file=tensor.file, reader=cut.read_matrix)
     if matrix.shape != cut.matrix_shape:
         raise ValueError(f"{matrix.name} is said to be {list(matrix.shape)}, its leaf holds {list(cut.matrix_shape)}")
