@@ -83,7 +83,7 @@ class Cut:
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
             shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
-        return tuple(shape)
+        return tuple(shape[-2:] if self.layout == "embedding" else shape)  # tables may stand behind axes of 1
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
