@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PER_FIGURE = 12  # panels; a study of single matrices makes several figures
 
 
-def view(study: Ablation) -> View:
+def view_of(study: Ablation) -> View:
     """What the page shows of the study: the summary's tables."""
     named = [(name, "") for name in summary.HEADINGS]
     tables = [Table("Removal of singular values", named, summary.removals(study), summary.baseline(study))]
@@ -26,7 +26,7 @@ def view(study: Ablation) -> View:
     return View(f"Removal of singular values from {checkpoint_name(study)}", tables=tables)
 
 
-def figures(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
+def figures_of(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
     """Changes of the loss, a panel a scope."""
     scopes = [scope for scope in dict.fromkeys(study.results["scope"]) if scope]
     starts = range(0, len(scopes), PER_FIGURE)
@@ -36,4 +36,4 @@ def figures(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
     }
 
 
-REPORTED = register(Reported(LAYOUT, open_ablation, view, figures))
+REPORTED = register(Reported(LAYOUT, open_ablation, view_of, figures_of))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def view(found: Overlap) -> View:
+def view_of(found: Overlap) -> View:
     """What the page shows of the study."""
     rows = [summary.cells(row) for row in summary.overlap_table(found).to_dict("records")]
     absent = found.manifest.get("without_activations", [])
@@ -25,11 +25,11 @@ def view(found: Overlap) -> View:
     )
 
 
-def figures(found: Overlap) -> Mapping[str, Callable[[], "Figure"]]:
+def figures_of(found: Overlap) -> Mapping[str, Callable[[], "Figure"]]:
     """The spectra with their overlaps by role, and the activations' covariances."""
     groups = by_role(found)
     drawn: dict[str, Callable[[], Figure]] = {"overlap": partial(draw_overlap, groups)} if groups else {}
     return drawn | {"covariances": partial(figure_covariances.draw, found)}
 
 
-REPORTED = register(Reported(LAYOUT, open_overlap, view, figures))
+REPORTED = register(Reported(LAYOUT, open_overlap, view_of, figures_of))
