@@ -14,7 +14,7 @@ SIDES = {"right": 12.0, "left": 13.6}  # where outliers and their controls stand
 TICKS = [*((float(k), str(k)) for k in range(1, 11)), (SIDES["right"], "> ν+"), (SIDES["left"], "< ν−")]
 KINDS = {  # name, colour, place beside the others
     "outliers": ("outliers", "law", -0.4),
-    "bulk": ("as many from the bulk", "raw", 0.0),
+    "bulk": ("as many from the bulk", "c2", 0.0),
     "random": ("as many random directions", "control", 0.4),
 }
 MEASURES = {

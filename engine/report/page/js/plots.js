@@ -94,10 +94,11 @@
     }
     const ramp = [...found.values()].filter(each => typeof each.color === 'number').sort((a, b) => a.color - b.color);
     const kept = [...found.values()].filter(each => typeof each.color !== 'number' || each === ramp[0] || each === ramp[ramp.length - 1]);
+    const sample = ({ color, marks }) => marks === 'range' ? [shape(color, 'range', 'M0 0H22V10H0Z')]
+      : [/line|dashed/.test(marks) ? shape(color, marks === 'dashed' ? 'rule dashed' : 'line', 'M0 5H22') : null,
+        /points|dots/.test(marks) ? shape(color, 'dots', 'M11 5h0') : null];
     return el('p', { class: 'legend' }, kept.map(each => el('span', { class: 'toggle' },
-      svg('svg', { width: 22, height: 10, 'aria-hidden': 'true' }, shape(each.color, each.marks === 'range' ? 'range' : each.marks === 'dashed' ? 'rule dashed' : 'line',
-        each.marks === 'range' ? 'M0 0H22V10H0Z' : each.marks.includes('points') || each.marks === 'dots' ? 'M0 5H22M11 5h0' : 'M0 5H22')),
-      ES.shorten(each.name, 60))));
+      svg('svg', { width: 22, height: 10, 'aria-hidden': 'true' }, sample(each)), ES.shorten(each.name, 60))));
   }
 
   /* A chart as an element of this width; `panels` of its panels are drawn, the axes are those of all. */
@@ -106,8 +107,8 @@
     const abreast = Math.max(1, Math.min(panels.length === 4 ? 2 : 3, panels.length, Math.floor(width / LEAST))), each = Math.floor((width - 20 * (abreast - 1)) / abreast);
     const one = panel => {
       const file = [chart.heading, panel.title].filter(Boolean).join(' '), picture = drawn(panel, { x, y, width: each, file });
-      return el('figure', {}, el('figcaption', {}, el('span', {}, ES.bdi(panel.title || chart.heading, 60), panel.note ? el('small', {}, ` ${ES.shorten(panel.note, 160)}`) : null),
-        ES.exportButtons(picture, file)), picture);
+      return el('figure', {}, el('figcaption', {}, el('span', {}, ES.bdi(panel.title || chart.heading, 60)), ES.exportButtons(picture, file),
+        panel.note ? el('small', { class: 'whole' }, ES.shorten(panel.note, 160)) : null), picture);
     };
     return el('section', { class: 'plot' }, el('h3', {}, chart.heading), el('p', { class: 'said' }, ES.bdi(chart.seen)), el('p', { class: 'note' }, ES.bdi(chart.note)),
       legend(panels), el('div', { class: 'grid-of', style: { '--abreast': abreast } }, panels.map(one)), el('p', { class: 'note' }, chart.reading));
