@@ -4,7 +4,8 @@
     eigensweep-report --run=runs/step-500 --run=runs/step-1000 --out=runs/comparison
 
 One run: writes report.html of every finished study in it into the run directory, or into --out, and with --figures
-each study's figures as PNG and PDF into figures/ beside it; no checkpoint is needed. Several sweeps, in the order given: writes comparison.html and its figure into --out.
+each study's figures as PNG and PDF into figures/ beside it; no checkpoint is needed. Several sweeps, in the order
+given: writes comparison.html and its figure into --out.
 """
 
 from absl import flags

@@ -6,18 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eigensweep.models.converted import NOTES, open_orbax, plan_converted
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of, family_of_names
+from eigensweep.models.families.inferred import inferred_config
 from eigensweep.models.generic import plan_generically
 from eigensweep.models.known import plan_known
 from eigensweep.models.lora import plan_lora
 from eigensweep.models.matrix import Matrix, Skipped
-from eigensweep.models.orbax import NOTES, open_orbax, plan_converted
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source
 from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.folder import open_file, open_folder
 from eigensweep.models.sources.hub import fetch, looks_like_hub_id
+from eigensweep.models.sources.live import config_of, is_model, open_model
 
 
 class Checkpoint:
@@ -66,10 +68,17 @@ class Checkpoint:
         )
 
 
-def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] | None) -> Source:
-    """Whatever holds tensors: a folder, a file, a hub id or a dict of arrays."""
+def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
+    """Whatever holds tensors: a folder, a file, a hub id, a dict of arrays or a live model."""
     if isinstance(source, Mapping):
         return open_arrays(source, config)
+    if is_model(source):
+        return open_model(source, config)
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            f"{type(source).__name__} is no checkpoint: expected a path, a hub id, a dict of arrays, a torch module or "
+            "a flax.nnx module"
+        )
     path, name = Path(source).expanduser(), str(source)
     if not path.exists() and looks_like_hub_id(name):
         path = fetch(name)
@@ -84,19 +93,21 @@ def _open_source(source: str | Path | Mapping[str, Any], config: dict[str, Any] 
     return open_file(path, name, config)
 
 
-def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str, Any] | None = None) -> Checkpoint:
+def open_checkpoint(source: Any, *, config: Any = None) -> Checkpoint:
     """Opens a checkpoint without reading its tensors.
 
     Args:
       source: a folder in Hugging Face layout, a PEFT LoRA adapter's folder, a `.safetensors` file, a folder that
-        eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), or a dict of arrays by name.
-      config: what config.json would hold, for a dict of arrays or a single file, which bring none.
+        eigensweep-convert wrote, a hub id ("owner/name" or "owner/name@revision"), a dict of arrays by name (a
+        `state_dict`), a live model of transformers, or a flax.nnx module.
+      config: what config.json would hold, for a dict of arrays or a single file, which bring none; a dict, or a
+        config object of transformers.
 
     Raises:
       CheckpointError: no such checkpoint, or it is broken; names the file and the tensor.
-      TypeError: a dict whose values are no arrays.
+      TypeError: a dict whose values are no arrays; a source of another kind.
     """
-    opened = _open_source(source, config)
+    opened = _open_source(source, config_of(config))
     if opened.notes is not None:
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":
@@ -107,6 +118,10 @@ def open_checkpoint(source: str | Path | Mapping[str, Any], *, config: dict[str,
         *opened.tensors.values(),
         *(replace(opened.tensors[kept], name=name) for name, kept in opened.aliases.items()),
     ]
+    if opened.config is None and (config := inferred_config({t.name: t.shape for t in tensors})):
+        note = "no config.json: by names and shapes this is a GPT-2, whose layers are read as they lie there, (in, out)"
+        known = tuple(text for text in opened.warnings if "is unknown" not in text)
+        opened = replace(opened, config=config, warnings=(*known, note))
     family = family_of(opened.config)
     if family is not None and opened.config is not None:
         where = str(opened.directory / "config.json") if opened.directory else "config"

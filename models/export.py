@@ -8,7 +8,8 @@ import numpy as np
 
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.folder import INDEX, lies_inside
+from eigensweep.models.sources.choice import INDEX
+from eigensweep.models.sources.folder import lies_inside
 from eigensweep.models.sources.safetensors_file import data_starts
 from eigensweep.models.staging import staged
 

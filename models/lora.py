@@ -19,6 +19,7 @@ from eigensweep.models.families import agreed_rule
 from eigensweep.models.families.rules import Part
 from eigensweep.models.generic import natural, reason_to_skip
 from eigensweep.models.matrix import FLOATING, Cut, Tensor
+from eigensweep.models.patterns import Patterns
 from eigensweep.models.plan import Draft, Plan
 from eigensweep.models.roles import guess_role
 from eigensweep.models.sources import Source
@@ -42,26 +43,31 @@ def _number(config: Mapping[str, Any], key: str, where: str) -> float:
     return value
 
 
-def _by_pattern(config: Mapping[str, Any], key: str, module: str, default: float, where: str) -> float:
-    """The entry of rank_pattern or alpha_pattern for a module, matched as PEFT does; the default if none is."""
-    patterns = config.get(key) or {}
-    if not isinstance(patterns, Mapping):
-        raise CheckpointError(f"{where}: {key} is {patterns!r}, an object was expected")
-    for pattern in patterns:
-        try:
-            if re.fullmatch(rf"(.*\.)?({pattern})", module):
-                return _number(patterns, pattern, f"{where}: {key}")
-        except re.error as e:
-            raise CheckpointError(f"{where}: {key}: {pattern!r} is no regular expression: {e}") from e
-    return default
+class _Scales:
+    """What B A is multiplied by, module by module, as an adapter's config says."""
 
+    def __init__(self, config: Mapping[str, Any], where: str):
+        self._config, self._where = config, where
+        self._patterns: dict[str, Patterns] = {}
+        for key in ("rank_pattern", "alpha_pattern"):
+            entries = config.get(key) or {}
+            if not isinstance(entries, Mapping):
+                raise CheckpointError(f"{where}: {key} is {entries!r}, an object was expected")
+            self._patterns[key] = Patterns(entries, f"{where}: {key}")
 
-def _scale(config: Mapping[str, Any], module: str, a: Tensor, where: str) -> float:
-    r = _by_pattern(config, "rank_pattern", module, _number(config, "r", where), where)
-    if r != a.shape[0] or r < 1:
-        raise CheckpointError(f"{where}: gives rank {r} for {a.name}, whose shape is {list(a.shape)}")
-    alpha = _by_pattern(config, "alpha_pattern", module, _number(config, "lora_alpha", where), where)
-    return alpha / (math.sqrt(r) if config.get("use_rslora") else r)
+    def of(self, module: str, a: Tensor) -> float:
+        """alpha/r or alpha/sqrt(r); CheckpointError where r is not the rank of the factor A."""
+        r = self._number("rank_pattern", module, "r")
+        if r != a.shape[0] or r < 1:
+            raise CheckpointError(f"{self._where}: gives rank {r} for {a.name}, whose shape is {list(a.shape)}")
+        alpha = self._number("alpha_pattern", module, "lora_alpha")
+        return alpha / (math.sqrt(r) if self._config.get("use_rslora") else r)
+
+    def _number(self, patterns: str, module: str, default: str) -> float:
+        fits = self._patterns[patterns].first(module)
+        if fits is None:
+            return _number(self._config, default, self._where)
+        return _number(self._config[patterns], fits, f"{self._where}: {patterns}")
 
 
 def _check_config(config: Mapping[str, Any], where: str) -> list[str]:
@@ -85,18 +91,18 @@ def _base_name(name: str) -> str:
     return re.sub(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)", "", name)
 
 
-def _parts(name: str, outputs: int) -> tuple[list[Part], int | None, int | None, bool]:
-    """What a base weight consists of, with block, expert and whether that was guessed.
+def _parts(name: str, outputs: int) -> tuple[list[Part], str, int | None, int | None, bool]:
+    """What a base weight consists of, with tower, block, expert and whether that was guessed.
 
     The base model's config is not at hand: a fused weight is split only where its shares must be equal.
     """
     if known := agreed_rule(name):
         rule, block, expert = known
         equal = len({part.size for part in rule.parts}) == 1 and outputs % len(rule.parts) == 0
-        if len(rule.parts) == 1 or (equal and not rule.by_head):
-            return list(rule.parts), block, expert, False
+        if len(rule.parts) == 1 or (equal and not rule.groups):
+            return list(rule.parts), rule.tower, block, expert, False
     role, block, expert = guess_role(name)
-    return [Part("", role)], block, expert, True
+    return [Part("", role)], "", block, expert, True
 
 
 def _delta_rows(a: Tensor, b: Tensor, scale: float, dtype: str, start: int, stop: int) -> np.ndarray:
@@ -105,23 +111,24 @@ def _delta_rows(a: Tensor, b: Tensor, scale: float, dtype: str, start: int, stop
     return (scale * product).astype(dtype)
 
 
-def _add_delta(draft: Draft, config: Mapping[str, Any], module: str, a: Tensor, b: Tensor, where: str) -> None:
+def _add_delta(draft: Draft, scales: _Scales, module: str, a: Tensor, b: Tensor, where: str) -> None:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.dtype not in FLOATING or b.dtype not in FLOATING:
         for tensor in (a, b):
             draft.skip(tensor, f"factor of an update that is no matrix: {list(tensor.shape)} {tensor.dtype}")
         return
     if a.shape[0] != b.shape[1]:
         raise CheckpointError(f"{where}: {a.name} {list(a.shape)} and {b.name} {list(b.shape)} have different ranks")
-    scale = _scale(config, module, a, where)
+    scale = scales.of(module, a)
     name, outputs = f"{module}.weight", b.shape[0]
     dtype = "float64" if a.dtype == b.dtype == "float64" else "float32"
     reader = functools.partial(_delta_rows, a, b, scale, dtype)
     delta = Tensor(name, (outputs, a.shape[1]), dtype, a.file, reader)
-    parts, block, expert, guessed = _parts(name, outputs)
+    parts, tower, block, expert, guessed = _parts(name, outputs)
     for share, part in enumerate(parts):
         cut = Cut(delta, "linear", rows=(share * outputs // len(parts), (share + 1) * outputs // len(parts)))
         label = f":{part.label}" if part.label else ""
-        matrix = cut.as_matrix(f"{name}{label}:delta", (part.role, block, expert), guessed=guessed)
+        what = (part.role, block, expert)
+        matrix = cut.as_matrix(f"{name}{label}:delta", what, guessed=guessed, tower=tower)
         draft.add_matrix(_key(block, name, share), matrix, cut)
     for tensor in (a, b):
         draft.skip(tensor, f"a factor of {name}:delta, analysed there")
@@ -141,11 +148,11 @@ def _add_full(draft: Draft, tensor: Tensor) -> None:
     known = agreed_rule(tensor.name)
     if known and len(known[0].parts) == 1:
         rule, block, expert = known
-        role, layout = rule.parts[0].role, rule.layout
+        role, layout, tower = rule.parts[0].role, rule.layout, rule.tower
     else:
-        (role, block, expert), layout, known = guess_role(tensor.name), "linear", None
+        (role, block, expert), layout, tower, known = guess_role(tensor.name), "linear", "", None
     cut = Cut(tensor, layout)
-    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None)
+    matrix = cut.as_matrix(tensor.name, (role, block, expert), guessed=known is None, tower=tower)
     draft.add_matrix(_key(block, tensor.name, 0), matrix, cut)
 
 
@@ -162,6 +169,7 @@ def plan_lora(source: Source, where: str) -> Plan:
     """
     config = source.config or {}
     draft = Draft(warnings=_check_config(config, where))
+    scales = _Scales(config, where)
     factors: dict[str, dict[str, Tensor]] = {}
     for tensor in source.tensors.values():
         if match := _FACTOR.fullmatch(tensor.name):
@@ -176,5 +184,5 @@ def plan_lora(source: Source, where: str) -> Plan:
         if len(pair) != 2:
             (there,) = pair.values()
             raise CheckpointError(f"{source.name}: {there.file}: {there.name} has no partner: A and B come in pairs")
-        _add_delta(draft, config, module.removesuffix("."), pair["A"], pair["B"], where)
+        _add_delta(draft, scales, module.removesuffix("."), pair["A"], pair["B"], where)
     return replace(draft.finish(), cuts={})

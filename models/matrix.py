@@ -62,15 +62,15 @@ class Cut:
       tensor: what is stored.
       layout: how each weight in it lies.
       expert: which entry of the first axis, for stacked tensors.
-      rows: outputs begin:end, for weights fused end to end.
-      by_head: (heads, shares, share), for weights whose outputs alternate as (heads, shares, head size).
+      rows: outputs begin:end of each group, for weights fused along the outputs.
+      groups: into how many equal groups the outputs fall; one where the fused weights lie end to end.
     """
 
     tensor: Tensor
     layout: Layout
     expert: int | None = None
     rows: tuple[int, int] | None = None
-    by_head: tuple[int, int, int] | None = None
+    groups: int = 1
 
     @property
     def _axis(self) -> int:
@@ -81,9 +81,7 @@ class Cut:
         """Shape of the weight as it lies in the tensor."""
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
-            shape[self._axis] = self.rows[1] - self.rows[0]
-        if self.by_head:
-            shape[self._axis] //= self.by_head[1]
+            shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
         return tuple(shape)
 
     @property
@@ -99,20 +97,19 @@ class Cut:
 
     def _read(self) -> np.ndarray:
         if self.expert is not None:
-            return self._share(self.tensor.read(self.expert, self.expert + 1)[0])
-        if self.rows and self._axis == 0:
+            stored = self.tensor.read(self.expert, self.expert + 1)[0]
+            return self._share(stored).reshape(self.stored_shape)
+        if self.rows and self.groups == 1 and self._axis == 0:
             return self.tensor.read(*self.rows)  # no more than the share leaves the file
-        return self._share(self.tensor.read())
+        return self._share(self.tensor.read()).reshape(self.stored_shape)
 
     def _share(self, stored: np.ndarray) -> np.ndarray:
-        """This weight's part of a stored weight: a view, or a copy where the outputs alternate by head."""
-        if self.rows:
-            return stored[:, slice(*self.rows)] if self._axis else stored[slice(*self.rows)]
-        if self.by_head:
-            heads, shares, share = self.by_head
-            split = stored.reshape(heads, shares, -1, *stored.shape[1:])
-            return split[:, share].reshape(-1, *stored.shape[1:])
-        return stored
+        """This weight's part of a stored weight, a view; its outputs on two axes, the groups and what is in them."""
+        if self.rows is None:
+            return stored
+        axis = self._axis
+        split = stored.reshape(*stored.shape[:axis], self.groups, -1, *stored.shape[axis + 1 :])
+        return split[(slice(None),) * (axis + 1) + (slice(*self.rows),)]
 
     def read_leaf(self) -> np.ndarray:
         """The leaf of the pytree, in the stored dtype."""
@@ -133,23 +130,21 @@ class Cut:
         path: str = "",
         index: int | None = None,
         transposed: bool = False,
+        tower: str = "",
     ) -> "Matrix":
         """This weight as the sweep sees it; `what` is its role, block and expert, for the rest see `Matrix`."""
         role, block, expert = what
         dtype, file = self.tensor.dtype, self.tensor.file
         shape, reader = self.matrix_shape, self.read_matrix
-        return Matrix(name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader)
+        where = file, expert, path, index, transposed
+        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower)
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
         weight = matrix if self.layout == "linear" else matrix.T
         whole = stored if self.expert is None else stored[self.expert]
-        if self.by_head:
-            heads, shares, share = self.by_head
-            split = whole.reshape(heads, shares, -1, *whole.shape[1:])
-            split[:, share] = weight.reshape(heads, -1, *weight.shape[1:])
-        else:
-            self._share(whole)[...] = weight  # a view of the whole
+        share = self._share(whole)  # a view of the whole
+        share[...] = weight.reshape(share.shape)
 
 
 @dataclass(frozen=True)
@@ -170,6 +165,9 @@ class Matrix:
       path: the leaf of the Flax pytree that holds it ("blocks/0/attention/query/kernel"), empty for LoRA updates.
       index: the slice of that leaf's first axis, where the leaf is a stack.
       transposed: W is the transpose of that leaf (or slice); always so in trees of known architectures.
+      tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
+        "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
+        stacks share.
     """
 
     name: str
@@ -185,6 +183,7 @@ class Matrix:
     index: int | None
     transposed: bool
     reader: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    tower: str = ""
 
     def read(self) -> np.ndarray:
         """The (m, n) array in its own dtype, C-contiguous.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
+from eigensweep.models.roles import TOWERS
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ class Draft:
         self.skipped.append(Skipped(tensor.name, tensor.shape, tensor.dtype, reason))
 
     def add_matrix(self, key: tuple, matrix: Matrix, cut: Cut) -> None:
-        """Takes a matrix up, at a place in the order given by key."""
-        self.matrices.append((key, matrix))
+        """Takes a matrix up, at a place given by its key among those of its tower: (before, in or after the blocks,
+        block, ...).
+        """
+        tower = TOWERS.index(base) + 1 if (base := matrix.tower.split(".")[0]) in TOWERS else 0
+        shared_end = not base and key[0] == 2  # behind all towers
+        self.matrices.append((((len(TOWERS) + 1) if shared_end else tower, *key), matrix))
         self.cuts[matrix.name] = cut
 
     def finish(self) -> Plan:

@@ -4,8 +4,21 @@ import re
 
 ROLES = (
     "query", "key", "value", "attention_output", "mlp_up", "mlp_gate", "mlp_down", "embedding", "position_embedding",
-    "unembedding", "pooler", "classifier", "expert", "other",
+    "unembedding", "pooler", "classifier", "expert", "convolution", "other",
+    # experts that every token passes through
+    "shared_mlp_up", "shared_mlp_gate", "shared_mlp_down",
+    # latent attention: down to what queries, keys and values are made of, and the one rotary key of all heads
+    "query_latent", "key_value_latent", "rotary_key",
+    # a gate on what attention puts out
+    "attention_gate",
+    # linear attention, whose states are no sums over tokens by a softmax
+    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_output",
+    # state spaces: into the state and out of it, the gate beside it, and what depends on the token: step, B and C
+    "ssm_input", "ssm_gate", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
 )  # fmt: skip
+
+TOWERS = ("vision", "audio", "text", "encoder", "decoder")
+"""The stacks of models that have several, in the order in which they are listed."""
 
 # Tried in order against the name with "/" as "."; the first that is found decides. What comes early must not be
 # caught by what comes late: positions before embeddings, heads and attention outputs before plain "dense".

@@ -39,7 +39,7 @@ class Series:
       x, y: of one length.
       low, high: ends of each value's interval.
       marks: line, points, line+points, or dots (many small ones).
-      color: a word of the style sheet (raw, law, control, equalised, ink, c0 to c7), or a place from 0 to 1 on a ramp.
+      color: a word of the style sheet (raw, law, control, equalised, ink, c0 to c6), or a place from 0 to 1 on a ramp.
     """
 
     name: str

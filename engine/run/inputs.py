@@ -9,7 +9,11 @@ import numpy as np
 
 
 class MatrixSource(Protocol):
-    """One weight matrix, not read yet: W (m, n), y = W x."""
+    """One weight matrix, not read yet: W (m, n), y = W x.
+
+    Two further attributes are read where a matrix has them: `tower` ("encoder", "decoder", "vision", ...), the stack
+    that it stands in, and `guessed`, whether its role was guessed from its name.
+    """
 
     @property
     def name(self) -> str: ...

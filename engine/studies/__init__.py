@@ -1,7 +1,7 @@
 """Studies: each a slice of its own, from options to figures. Only here do the engine and the models meet.
 
-A study is a package of this one; importing it registers its view and its figures with the report. A new one is a folder here, a line
-in STUDIES, an entry point of a few lines in bin/, and a test.
+A study is a package of this one; importing it registers its view and its figures with the report. A new one is a
+folder here, a line in STUDIES, an entry point of a few lines in bin/, and a test.
 """
 
 import importlib

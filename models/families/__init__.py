@@ -5,10 +5,12 @@ from typing import Any
 
 from eigensweep.models.families.decoders import DECODERS
 from eigensweep.models.families.encoders import ENCODERS
+from eigensweep.models.families.gemma import GEMMAS
 from eigensweep.models.families.gpt import GPTS
+from eigensweep.models.families.mixtures import MIXTURES
 from eigensweep.models.families.rules import Family, Rule
 
-FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS)
+FAMILIES: tuple[Family, ...] = (*ENCODERS, *GPTS, *DECODERS, *GEMMAS, *MIXTURES)
 
 
 def family_of(config: Mapping[str, Any] | None) -> Family | None:
@@ -39,5 +41,5 @@ def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
                 groups = match.groupdict()
                 block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
                 what = tuple((part.role, part.label) for part in rule.parts)
-                found.setdefault((what, rule.layout, block, expert), (rule, block, expert))
+                found.setdefault((what, rule.layout, rule.tower, block, expert), (rule, block, expert))
     return next(iter(found.values())) if len(found) == 1 else None

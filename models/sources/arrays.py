@@ -19,7 +19,6 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Tensor
 from eigensweep.models.sources import Source, tensors_sha256
 
-TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # What a restricted unpickler meets when it interprets bytes that are no pickle.
 _BROKEN = (
     pickle.UnpicklingError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
@@ -40,11 +39,17 @@ def torch_to_numpy(tensor: Any) -> np.ndarray:
     return tensor.numpy()
 
 
-def named_tensors(arrays: Mapping[str, np.ndarray], file: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Arrays as tensors, and second names of one and the same memory: {later name: first name}."""
+def named_tensors(
+    arrays: Mapping[str, np.ndarray], file: str = "", *, mapped: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Arrays as tensors, and second names of one and the same memory: {later name: first name}.
+
+    Arrays that are `mapped` from a file are copied when they are read: the file may change afterwards.
+    """
 
     def rows(array: np.ndarray, start: int, stop: int) -> np.ndarray:
-        return array[start:stop] if array.ndim else array
+        chosen = array[start:stop] if array.ndim else array
+        return chosen.copy() if mapped else chosen
 
     first: dict[tuple, str] = {}
     tensors: dict[str, Tensor] = {}
@@ -117,4 +122,4 @@ def open_torch(path: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]
             arrays[name] = torch_to_numpy(tensor)
         except (AttributeError, RuntimeError, TypeError) as e:
             raise CheckpointError(f"{path}: {name!r}: NumPy has no {tensor.dtype}") from e
-    return named_tensors(arrays, file)
+    return named_tensors(arrays, file, mapped=mapped)

@@ -6,19 +6,16 @@ pickles. An adapter's holds adapter_config.json and adapter_model.safetensors.
 
 import functools
 import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Tensor
 from eigensweep.models.sources import Source, files_sha256
-from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS, open_torch
+from eigensweep.models.sources.arrays import open_torch
+from eigensweep.models.sources.choice import Choice, choose
 from eigensweep.models.sources.safetensors_file import open_safetensors
-
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-ADAPTER_TORCH_WEIGHTS = "adapter_model.bin"
+from eigensweep.models.sources.watch import Opener, Watch
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -85,10 +82,6 @@ class _Opened(NamedTuple):
     warnings: list[str]
 
 
-Opener = Callable[[Path, str], tuple[dict[str, Tensor], dict[str, str]]]
-"""Opens one weights file: its tensors, and second names of them."""
-
-
 def _open_shards(index: Path, opener: Opener) -> _Opened:
     """The tensors that an index names.
 
@@ -113,86 +106,54 @@ def _open_shards(index: Path, opener: Opener) -> _Opened:
     return opened
 
 
-def _only_safetensors(folder: Path) -> str | None:
-    """The name of the weights file where it is not called model.safetensors but is the only candidate."""
-    found = sorted(p.name for p in folder.glob("*.safetensors"))
-    if len(found) > 1:
-        raise CheckpointError(
-            f"{folder}: several .safetensors files ({', '.join(found)}), but neither {WEIGHTS} nor {INDEX} to say "
-            f"which to take; give one of the files"
-        )
-    return found[0] if found else None
-
-
-def _open_weights(folder: Path) -> _Opened:
-    """The tensors of a folder, from safetensors where there are some; CheckpointError where there are no weights."""
-    if (folder / INDEX).is_file():
-        return _open_shards(folder / INDEX, open_safetensors)
-    if weights := WEIGHTS if (folder / WEIGHTS).is_file() else _only_safetensors(folder):
-        return _Opened(*open_safetensors(folder / weights, weights), [weights], [])
-    if (folder / TORCH_INDEX).is_file():
-        return _open_shards(folder / TORCH_INDEX, open_torch)
-    if (folder / TORCH_WEIGHTS).is_file():
-        return _Opened(*open_torch(folder / TORCH_WEIGHTS, TORCH_WEIGHTS), [TORCH_WEIGHTS], [])
-    raise CheckpointError(_no_weights(folder))
-
-
-def _source(name: str, kind: str, folder: Path, opened: _Opened, config: dict[str, Any] | None) -> Source:
-    """A source over files of a folder, hashed by their names inside it."""
-    tensors, aliases, files, warnings = opened
-    paths = {file: folder / file for file in files}
-    sizes = {file: path.stat().st_size for file, path in paths.items()}
-    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
-    sha256 = functools.partial(files_sha256, paths)
-    return Source(name, kind, tensors, config, sizes, sha256, kept, tuple(warnings), folder)
+def names_in(folder: Path) -> list[str]:
+    """The files in a folder and in those right below it, with `/` between."""
+    found = [*folder.glob("*"), *folder.glob("*/*")]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
 
 
 def open_folder(folder: Path, name: str) -> Source:
-    """A folder as a source: an adapter where no whole model lies beside it, a model otherwise.
+    """A folder as a source, of the files that `choose` names.
 
     Raises:
       CheckpointError: no weights in it, or broken ones; a config that is missing for an adapter, or is not JSON.
     """
-    whole = any((folder / weights).is_file() for weights in (INDEX, WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS))
-    adapter = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS)
-    if not whole and any((folder / file).is_file() for file in adapter):
-        return _open_adapter(folder, name)
-    opened = _open_weights(folder)
-    kind = "torch" if {TORCH_WEIGHTS, TORCH_INDEX} & set(opened.files) else "huggingface"
-    config = None
-    if (folder / CONFIG).is_file():
-        config = read_json(folder / CONFIG)
-        opened.files.append(CONFIG)
+    return open_chosen(folder, name, choose(names_in(folder), str(folder)))
+
+
+def open_chosen(folder: Path, name: str, chosen: Choice, opener: Opener = open_safetensors) -> Source:
+    """The chosen files of a folder as a source, hashed by their names inside it.
+
+    Args:
+      opener: of .safetensors files.
+    """
+    watch = Watch()
+    opener = watch.opened(
+        open_torch if (chosen.index or chosen.weights).endswith((".bin", ".bin.index.json")) else opener
+    )
+    if chosen.index:
+        opened = _open_shards(watch.add(folder / chosen.index), opener)
     else:
-        opened.warnings.append(f"{folder / CONFIG} is missing: the architecture is unknown")
-    if (folder / ADAPTER_CONFIG).is_file():
-        opened.warnings.append(f"{folder} also holds an adapter, which is left out: the whole model is read")
-    if config and config.get("quantization_config"):
-        opened.warnings.append(f"{folder / CONFIG} says that the model is quantized: packed weights are left out")
-    return _source(name, kind, folder, opened, config)
-
-
-def _open_adapter(folder: Path, name: str) -> Source:
-    """An adapter's folder as a source; the tensors keep PEFT's names."""
-    if not (folder / ADAPTER_CONFIG).is_file():
-        raise CheckpointError(f"{folder / ADAPTER_CONFIG}: missing, and without it the scale of the update is unknown")
-    config = read_json(folder / ADAPTER_CONFIG)
-    for weights, opener in ((ADAPTER_WEIGHTS, open_safetensors), (ADAPTER_TORCH_WEIGHTS, open_torch)):
-        if (folder / weights).is_file():
-            opened = _Opened(*opener(folder / weights, weights), [weights, ADAPTER_CONFIG], [])
-            return _source(name, "lora", folder, opened, config)
-    raise CheckpointError(f"{folder}: no weights: neither {ADAPTER_WEIGHTS} nor {ADAPTER_TORCH_WEIGHTS}")
+        opened = _Opened(*opener(folder / chosen.weights, chosen.weights), [chosen.weights], [])
+    tensors, aliases, files, warnings = opened
+    config = None
+    if chosen.config:
+        config = read_json(watch.add(folder / chosen.config))
+        files.append(chosen.config)
+    if chosen.kind != "lora" and config and config.get("quantization_config"):
+        warnings.append(f"{folder / chosen.config} says that the model is quantized: packed weights are left out")
+    paths = {file: folder / file for file in files}
+    sizes = {file: path.stat().st_size for file, path in paths.items()}
+    kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
+    sha256 = watch.hashed(functools.partial(files_sha256, paths))
+    said = (*chosen.warnings, *warnings)
+    return Source(name, chosen.kind, tensors, config, sizes, sha256, kept, said, folder)
 
 
 def open_file(path: Path, name: str, config: dict[str, Any] | None = None) -> Source:
     """A .safetensors file as a source. Its own name is no part of its hash."""
-    tensors, aliases = open_safetensors(path, path.name)
+    watch = Watch()
+    tensors, aliases = watch.opened(open_safetensors)(path, path.name)
     warnings = () if config else (f"{path.name} is a file without config.json: the architecture is unknown",)
-    sizes, sha256 = {path.name: path.stat().st_size}, functools.partial(files_sha256, {"": path})
+    sizes, sha256 = {path.name: path.stat().st_size}, watch.hashed(functools.partial(files_sha256, {"": path}))
     return Source(name, "safetensors", tensors, config, sizes, sha256, aliases, warnings)
-
-
-def _no_weights(folder: Path) -> str:
-    below = [p.parent.name for weights in (WEIGHTS, ADAPTER_WEIGHTS) for p in sorted(folder.glob(f"*/{weights}"))]
-    hint = f"; but there are some in {', '.join(below)}" if below else ""
-    return f"{folder}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}"

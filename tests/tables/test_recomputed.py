@@ -319,5 +319,5 @@ def test_bootstrap_columns(sources):
 
 def test_every_column_is_recomputed(readings):
     columns = set(readings[0].whole)
-    once = {"name", "role", "block", "expert", "strategy", *ONCE, *SIGNS}
+    once = {"name", "role", "tower", "guessed", "block", "expert", "strategy", *ONCE, *SIGNS}
     assert columns == once | {prefix + name for prefix in PREFIXES for name in (*formulas.EVERY_READING, *PROPERTIES)}

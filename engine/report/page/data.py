@@ -8,14 +8,20 @@ import numpy as np
 from eigensweep.engine.report.page.details import packed_details
 from eigensweep.engine.report.page.spectra import packed_spectra
 from eigensweep.engine.report.registry import View
-from eigensweep.engine.report.spectrum import ROLES
 from eigensweep.engine.tables.columns import COUNT, Column, Columns, label
-from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix
+from eigensweep.engine.tables.groups import labelled
+from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix, with_controls
 from eigensweep.engine.tables.result import Result
 
 MOST_WARNINGS = 20
 MANY = 600  # matrices; of more, floats keep 16 of float32's 24 bits: five digits
 _SHOWN_ELSEWHERE = ("study", "skipped", "warnings", "without_activations")
+
+_EVERY_COLUMN = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
+_NO_MATRICES: dict[str, Any] = {
+    "size": 0, "roles": [], "columns": {}, "rows": {}, "readings": [], "level": 0.01, "spectra": None,
+    "details": None,
+}  # fmt: skip
 
 
 def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns]) -> dict[str, Any]:
@@ -30,18 +36,13 @@ def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns])
         "title": shown[0][1].title,
         "facts": _facts(shown),
         "warnings": _warnings(shown),
-        "roles": ROLES,
         "findings": [f.__dict__ for _, view in shown for f in view.findings],
         "studies": [_study(result, view) for result, view in shown],
         "settings": [_settings(result) for result, _ in shown],
         "documents": {
             name: [[k, c.unit, c.formula, c.source] for k, c in columns.items()] for name, columns in tables.items()
         },
-        **(
-            _matrices(main, tables)
-            if main
-            else {"size": 0, "columns": {}, "rows": {}, "readings": [], "spectra": None, "details": None}
-        ),
+        **(_matrices(main, tables) if main else _NO_MATRICES),
     }
 
 
@@ -51,7 +52,8 @@ def _has_matrices(result: Result) -> bool:
 
 
 def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
-    frame, known = result.frame("matrices"), tables.get("matrices", {})
+    frame, roles = labelled(result.frame("matrices"))
+    known = {**_EVERY_COLUMN, **tables.get("matrices", {})}
     columns, rows = {}, {}
     for name in frame.columns:
         column, values = known.get(name, Column("", "", "")), frame[name]
@@ -63,10 +65,11 @@ def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
             rows[name] = _numbers(numbers, len(frame))
         columns[name] = {
             "type": kind, "unit": column.unit, "doc": column.formula, "source": column.source,
-            "label": label(known, name) if name in known else name.replace("_", " "),
+            "label": label({name: column}, name),
         }  # fmt: skip
     return {
         "size": len(frame),
+        "roles": roles,
         "columns": columns,
         "rows": rows,
         "readings": [{"prefix": p, "label": what} for p, what in _readings(frame.columns).items()],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from eigensweep.engine.studies.sweep.study import Run
 
-COLORS = 8  # of the style sheet: c0 to c7
+COLORS = 7  # of the style sheet: c0 to c6
 _DECILE = Axis(
     "decile: 1 largest, 10 smallest values", ticks=[(float(k), str(k)) for k in range(1, 11)], limits=(0.4, 10.6)
 )

@@ -224,7 +224,7 @@ class Collector:
         self._began = now
         self._todo.remove(unit)
         done = len(self.units) - len(self._todo)
-        self.on_progress(Progress(done, len(self.units), done, len(self.units), unit))
+        self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "overlaps"))
 
     def finish(self, **record: Any) -> None:
         """Merge what was written; matrices whose input never came, and taps that never did, are named in the manifest.

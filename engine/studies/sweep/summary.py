@@ -9,6 +9,7 @@ import numpy as np
 from eigensweep.engine.report.spectrum import grouped, level_of, scalar, shown_control
 from eigensweep.engine.report.style import aligned, number, percent, shorten
 from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.groups import group_of
 from eigensweep.engine.tables.matrices import EQUALISED
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 # Column of the summary -> (heading, what it is). Medians over the matrices whose status is ok.
 HEADINGS = {
-    "role": ("role", "what the matrices do"),
+    "role": ("role", "what the matrices do, and in which tower; (guessed): their names suggest it"),
     "matrices": ("matrices", "how many there are; n/N where only n of N have status ok"),
     "shape": ("shape", "m × n, y = W x"),
     "right_outliers": ("right", "singular values beyond the right edge, as it is; the control's in brackets"),
@@ -45,7 +46,7 @@ _SIDES = ("right", "left")
 
 
 def summary_table(run: Run) -> "pd.DataFrame":
-    """A row a role (a role of a few different shapes: a row a shape), in the order in which activations meet them.
+    """A row a role and tower (of a few different shapes: a row a shape), in the order in which activations meet them.
 
     Returns:
       The columns of HEADINGS as numbers as far as the run has the readings, `ok` (how many have statistics) after
@@ -63,7 +64,7 @@ def _summarise(rows: list[dict[str, Any]], columns: set[str], control: str, leve
     ok = [row for row in rows if row["status"] == "ok"]
     shapes = sorted({(int(r["m"]), int(r["n"])) for r in rows})
     result: dict[str, Any] = {
-        "role": str(rows[0]["role"]),
+        "role": group_of(rows[0]).label,
         "matrices": len(rows),
         "ok": len(ok),
         "shape": f"{shapes[0][0]} × {shapes[0][1]}" if len(shapes) == 1 else f"{len(shapes)} shapes",
@@ -96,7 +97,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     result = []
     for column in headings(row):
         if column == "role":
-            text = shorten(str(row["role"]), 24)
+            text = shorten(str(row["role"]), 40)
         elif column == "matrices":
             text = str(row["matrices"]) if row["ok"] == row["matrices"] else f"{row['ok']}/{row['matrices']}"
         elif column == "shape":

@@ -3,7 +3,7 @@
   const { el } = ES;
 
   const finding = ({ text, evidence, state }) => el('li', {}, el('p', { class: 'said' }, ES.prose(text)),
-    el('p', { class: 'note' }, ES.prose(evidence), ' ', ES.link({ q: null, ...state }, 'Show')));
+    el('p', { class: 'note' }, ES.prose(evidence), ' ', ES.link({ q: null, sort: null, ...state }, `Show in the ${ES.views[state.view].title.toLowerCase()}`)));
 
   const definitions = entries => el('dl', {}, entries.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, ES.bdi(value))]));
 
