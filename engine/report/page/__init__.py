@@ -1,9 +1,9 @@
 """report.html: one self-contained page, drawn in the browser from data that lie packed inside it.
 
-`shell.html` is the document, `style.css` and `figures.css` its looks, `js/` its script, in one piece: the page asks for nothing outside
-itself, evaluates nothing, and its policy names script and style by their hashes. Texts of a checkpoint reach the
-document through Jinja's escaping (the title) or through `textContent`. No library draws it: the smallest that could
-(Plotly, Bokeh) are larger than the page may be.
+`shell.html` is the document, `style.css` and `figures.css` its looks, `js/` its script, in one piece: the page asks
+for nothing outside itself, evaluates nothing, and its policy names script and style by their hashes. Texts of a
+checkpoint reach the document through Jinja's escaping (the title) or through `textContent`. No library draws it: the
+smallest that could (Plotly, Bokeh) are larger than the page may be.
 """
 
 import base64

@@ -23,8 +23,9 @@ MEASURES = {
 }
 _READING = (
     "Change when a tenth of the singular values is taken out, by decile (1 holds the largest); to the right the "
-    "outliers beyond either edge, with as many values of the bulk and as many random directions. Bars: bootstrap intervals over "
-    "rows; of several draws their mean and the range of their intervals. Grey band: a tenth in random directions."
+    "outliers beyond either edge, with as many values of the bulk and as many random directions. Bars: bootstrap "
+    "intervals over rows; of several draws their mean and the range of their intervals. Grey band: a tenth in random "
+    "directions."
 )
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report.charts import Axis, Chart, Panel, Rule, Series
-from eigensweep.engine.report.spectrum import order as role_order
-from eigensweep.engine.studies.finetune import drift, figures
+from eigensweep.engine.studies.finetune import drift
 from eigensweep.engine.studies.finetune.effects import MEASURES, Finetuning, effects
+from eigensweep.engine.studies.finetune.figures import PANELS, UNITS, title, title_of_curves
+from eigensweep.engine.tables.groups import ROLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def _curves(run: Finetuning) -> Chart:
         series.append(Series(name, columns["step"], columns["validation_loss"], marks="line+points", color=color))
     majority = Rule("shares of the labels, held out", "y", run.manifest["majority"]["loss"], "law")
     panels = [Panel("", series, rules=[majority])]
-    return Chart("Training", *figures.title_of_curves(run), _CURVES, Axis("steps"), Axis("cross-entropy, nats"), panels)
+    return Chart("Training", *title_of_curves(run), _CURVES, Axis("steps"), Axis("cross-entropy, nats"), panels)
 
 
 def _order(run: Finetuning, measure: str) -> Chart:
@@ -59,11 +60,11 @@ def _order(run: Finetuning, measure: str) -> Chart:
         for i, scope in enumerate(run.scopes()):
             mine = sorted((r for r in rows if (r["order"], r["scope"]) == (order, scope)), key=lambda r: r["decile"])
             series += _scope(scope, mine, f"c{i % COLORS}", 0.5 * ((i + 0.5) / len(run.scopes()) - 0.5))
-        panels.append(Panel(figures.PANELS[order], series, rules=[Rule("", "y", 0.0, dashed=False)]))
+        panels.append(Panel(PANELS[order], series, rules=[Rule("", "y", 0.0, dashed=False)]))
     unit = "nats" if measure == "loss" else "in accuracy"
-    seen, note = figures.title(rows, len(set(run.members["seed"])), unit)
+    seen, note = title(rows, len(set(run.members["seed"])), unit)
     heading = f"Change of the {measure} by decile removed"
-    return Chart(heading, seen, note, _ORDER, _DECILE, Axis(figures.UNITS[measure]), panels)
+    return Chart(heading, seen, note, _ORDER, _DECILE, Axis(UNITS[measure]), panels)
 
 
 def _scope(scope: str, rows: list[dict[str, Any]], color: str, shift: float) -> list[Series]:
@@ -77,15 +78,15 @@ def _scope(scope: str, rows: list[dict[str, Any]], color: str, shift: float) -> 
 
 def _drift(table: "pd.DataFrame") -> list[Chart]:
     seen, note = drift.title(table)
-    roles = sorted(set(table["role"]), key=role_order)
+    roles = sorted(set(table["role"]), key=lambda role: (role not in ROLES, role in ROLES and ROLES.index(role), role))
     of = {role: table[table["role"] == role].groupby("decile") for role in roles}
     moved, p_values = [], []
     for role, deciles in of.items():
         distance = 100 * deciles["distance"].agg(["median", "min", "max"])
         x, count = distance.index.to_numpy(float), int(deciles.size().max())
         said = f"{count} matrices" if count > 1 else "1 matrix"
-        bars = (distance[name].to_numpy(float) for name in ("median", "min", "max"))
-        moved.append(Panel(role, [Series("median over matrices", x, *bars, "line+points")], note=said))
+        median, low, high = (distance[name].to_numpy(float) for name in ("median", "min", "max"))
+        moved.append(Panel(role, [Series("median over matrices", x, median, low, high, "line+points")], note=said))
         mean = deciles[[f"p_{side}{when}" for side in drift.SIDES for when in ("", "_after")]].mean()
         lines = [
             Series(f"{side}, {word}", x, mean[f"p_{side}{when}"].to_numpy(float), marks="line+points", color=color)
