@@ -1,5 +1,6 @@
 """How every figure and printed table looks, and how a figure gets to disk."""
 
+import difflib
 import io
 import itertools
 import logging
@@ -96,13 +97,13 @@ def save(figure: "Figure", stem: Path) -> bytes:
     """Write `stem`.png and `stem`.pdf, each whole or not at all and without a time stamp; returns the PNG."""
     pdf = io.BytesIO()
     figure.savefig(pdf, format="pdf", metadata={"Creator": "eigensweep", "Producer": None, "CreationDate": None})
-    png = _png(figure)
-    for suffix, data in (("png", png), ("pdf", pdf.getvalue())):
+    picture = png(figure)
+    for suffix, data in (("png", picture), ("pdf", pdf.getvalue())):
         write_bytes(stem.with_name(f"{stem.name}.{suffix}"), data)
-    return png
+    return picture
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
     """The figure in 256 colours: a third of the size, the same to the eye."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -133,6 +134,12 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
         taken.add(candidate.lower())
         result[name] = candidate
     return result
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean X?)" for the known word that is most like `word`; "" where none is."""
+    found = difflib.get_close_matches(word, [*map(str, known)], 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def shorten(text: str, length: int) -> str:

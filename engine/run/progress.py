@@ -11,7 +11,8 @@ class Progress:
     Attributes:
       done, total: units of work finished (earlier starts included) and to do.
       work_done, work_total: the same, weighted by what they cost: the time left follows from it.
-      what: the unit just done, or a step inside it; "" at the start.
+      what: the unit at work, or a step inside it; "" where there is none to name.
+      phase: what is being done: "reading", "compiling and decomposing", "decomposing", "writing the page", ...
     """
 
     done: int
@@ -19,6 +20,7 @@ class Progress:
     work_done: float
     work_total: float
     what: str = ""
+    phase: str = ""
 
 
 OnProgress = Callable[[Progress], None]

@@ -7,11 +7,12 @@ Every study that decomposes matrices takes its columns from here. Columns of a r
 from collections.abc import Sequence
 from typing import Any
 
-from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column, prefixed
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, TRUTH, Column, prefixed
 from eigensweep.engine.tables.equalised import EQUALISED as EQUALISED
 from eigensweep.engine.tables.equalised import EQUALISED_W, OF_EQUALISED
 from eigensweep.engine.tables.equalised import PROFILE as PROFILE
 from eigensweep.engine.tables.equalised import SIGNS as SIGNS
+from eigensweep.engine.tables.kept import KEPT
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
@@ -24,11 +25,24 @@ _BH = "Benjamini & Hochberg 1995"
 MATRICES: dict[str, Column] = {
     "name": Column(TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"),
     "role": Column(TEXT, "", "what the matrix does: query, key, value, attention_output, mlp_up, ..."),
+    "tower": Column(
+        TEXT,
+        "",
+        "the stack it stands in, where a model has several: encoder, decoder, vision, text, audio; decoder.cross where "
+        "a decoder attends to an encoder; empty where a model is one stack, and for what its stacks share",
+    ),
+    "guessed": Column(TRUTH, "", "the role was guessed from the name: the architecture does not know the tensor"),
     "block": Column(COUNT, "", "transformer block, from 0; null outside the blocks"),
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
     "n": Column(COUNT, "", "columns of W: the input dimension"),
-    "dtype": Column(TEXT, "", "type of the stored weights"),
+    "dtype": Column(TEXT, "", "type of the weights as they are read"),
+    "quantised": Column(
+        TEXT,
+        "",
+        "what the weights are stored as, where they were dequantised to `dtype`, as `nf4, blocks of 64`; empty where "
+        "not, null in runs that did not tell. Their noise includes that of rounding",
+    ),
     "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
@@ -274,7 +288,8 @@ SPECTRA: dict[str, Column] = {
     ),
 }
 
-IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype")
+IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype", "quantised")
+_ABSENT = {"tower": "", "guessed": False, "quantised": ""}  # what a matrix without these attributes has
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
@@ -306,6 +321,8 @@ def with_controls(
     """
     matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)} | (SIGNS if signs else {})
     spectra = dict(SPECTRA)
+    if equalised or signs:  # readings for which the vectors are at hand
+        spectra |= KEPT
     others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
     if equalised:
         matrices |= PROFILE
@@ -320,4 +337,5 @@ def with_controls(
 def identity_row(source: Any) -> dict[str, Any]:
     """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
     m, n = source.shape
-    return {"m": m, "n": n} | {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n")}
+    named = {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n", *_ABSENT)}
+    return {"m": m, "n": n} | named | {key: getattr(source, key, absent) for key, absent in _ABSENT.items()}

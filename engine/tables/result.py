@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def frame_of(table: str, doc: str) -> Any:
-    """An attribute of a result: one of its tables for pandas."""
-    return property(lambda result: result.frame(table), doc=doc)
+class frame_of:
+    """An attribute of a result: one of its tables for pandas, typed for checkers."""
+
+    def __init__(self, table: str, doc: str):
+        self.table, self.__doc__ = table, doc
+
+    def __get__(self, result: "Result | None", owner: Any = None) -> "pd.DataFrame":
+        return self if result is None else result.frame(self.table)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.ablation import summary
+from eigensweep.engine.studies.ablation.charts import charts
 from eigensweep.engine.studies.ablation.figures import draw
 from eigensweep.engine.studies.ablation.study import LAYOUT, Ablation, open_ablation
 
@@ -23,7 +25,11 @@ def view_of(study: Ablation) -> View:
     if found := summary.verdicts(study):
         caption = f"{summary.CONTRAST[0].upper()}{summary.CONTRAST[1:]}"
         tables.append(Table(caption, [(name, "") for name in summary.CONTRAST_HEADINGS], found))
-    return View(f"Removal of singular values from {checkpoint_name(study)}", tables=tables)
+    return View(
+        f"Removal of singular values from {checkpoint_name(study)}",
+        tables=tables,
+        data={"charts": as_data(charts(study))},
+    )
 
 
 def figures_of(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:

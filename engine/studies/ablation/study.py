@@ -192,7 +192,7 @@ class _Worker:
         units = [_unit(*BASELINE), *matrices, *tasks]
         todo = set(self.work.todo(units))
         done = len(tasks) - len(todo.intersection(tasks))
-        self.on_progress(Progress(done, len(tasks), done, len(tasks)))
+        self.on_progress(Progress(done, len(tasks), done, len(tasks), "of the model as it is", "loss"))
         start = time.perf_counter()
         if units[0] in todo:
             row = _evaluated(self.measure, {})
@@ -206,7 +206,7 @@ class _Worker:
         for scope, taken, row in self._rows(todo):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
-            self.on_progress(Progress(done, len(tasks), done, len(tasks), f"{scope} {taken}"))
+            self.on_progress(Progress(done, len(tasks), done, len(tasks), f"without {scope} {taken}", "loss"))
         self.work.finish(units)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:

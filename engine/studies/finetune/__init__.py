@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.finetune import drift, figures, summary
+from eigensweep.engine.studies.finetune.charts import charts
 from eigensweep.engine.studies.finetune.effects import EFFECTS, LAYOUT, MEASURES, Finetuning, effects, open_finetune
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run
 from eigensweep.engine.tables.columns import to_table
@@ -25,7 +27,9 @@ def view_of(run: Finetuning) -> View:
     if found := summary.changes(run):
         caption = "Changes against the model of the same seed with nothing removed"
         tables.append(Table(caption, [(name, "") for name in summary.EFFECT_HEADINGS], found))
-    return View(f"Fine-tuning of {checkpoint_name(run)}", tables=tables)
+    return View(
+        f"Fine-tuning of {checkpoint_name(run)}", tables=tables, data={"charts": as_data(charts(run, _sweeps(run)))}
+    )
 
 
 def figures_of(run: Finetuning) -> Mapping[str, Callable[[], "Figure"]]:

@@ -188,7 +188,7 @@ class _Worker:
             self.work.write({str(member): rows | {"finetune": [scored]}}, {"total": seconds})
             shutil.rmtree(self._training(member), ignore_errors=True)
             what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
-            self.on_progress(Progress(done, len(members), done, len(members), what))
+            self.on_progress(Progress(done, len(members), done, len(members), what, "trained"))
         self.work.finish(names)
 
     def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
@@ -270,10 +270,10 @@ class _Worker:
     def _on_look(self, member: Member, progress: nn.Progress, total: int) -> None:
         look = progress.history[-1]
         what = (
-            f"  {member}: step {progress.step} of {total}: train {look['train_loss']:.4f}, "
+            f"{member}: step {progress.step} of {total}: train {look['train_loss']:.4f}, "
             f"validation {look['validation_loss']:.4f}, accuracy {look['validation_accuracy']:.3f}"
         )
-        self.on_progress(Progress(progress.step, total, progress.step, total, what))
+        self.on_progress(Progress(progress.step, total, progress.step, total, what, "training"))
 
     @property
     def _mesh(self) -> Any:

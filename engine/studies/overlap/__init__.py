@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.overlap import figure_covariances, summary
+from eigensweep.engine.studies.overlap.charts import charts
 from eigensweep.engine.studies.overlap.figures import by_role, draw_overlap
 from eigensweep.engine.studies.overlap.study import LAYOUT, Overlap, open_overlap
 
@@ -21,6 +23,7 @@ def view_of(found: Overlap) -> View:
     return View(
         f"Overlap with activations of {checkpoint_name(found)}",
         tables=[Table("Overlap with activations", [*summary.HEADINGS.values()], rows)],
+        data={"charts": as_data(charts(found))},
         warnings=[f"{len(absent)} matrices met no activations: {', '.join(absent)}"] if absent else [],
     )
 

@@ -1,9 +1,11 @@
 """The sweep: every chosen matrix, and its random controls, decomposed and held against random matrix theory."""
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import default_budget
@@ -20,13 +22,49 @@ from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, with_controls
 from eigensweep.engine.tables.result import MatrixResult
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from eigensweep.engine.studies.sweep.notebook import Vectors
+
 NAME = "sweep"
 
 
-class Run(MatrixResult):
-    """A finished sweep, from a run directory or from memory."""
+def notebook() -> Any:
+    """What a run shows of itself; loaded when it is asked for, because it draws and reads checkpoints."""
+    return importlib.import_module("eigensweep.engine.studies.sweep.notebook")
 
+
+@dataclass(frozen=True, repr=False)
+class Run(MatrixResult):
+    """A finished sweep, from a run directory or from memory.
+
+    Attributes:
+      checkpoint: what was swept, where this process swept it; `vectors` opens it again otherwise.
+    """
+
+    checkpoint: MatrixCollection | None = field(default=None, compare=False)
     layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
+
+    def summary(self) -> "pd.DataFrame":
+        """A row a role: medians and ranges of the readings, see `engine.summary_table`."""
+        return notebook().summary_table(self)
+
+    def plot(self, role: str = "", name: str = "", kind: str = "spectrum") -> "Figure":
+        """A figure of one role's or one matrix's `kind`: spectrum, p_values, ranks or map; see `notebook.plot`."""
+        return notebook().plot(self, role, name, kind)
+
+    def vectors(self, name: str, k: int | slice = 0) -> "Vectors":
+        """Singular vectors of a matrix, computed anew from the checkpoint; see `notebook.vectors`."""
+        return notebook().vectors(self, name, k)
+
+    def compare(self, *others: "Run") -> "pd.DataFrame":
+        """Medians and sums by role, of this run and others beside each other; see `notebook.compare`."""
+        return notebook().compare([self, *others])
+
+    def _repr_html_(self) -> str:
+        return notebook().shown(self)
 
 
 def open_run(directory: str | Path) -> Run:
@@ -65,7 +103,7 @@ def sweep(
       workdir: run directory. None keeps the results in memory. An unfinished run there is continued, a
         finished one is read back.
       memory_bytes: budget for the arrays of one batch; from the devices' free memory when None.
-      on_progress: called at the start and after every batch.
+      on_progress: called at every new phase, and before and after every batch.
 
     Returns:
       The finished run.
@@ -77,31 +115,40 @@ def sweep(
     options = options or SweepOptions()
     plan = make_plan(checkpoint, options)
     files = Layout(NAME, _tables(options))
+    on_progress(Progress(0, 0, 0.0, 0.0, phase="hashing the checkpoint"))
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     skipped = [dict(zip(LEFT_OUT, entry, strict=True)) for entry in plan.left_out]
     warnings = [*checkpoint.warnings, *_raised_draws(plan, options)]
     record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": warnings}
     budget = memory_bytes or default_budget()
     if workdir is None:
+        _fetch(checkpoint, plan.matrices)
         rows: dict[str, dict[str, Any]] = {}
         seconds = _work(plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress)
         ordered = [rows[matrix.name] for matrix in plan.matrices]
         tables = {name: to_table(columns, ordered) for name, columns in files.tables.items()}
         done = {"status": "done", "timings": {what: round(spent, 3) for what, spent in seconds.items()}}
-        return Run(tables, new_manifest(files, identity, record) | done)
+        return Run(tables, new_manifest(files, identity, record) | done, checkpoint=checkpoint)
     with claimed(workdir, files, identity, record) as work:
         if not work.done:
             names = [matrix.name for matrix in plan.matrices]
             todo = set(work.todo(names))
             sources = [matrix for matrix in plan.matrices if matrix.name in todo]
             mine = [sources[i] for i in hosts.my_share([cost(source.shape) for source in sources])]
+            _fetch(checkpoint, mine)
 
             def write(rows: dict[str, dict[str, Any]], seconds: dict[str, float]) -> None:
                 work.write({name: {t: [row] for t in files.tables} for name, row in rows.items()}, seconds)
 
             _work(plan, mine, options, budget, write, on_progress, len(plan.matrices) - len(sources))
             work.finish(names)
-    return open_run(workdir)
+    return replace(open_run(workdir), checkpoint=checkpoint)
+
+
+def _fetch(checkpoint: MatrixCollection, matrices: Sequence[MatrixSource]) -> None:
+    """Bring what is to be read, and nothing else, where the checkpoint lies elsewhere."""
+    if fetch := getattr(checkpoint, "fetch", None):
+        fetch(matrices)
 
 
 def _tables(options: SweepOptions) -> dict[str, Columns]:
@@ -132,11 +179,15 @@ def _work(
     """Sweep `sources`, handing every batch's rows by name and its seconds to `write`; returns the seconds' sums."""
     total = sum(cost(m.shape) for m in plan.matrices)
     state = Progress(done, len(plan.matrices), total - sum(cost(m.shape) for m in sources), total)
+    state.phase = "reading"
     on_progress(state)
     sums: dict[str, float] = {}
     start = time.perf_counter()
     for batch, ws, read in read_ahead(batches(sources, budget)):
         began = time.perf_counter()
+        state.phase = "decomposing" if sums else "compiling and decomposing"
+        state.what = f"{len(ws)} of {batch.shape[0]} x {batch.shape[1]}"
+        on_progress(state)
         rows = rows_of(batch.sources, ws, options)
         now = time.perf_counter()
         seconds = {"read": read, "analyze": now - began, "total": now - start}
@@ -145,6 +196,5 @@ def _work(
         sums = {what: spent + sums.get(what, 0.0) for what, spent in seconds.items()}
         state.done += len(ws)
         state.work_done += cost(batch.shape) * len(ws)
-        state.what = f"{batch.shape[0]} x {batch.shape[1]}"
         on_progress(state)
     return sums

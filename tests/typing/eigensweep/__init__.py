@@ -1,0 +1,1 @@
+../../../engine/front/__init__.py

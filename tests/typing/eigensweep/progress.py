@@ -1,0 +1,1 @@
+../../../engine/front/progress.py
