@@ -43,7 +43,7 @@ def matrices(d=48, hidden=96):
 
 
 def with_kept(run, of):
-    """Columns of `tables.kept`, from the matrices' own vectors; an equalised reading, the control's; rejected vectors."""
+    """The run with the columns of `tables.kept`, an equalised reading (the control's), and rejected vectors."""
     rows, spectra = run.matrices.copy(), run.spectra.copy()
     for frame in (rows, spectra):
         for name in [c for c in frame if c.startswith("control_gaussian_")]:
