@@ -112,9 +112,7 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
         quantised = getattr(matrix, "quantised", "")
         dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
         groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
-    rows = [
-        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
-    ]
+    rows = [[role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
     lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
     if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:
