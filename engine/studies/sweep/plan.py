@@ -21,7 +21,6 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
-LEFT_OUT = ("name", "shape", "dtype", "reason")
 MOST_NAMED = 5  # tensors that a dry run names of those left out for one reason
 TRIAL = 384  # shorter side of the matrices that the time is estimated from
 
