@@ -89,11 +89,11 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     return places["checkpoint"], chosen, places["workdir"]
 
 
-def opened(source: str) -> "Checkpoint":
-    """The checkpoint, its warnings printed."""
+def opened(source: str, base: str | None = None) -> "Checkpoint":
+    """The checkpoint, an adapter's beside its base, its warnings printed."""
     from eigensweep import models
 
-    checkpoint = models.open_checkpoint(source)
+    checkpoint = models.open_checkpoint(source, base=base)
     for warning in checkpoint.warnings:
         print(f"warning: {warning}")
     return checkpoint
@@ -113,9 +113,13 @@ def run_study(
     checkpoint, start = opened(source), time.monotonic()
     with reporter() as on_progress:
         result = study(checkpoint, chosen, workdir, on_progress)
-    new = [text for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
-    finish(result, render, "\n".join([*(f"note: {text}" for text in new), f"{time.monotonic() - start:.1f} s"]))
+    finish(result, render, "\n".join([*notes(result, checkpoint), f"{time.monotonic() - start:.1f} s"]))
     return checkpoint, chosen
+
+
+def notes(result: "Result", checkpoint: "Checkpoint") -> list[str]:
+    """What a study found worth saying, besides the checkpoint's own warnings: a line each."""
+    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
 
 
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
@@ -125,7 +129,7 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
     if flags.FLAGS["report"].value or flags.FLAGS["figures"].value:
-        print(f"report: {write_report(result, figures=flags.FLAGS['figures'].value)}")
+        print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
 def _define(options: type["Options"]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.folder import INDEX, lies_inside
+from eigensweep.models.sources.choice import INDEX
+from eigensweep.models.sources.files import lies_inside
 from eigensweep.models.sources.safetensors_file import data_starts
 from eigensweep.models.staging import staged
 
@@ -78,6 +79,7 @@ def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Map
     source = checkpoint.source
     if source.kind != "huggingface" or source.directory is None:
         raise CheckpointError(f"{source.name}: of kind {source.kind}; only folders with safetensors are written back")
+    checkpoint.fetch()
     edited = _edited(checkpoint, replacements)
     with staged(out) as stage:
         stage.mkdir()

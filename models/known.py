@@ -5,15 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.errors import CheckpointError, listed
-from eigensweep.models.families.rules import Dims, Family, Part, Rule
+from eigensweep.models.errors import CheckpointError, listed, printable, shown
+from eigensweep.models.families.rules import Dims, Family, Part, Rule, depth_of
 from eigensweep.models.generic import read_generically, reason_to_skip
 from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
 
 _NAMED = 20  # names that one warning lists
-_COUNTS = ("num_hidden_layers", "n_layer", "num_local_experts", "num_experts")
+_COUNTS = ("layer", "layers", "experts")  # how the keys that count something end
 _MOST = 10_000  # of each; a config must not keep us counting for ever
+_MOST_LEAVES = 200_000  # blocks times experts
 
 
 def complete_config(family: Family, config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -25,15 +26,17 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
     inner = config.get(family.text_config) if family.text_config else None
     given = dict(config)
     if isinstance(inner, Mapping):
+        whole = config.get("tie_word_embeddings")  # what the wrapper says of its head, its text model cannot know
         given.update((key, value) for key, value in inner.items() if value is not None)
+        given["tie_word_embeddings"] = given.get("tie_word_embeddings") if whole is None else whole
     complete = {**family.defaults, **{key: value for key, value in given.items() if value is not None}}
     for key, default in family.defaults.items():
         value = complete[key]
         if type(default) is int and (type(value) is not int or value < 1):
-            raise CheckpointError(f"{where}: {key} is {value!r}, a positive integer was expected")
-    for key in _COUNTS:
-        if type(complete.get(key)) is int and complete[key] > _MOST:
-            raise CheckpointError(f"{where}: {key} is {complete[key]}, at most {_MOST} are read")
+            raise CheckpointError(f"{where}: {key} is {shown(value)}, a positive integer was expected")
+    for key, value in complete.items():
+        if key.endswith(_COUNTS) and type(value) is int and value > _MOST:
+            raise CheckpointError(f"{where}: {printable(key)} is {shown(value)}, at most {_MOST} are read")
     return complete
 
 
@@ -42,11 +45,22 @@ def model_dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
     complete = complete_config(family, config, where)
     try:
         dims = family.dims(complete)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
-        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {shown(e)}") from e
     for name, size in dims.items():
         if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
-            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {size!r}")
+            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {shown(size)}")
+    depth = sum(dims[key] for key in dims if key.endswith("blocks"))
+    if depth * max(dims.get("experts") or 1, 1) > _MOST_LEAVES:
+        raise CheckpointError(
+            f"{where}: {depth} blocks of {dims.get('experts')} experts are more than the {_MOST_LEAVES} that are read"
+        )
+    for rule in family.rules:
+        if rule.groups and (not dims[rule.groups] or any(dims[part.size] % dims[rule.groups] for part in rule.parts)):
+            raise CheckpointError(
+                f"{where}: no usable config of a {family.name} model: the outputs of {rule.pattern} do not fall into "
+                f"{dims[rule.groups]} equal groups"
+            )
     return dims
 
 
@@ -58,9 +72,11 @@ def rule_state(dims: Dims, when: str, block: int | None) -> bool | None:
 
 def required_rules(family: Family, dims: Dims) -> Iterator[tuple[Rule, int | None]]:
     """The rules, with their blocks, for tensors that a checkpoint must have; a tied head it need not."""
-    for block in (None, *range(dims["blocks"])):
+    for block in (None, *range(max(depth_of(dims, rule.tower) for rule in family.rules))):
         for rule in family.rules:
             if ("{b}" in rule.pattern) != (block is not None) or (rule.tied_to and dims["tied"]):
+                continue
+            if block is not None and block >= depth_of(dims, rule.tower):
                 continue
             if rule_state(dims, rule.when, block) is True:
                 yield rule, block
@@ -80,57 +96,64 @@ class _Reader:
         self.misfits: list[str] = []
         self.rule_of: dict[str, Rule] = {}  # by leaf
         self.position = {rule.pattern: i for i, rule in enumerate(family.rules)}
-        in_blocks = [i for i, rule in enumerate(family.rules) if "{b}" in rule.pattern]
-        self.first_block_rule = min(in_blocks, default=0)
+        self.first_block_rule: dict[str, int] = {}  # by tower
+        for i, rule in enumerate(family.rules):
+            if "{b}" in rule.pattern:
+                self.first_block_rule.setdefault(rule.tower, i)
 
     def read(self, tensor: Tensor) -> None:
         name = self.family.rename(tensor.name)
         if reason := self.family.skip_reason(name):
             self.draft.skip(tensor, reason)
             return
-        hits = [(rule, m) for rule in self.family.rules if (m := rule.regex.fullmatch(name))]
-        if len(hits) > 1:
-            raise AssertionError(f"{self.family.name}: {len(hits)} rules match {tensor.name}")
+        hits = self.family.matching(name)
+        if not hits and (tower := self.family.tower_of(name)):
+            read_generically(self.draft, tensor, tower)
+            return
         if not hits:
             self.unmatched.append(tensor.name)
             self.draft.mismatches.append(f"unexpected {tensor.name} {list(tensor.shape)}: no rule knows it")
             read_generically(self.draft, tensor)
             return
-        rule, match = hits[0]
+        rule, match = next((hit for hit in hits if self.has_shape(hit[0], tensor)), hits[0])
         self.apply(rule, tensor, _number(match, "b"), _number(match, "e"))
+
+    def has_shape(self, rule: Rule, tensor: Tensor) -> bool:
+        expected = tuple(self.dims[size] for size in rule.shape)
+        return len(expected) == len(tensor.shape) and all(
+            size is None or size == got for size, got in zip(expected, tensor.shape, strict=True)
+        )
 
     def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
         """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
         notes = []
-        if block is not None and block >= self.dims["blocks"]:
-            notes.append(f"unexpected {tensor.name}: the config has {self.dims['blocks']} blocks")
+        if block is not None and block >= (depth := depth_of(self.dims, rule.tower)) + self.dims.get("extra_blocks", 0):
+            notes.append(f"unexpected {tensor.name}: the config has {depth} blocks")
         elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")
         if expert is not None and expert >= self.dims["experts"]:
             notes.append(f"unexpected {tensor.name}: the config has {self.dims['experts']} experts")
-        expected = tuple(self.dims[size] for size in rule.shape)
-        fits = len(expected) == len(tensor.shape) and all(
-            size is None or size == got for size, got in zip(expected, tensor.shape, strict=True)
-        )
+        fits = self.has_shape(rule, tensor)
         if not fits:
-            shown = ["any" if size is None else size for size in expected]
-            notes.append(f"{tensor.name}: shape {shown} expected from the config, got {list(tensor.shape)}")
+            wanted = ["any" if self.dims[size] is None else self.dims[size] for size in rule.shape]
+            notes.append(f"{tensor.name}: shape {wanted} expected from the config, got {list(tensor.shape)}")
         if tensor.dtype not in FLOATING:
             notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
         self.draft.mismatches += notes
         self.misfits += notes
         simple = len(rule.parts) == 1 and not rule.stacked
-        return fits or (simple and len(tensor.shape) == len(expected))
+        return fits or (simple and len(tensor.shape) == len(rule.shape))
 
     def apply(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> None:
         """Makes leaves of a tensor's weights, and matrices of those that have a role."""
         if not self.fits(rule, tensor, block, expert):
             read_generically(self.draft, tensor)
             return
-        if reason := reason_to_skip(tensor):
+        if reason := rule.reason or reason_to_skip(tensor):
             self.draft.skip(tensor, reason)
         position = self.position[rule.pattern]
-        stage = 1 if block is not None else 0 if position < self.first_block_rule else 2
+        first = self.first_block_rule.get(rule.tower, min(self.first_block_rule.values(), default=0))
+        stage = 1 if block is not None else 0 if position < first else 2
         for share, part, cut in self.cuts(rule, tensor):
             number = expert if cut.expert is None else cut.expert
             path = part.path.format(b=block, e=number)
@@ -145,19 +168,19 @@ class _Reader:
             name = f"{tensor.name}[{number}]" if rule.stacked else tensor.name
             name += f":{part.label}" if part.label else ""
             what = (part.role, block, number)
-            matrix = cut.as_matrix(name, what, guessed=False, path=path, transposed=True)
+            matrix = cut.as_matrix(name, what, guessed=False, path=path, transposed=True, tower=rule.tower)
             self.draft.add_matrix((stage, block or 0, position, ((number or 0, share),), 0), matrix, cut)
 
     def cuts(self, rule: Rule, tensor: Tensor) -> Iterator[tuple[int, Part, Cut]]:
         """The weights in a tensor: of each expert that is stacked in it, each share that is fused."""
+        groups = self.dims[rule.groups] if rule.groups else 1
         for expert in range(tensor.shape[0]) if rule.stacked else (None,):
             begin = 0
             for share, part in enumerate(rule.parts):
-                end = begin + self.dims[part.size] if part.size else 0
-                rows = (begin, end) if part.size and not rule.by_head else None
-                by_head = (self.dims["heads"], len(rule.parts), share) if rule.by_head else None
+                end = begin + self.dims[part.size] // groups if part.size else 0
+                rows = (begin, end) if part.size else None
                 begin = end
-                yield share, part, Cut(tensor, rule.layout, expert, rows, by_head)
+                yield share, part, Cut(tensor, rule.layout, expert, rows, groups)
 
     def tie(self) -> None:
         """Drops leaves that hold another leaf's weights; moves those that stand in for another."""
@@ -263,6 +286,6 @@ def _name_absent_heads(plan: Plan, family: Family) -> Plan:
     """Says at the embedding that it serves as the head, where the checkpoint does not store the head again."""
     stored = {family.rename(name) for matrix in plan.matrices for name in (matrix.name, *matrix.tied)}
     tied = [rule.pattern for rule in family.rules if rule.tied_to == "embedding/embedding"]
-    heads = [name for name in tied if name not in stored]
+    heads = [name for name in tied if name not in stored and "{b}" not in name]
     matrices = (m.with_tied(heads) if m.path == "embedding/embedding" else m for m in plan.matrices)
     return replace(plan, matrices=tuple(matrices))

@@ -5,7 +5,8 @@ outputs, end to end or alternating head by head, and stacked over experts. A `Cu
 W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is what the sweep sees of it.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,7 +17,11 @@ from eigensweep.models.families.rules import Layout
 FLOATING = ("bfloat16", "float16", "float32", "float64")
 """The dtypes that a sweep can take as they are. Narrower floats mean nothing without their scales."""
 
+PACKED = ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
+"""Dtypes of parts of a byte. Tensors of them are named and left out, not read."""
+
 _CHUNK_BYTES = 1 << 24
+PEEK = 4096  # bytes of a tensor that tell it from another
 
 
 class Grid(NamedTuple):
@@ -53,6 +58,7 @@ class Tensor:
     """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row.
 
     A quantised weight is one tensor, too: `reader` gives its rows dequantised, `rounding` says what they were.
+    Where a tensor's file is not here yet, `first()` gives its first bytes, at most PEEK, without bringing the file.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Tensor:
     file: str
     reader: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
     rounding: Rounding | None = field(default=None, repr=False, compare=False)
+    first: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop (all by default) in the stored dtype."""
@@ -74,18 +81,53 @@ class Tensor:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
+def _chunks(tensor: Tensor) -> Iterator[bytes]:
+    # As bytes: NaN equals NaN here, and -0 does not equal 0.
+    count = tensor.shape[0] if tensor.shape else 1
+    rows = max(1, _CHUNK_BYTES * count // max(tensor.nbytes, 1))
+    for start in range(0, count if tensor.nbytes else 0, rows):
+        yield tensor.read(start, min(start + rows, count)).tobytes()
+
+
 def same_content(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bytes; reads both in chunks and stops at the first difference."""
-    if a.shape != b.shape or a.dtype != b.dtype:
+    if a.shape != b.shape or a.dtype != b.dtype or a.dtype in PACKED:
         return False
-    count = a.shape[0] if a.shape else 1
-    rows = max(1, _CHUNK_BYTES * count // max(a.nbytes, 1))
-    for start in range(0, count, rows):
-        # As bytes: NaN equals NaN here, and -0 does not equal 0.
-        one, other = (np.ascontiguousarray(t.read(start, min(start + rows, count))).view(np.uint8) for t in (a, b))
-        if not np.array_equal(one, other):
-            return False
-    return True
+    if a.first and b.first and a.first() != b.first():
+        return False
+    return all(one == other for one, other in zip(_chunks(a), _chunks(b), strict=True))
+
+
+def _beginning(tensor: Tensor) -> bytes:
+    """The first bytes, which tell most tensors from others."""
+    return tensor.first() if tensor.first else next(_chunks(tensor), b"")[:PEEK]
+
+
+def _digest(tensor: Tensor) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in _chunks(tensor):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def same_contents(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Groups of two or more tensors that hold the same bytes, each group in the order given.
+
+    Reads every tensor at most twice, however many there are, and one that differs at its beginning not further.
+    """
+    groups: list[list[Tensor]] = [[tensor for tensor in tensors if tensor.dtype not in PACKED]]
+    keys: tuple[Callable[[Tensor], Hashable], ...] = (
+        lambda tensor: (tensor.shape, tensor.dtype),
+        _beginning,
+        _digest,
+    )
+    for key in keys:
+        finer: dict[tuple[int, Hashable], list[Tensor]] = {}
+        for i, group in enumerate(groups):
+            for tensor in group:
+                finer.setdefault((i, key(tensor)), []).append(tensor)
+        groups = [group for group in finer.values() if len(group) > 1]
+    return groups
 
 
 @dataclass(frozen=True)
@@ -96,15 +138,15 @@ class Cut:
       tensor: what is stored.
       layout: how each weight in it lies.
       expert: which entry of the first axis, for stacked tensors.
-      rows: outputs begin:end, for weights fused end to end.
-      by_head: (heads, shares, share), for weights whose outputs alternate as (heads, shares, head size).
+      rows: outputs begin:end of each group, for weights fused along the outputs.
+      groups: into how many equal groups the outputs fall; one where the fused weights lie end to end.
     """
 
     tensor: Tensor
     layout: Layout
     expert: int | None = None
     rows: tuple[int, int] | None = None
-    by_head: tuple[int, int, int] | None = None
+    groups: int = 1
 
     @property
     def _axis(self) -> int:
@@ -115,9 +157,7 @@ class Cut:
         """Shape of the weight as it lies in the tensor."""
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
-            shape[self._axis] = self.rows[1] - self.rows[0]
-        if self.by_head:
-            shape[self._axis] //= self.by_head[1]
+            shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
         return tuple(shape)
 
     @property
@@ -133,20 +173,19 @@ class Cut:
 
     def _read(self) -> np.ndarray:
         if self.expert is not None:
-            return self._share(self.tensor.read(self.expert, self.expert + 1)[0])
-        if self.rows and self._axis == 0:
+            stored = self.tensor.read(self.expert, self.expert + 1)[0]
+            return self._share(stored).reshape(self.stored_shape)
+        if self.rows and self.groups == 1 and self._axis == 0:
             return self.tensor.read(*self.rows)  # no more than the share leaves the file
-        return self._share(self.tensor.read())
+        return self._share(self.tensor.read()).reshape(self.stored_shape)
 
     def _share(self, stored: np.ndarray) -> np.ndarray:
-        """This weight's part of a stored weight: a view, or a copy where the outputs alternate by head."""
-        if self.rows:
-            return stored[:, slice(*self.rows)] if self._axis else stored[slice(*self.rows)]
-        if self.by_head:
-            heads, shares, share = self.by_head
-            split = stored.reshape(heads, shares, -1, *stored.shape[1:])
-            return split[:, share].reshape(-1, *stored.shape[1:])
-        return stored
+        """This weight's part of a stored weight, a view; its outputs on two axes, the groups and what is in them."""
+        if self.rows is None:
+            return stored
+        axis = self._axis
+        split = stored.reshape(*stored.shape[:axis], self.groups, -1, *stored.shape[axis + 1 :])
+        return split[(slice(None),) * (axis + 1) + (slice(*self.rows),)]
 
     def read_leaf(self) -> np.ndarray:
         """The leaf of the pytree, in the stored dtype."""
@@ -167,6 +206,7 @@ class Cut:
         path: str = "",
         index: int | None = None,
         transposed: bool = False,
+        tower: str = "",
     ) -> "Matrix":
         """This weight as the sweep sees it; `what` is its role, block and expert, for the rest see `Matrix`."""
         role, block, expert = what
@@ -175,9 +215,8 @@ class Cut:
         rounding = self.tensor.rounding
         said = rounding.said if rounding else ""
         grid = self.read_grid if rounding and rounding.levels is not None else None
-        return Matrix(
-            name, role, block, shape, dtype, guessed, (), file, expert, path, index, transposed, reader, said, grid
-        )
+        where = file, expert, path, index, transposed
+        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower, said, grid)
 
     def read_grid(self) -> Grid:
         """The grid that W's entries were rounded to; of a tensor whose `rounding` has levels."""
@@ -196,12 +235,8 @@ class Cut:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
         weight = matrix if self.layout == "linear" else matrix.T
         whole = stored if self.expert is None else stored[self.expert]
-        if self.by_head:
-            heads, shares, share = self.by_head
-            split = whole.reshape(heads, shares, -1, *whole.shape[1:])
-            split[:, share] = weight.reshape(heads, -1, *weight.shape[1:])
-        else:
-            self._share(whole)[...] = weight  # a view of the whole
+        share = self._share(whole)  # a view of the whole
+        share[...] = weight.reshape(share.shape)
 
 
 @dataclass(frozen=True)
@@ -222,6 +257,9 @@ class Matrix:
       path: the leaf of the Flax pytree that holds it ("blocks/0/attention/query/kernel"), empty for LoRA updates.
       index: the slice of that leaf's first axis, where the leaf is a stack.
       transposed: W is the transpose of that leaf (or slice); always so in trees of known architectures.
+      tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
+        "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
+        stacks share.
       quantised: what it was stored as, where `read` dequantises it ("nf4, blocks of 64, nested"); else empty.
       grid: reads what its entries were rounded to; None where it was not, or to no grid of that kind.
     """
@@ -239,6 +277,7 @@ class Matrix:
     index: int | None
     transposed: bool
     reader: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    tower: str = ""
     quantised: str = ""
     grid: Callable[[], Grid] | None = field(default=None, repr=False, compare=False)
 

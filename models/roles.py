@@ -1,11 +1,26 @@
 """The roles a matrix can play, and guessing them from names where the architecture is unknown."""
 
+import functools
 import re
 
 ROLES = (
     "query", "key", "value", "attention_output", "mlp_up", "mlp_gate", "mlp_down", "embedding", "position_embedding",
-    "unembedding", "pooler", "classifier", "expert", "other",
+    "unembedding", "pooler", "classifier", "expert", "convolution", "other",
+    # experts that every token passes through
+    "shared_mlp_up", "shared_mlp_gate", "shared_mlp_down",
+    # latent attention: down to what queries, keys and values are made of, and the one rotary key of all heads
+    "query_latent", "key_value_latent", "rotary_key",
+    # a gate on what attention puts out
+    "attention_gate",
+    # linear attention, whose states are no sums over tokens by a softmax
+    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_beta", "linear_decay",
+    "linear_output",
+    # state spaces: into the state and out of it, the gate beside it, and what the token decides: step, B and C
+    "ssm_input", "ssm_gate", "ssm_step_latent", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
 )  # fmt: skip
+
+TOWERS = ("vision", "audio", "text", "encoder", "decoder")
+"""The stacks of models that have several, in the order in which they are listed."""
 
 # Tried in order against the name with "/" as "."; the first that is found decides. What comes early must not be
 # caught by what comes late: positions before embeddings, heads and attention outputs before plain "dense".
@@ -30,9 +45,15 @@ _NAMES = (
     ("unembedding", "^output[.]weight|^head[.]weight"),
 )  # fmt: skip
 _GUESSES = tuple((role, re.compile(rf"(?:^|[._])(?:{names})(?:[._]|$)")) for role, names in _NAMES)
-_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|blk|block_|resblocks|layer_)[._]?(\d+)(?:[._]|$)")
-_EXPERT = re.compile(r"(?:^|[._])experts?[._](\d+)(?:[._]|$)")
-_NUMBER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
+_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|blk|block_|resblocks|layer_)[._]?([0-9]{1,9})(?:[._]|$)")
+_EXPERT = re.compile(r"(?:^|[._])experts?[._]([0-9]{1,9})(?:[._]|$)")
+_INDEX = re.compile(r"(?<=[.])[0-9]+(?=[.])")  # tells no role: the same name in all blocks is looked up once
+_NUMBER = re.compile(r"(?:^|[._])([0-9]{1,9})(?:[._]|$)")
+
+
+@functools.lru_cache(10_000)
+def _role(name: str) -> str:
+    return next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
 
 
 def guess_role(name: str) -> tuple[str, int | None, int | None]:
@@ -48,7 +69,7 @@ def guess_role(name: str) -> tuple[str, int | None, int | None]:
     ('query', 7, None)
     """
     name = name.replace("/", ".")
-    role = next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
+    role = _role(_INDEX.sub("0", name))
     expert = _EXPERT.search(name)
     block = _BLOCK.search(name) or next(
         (m for m in _NUMBER.finditer(name) if expert is None or m.start(1) != expert.start(1)), None

@@ -19,7 +19,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of
 from eigensweep.models.families.rules import Family, Rule, sizes
 from eigensweep.models.known import model_dims, required_rules
-from eigensweep.models.sources.folder import INDEX, WEIGHTS
+from eigensweep.models.sources.choice import INDEX, WEIGHTS
 from eigensweep.models.staging import runs, staged
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.report.style import shorten
+from eigensweep.engine.tables.groups import Group, group_of
 from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix
 from eigensweep.engine.tables.result import MatrixResult, Result
 
-ROLES = (
-    "embedding", "position_embedding", "query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down",
-    "expert", "pooler", "classifier", "unembedding", "other",
-)  # fmt: skip
 MAX_SHAPES = 4
 BINS = 60
 UNIT = "ν / (σ √max(m, n))"
@@ -54,6 +51,7 @@ class Spectrum:
     tested: bool = True
     control: "Spectrum | None" = None
     equalised: "Spectrum | None" = None
+    tower: str = ""
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -62,29 +60,24 @@ class Spectrum:
         return 1 - root, 1 + root
 
 
-def order(role: str) -> tuple[int, str]:
-    """Sorting key: roles in the order in which activations meet them, unknown ones last."""
-    return (ROLES.index(role) if role in ROLES else len(ROLES), role)
-
-
 def grouped(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of `run.matrices` by role, with the shape where a role has a few different ones; roles in their order.
+    """Rows of `run.matrices` by role and tower, each with its shape where it has a few different ones, in their order.
 
     Averages over different shapes say little; a role of more than MAX_SHAPES shapes stays one group all the same.
     """
-    shapes: dict[str, set[tuple[int, int]]] = {}
+    shapes: dict[Group, set[tuple[int, int]]] = {}
     for row in rows:
-        shapes.setdefault(str(row["role"]), set()).add((row["m"], row["n"]))
-    split = {role for role, found in shapes.items() if 1 < len(found) <= MAX_SHAPES}
+        shapes.setdefault(group_of(row), set()).add((row["m"], row["n"]))
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        role = str(row["role"])
-        groups.setdefault(f"{role} {row['m']} × {row['n']}" if role in split else role, []).append(row)
-    return dict(sorted(groups.items(), key=lambda item: order(str(item[1][0]["role"]))))
+        group = group_of(row)
+        shape = f" {row['m']} × {row['n']}" if 1 < len(shapes[group]) <= MAX_SHAPES else ""
+        groups.setdefault(group.label + shape, []).append(row)
+    return dict(sorted(groups.items(), key=lambda item: group_of(item[1][0]).order))
 
 
 def by_role(run: MatrixResult) -> dict[str, list[Spectrum]]:
-    """The spectra of every matrix whose status is ok, by group in the order of roles; within a group by block."""
+    """The spectra of every matrix whose status is ok, by group in their order; within a group by block."""
     vectors = {row["name"]: row for row in run.spectra.to_dict("records")}
     groups, control = {}, shown_control(run)
     for label, rows in grouped(run.matrices.to_dict("records")).items():
@@ -136,6 +129,7 @@ def _spectrum(row: Mapping[str, Any], vectors: Mapping[str, Any], prefix: str = 
     return Spectrum(
         name=str(row["name"]),
         role=str(row["role"]),
+        tower=group_of(row).tower,
         block=block_of(row),
         m=m,
         n=n,

@@ -8,9 +8,10 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.document import Picture, definitions, document, esc, picture, table, text_table
-from eigensweep.engine.report.spectrum import control_name, grouped, order, outliers_column, scalar, shown_control
+from eigensweep.engine.report.spectrum import control_name, grouped, outliers_column, scalar, shown_control
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes
+from eigensweep.engine.tables.groups import group_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,14 +52,14 @@ def series(runs: Sequence[Run], measure: str) -> dict[str, np.ndarray]:
     """`measure` by role over the runs: the sum of counts, else the median; NaN where a run has no such role."""
     combine = np.sum if measure.startswith("num_") else np.median
     result: dict[str, np.ndarray] = {}
-    roles: dict[str, str] = {}
+    orders: dict[str, tuple[Any, ...]] = {}
     for i, run in enumerate(runs):
         for label, rows in grouped(run.matrices.to_dict("records")).items():
-            roles[label] = str(rows[0]["role"])
+            orders[label] = group_of(rows[0]).order
             known = [x for row in rows if row["status"] == "ok" and np.isfinite(x := scalar(row, measure))]
             if known:
                 result.setdefault(label, np.full(len(runs), np.nan))[i] = combine(known)
-    return dict(sorted(result.items(), key=lambda item: order(roles[item[0]])))
+    return dict(sorted(result.items(), key=lambda item: orders[item[0]]))
 
 
 def title(runs: Sequence[Run], labels: Sequence[str]) -> tuple[str, str]:

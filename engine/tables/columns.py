@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-COUNT, FLOAT, TEXT, LIST, INDICES = "int64", "float64", "string", "list<float64>", "list<int64>"
+COUNT, FLOAT, TEXT, TRUTH = "int64", "float64", "string", "bool"
+LIST, INDICES = "list<float64>", "list<int64>"
 _ARROW = {
     COUNT: pa.int64(),
     FLOAT: pa.float64(),
     TEXT: pa.string(),
+    TRUTH: pa.bool_(),
     LIST: pa.list_(pa.float64()),
     INDICES: pa.list_(pa.int64()),
 }

@@ -7,11 +7,12 @@ Every study that decomposes matrices takes its columns from here. Columns of a r
 from collections.abc import Sequence
 from typing import Any
 
-from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column, prefixed
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, TRUTH, Column, prefixed
 from eigensweep.engine.tables.equalised import EQUALISED as EQUALISED
 from eigensweep.engine.tables.equalised import EQUALISED_W, OF_EQUALISED
 from eigensweep.engine.tables.equalised import PROFILE as PROFILE
 from eigensweep.engine.tables.equalised import SIGNS as SIGNS
+from eigensweep.engine.tables.kept import KEPT
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
@@ -24,6 +25,13 @@ _BH = "Benjamini & Hochberg 1995"
 MATRICES: dict[str, Column] = {
     "name": Column(TEXT, "", "the tensor's name in the checkpoint; `:part` of a fused and `[i]` of a stacked one"),
     "role": Column(TEXT, "", "what the matrix does: query, key, value, attention_output, mlp_up, ..."),
+    "tower": Column(
+        TEXT,
+        "",
+        "the stack it stands in, where a model has several: encoder, decoder, vision, text, audio; decoder.cross where "
+        "a decoder attends to an encoder; empty where a model is one stack, and for what its stacks share",
+    ),
+    "guessed": Column(TRUTH, "", "the role was guessed from the name: the architecture does not know the tensor"),
     "block": Column(COUNT, "", "transformer block, from 0; null outside the blocks"),
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
@@ -280,7 +288,8 @@ SPECTRA: dict[str, Column] = {
     ),
 }
 
-IDENTITY = ("name", "role", "block", "expert", "m", "n", "dtype", "quantised")
+IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype", "quantised")
+_ABSENT = {"tower": "", "guessed": False, "quantised": ""}  # what a matrix without these attributes has
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
@@ -314,6 +323,8 @@ def with_controls(
     """
     matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)} | (SIGNS if signs else {})
     spectra = dict(SPECTRA)
+    if equalised or signs:  # readings for which the vectors are at hand
+        spectra |= KEPT
     others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
     if equalised:
         matrices |= PROFILE
@@ -328,5 +339,5 @@ def with_controls(
 def identity_row(source: Any) -> dict[str, Any]:
     """The columns IDENTITY of a matrix (anything with its attributes, `eigensweep.engine.run.inputs.MatrixSource`)."""
     m, n = source.shape
-    told = {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n", "quantised")}
-    return {"m": m, "n": n, "quantised": getattr(source, "quantised", "")} | told
+    named = {key: getattr(source, key) for key in IDENTITY if key not in ("m", "n", *_ABSENT)}
+    return {"m": m, "n": n} | named | {key: getattr(source, key, absent) for key, absent in _ABSENT.items()}

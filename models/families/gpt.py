@@ -39,8 +39,8 @@ def _conv1d(source: str, path: str, role: str, out: str, inp: str) -> tuple[Rule
     return (weight, vector(f"{source}.bias", f"{path}/bias", out))
 
 
-def _fused(leaf: str, roles: bool, size: str = "") -> tuple[Part, ...]:
-    """Query, key and value in one tensor; end to end where they have a size."""
+def _fused(leaf: str, roles: bool, size: str) -> tuple[Part, ...]:
+    """Query, key and value in one tensor."""
     return tuple(
         Part(f"blocks/{{b}}/attention/{share}/{leaf}", share if roles else "", share, size) for share in _SHARES
     )
@@ -97,8 +97,8 @@ GPT_NEOX = Family(
     dims=_gpt_neox_dims,
     rules=(
         *embedding("embed_in", "embedding", "embedding", "vocab", "d"),
-        Rule(f"{_QKV}.weight", ("3d", "d"), _fused("kernel", True), "linear", by_head=True),
-        Rule(f"{_QKV}.bias", ("3d",), _fused("bias", False), "vector", by_head=True, when="attention_bias"),
+        Rule(f"{_QKV}.weight", ("3d", "d"), _fused("kernel", True, "d"), "linear", groups="heads"),
+        Rule(f"{_QKV}.bias", ("3d",), _fused("bias", False, "d"), "vector", groups="heads", when="attention_bias"),
         *linear(f"{_NEOX}.dense", _OUTPUT, "attention_output", "d", "d", "attention_bias"),
         *linear("layers.{b}.mlp.dense_h_to_4h", "blocks/{b}/mlp/up", "mlp_up", "mlp", "d", "always"),
         *linear("layers.{b}.mlp.dense_4h_to_h", "blocks/{b}/mlp/down", "mlp_down", "d", "mlp", "always"),

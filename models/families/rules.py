@@ -6,15 +6,18 @@ Sizes are named by keys of `Dims`, so the same table serves every size of model.
 
 import functools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Layout = Literal["linear", "conv1d", "embedding", "vector"]
-"""How a weight is stored: (out, in), (in, out), (entries, d), or one axis."""
+"""How a weight is stored: (out, in), (in, out), (entries, d), or as a leaf that is no linear map, kept as it is."""
 
 Dims = Mapping[str, Any]
-"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth."""
+"""Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
+`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored
+(heads that predict further tokens).
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Part:
       path: of the leaf, with `{b}` and `{e}`.
       role: in the sweep; empty for vectors.
       label: what tells the share apart in the matrix's name.
-      size: outputs of the share, a key of Dims; needed for fused tensors that are laid end to end.
+      size: outputs of the share, a key of Dims; needed where the tensor holds several.
     """
 
     path: str
@@ -38,31 +41,42 @@ class Part:
 class Rule:
     """One kind of stored tensor.
 
+    Two rules may have the same pattern where a weight is stored in two ways: the one whose shape fits is taken.
+
     Attributes:
       pattern: full name, after the family's renames.
       shape: of the stored tensor, keys of Dims.
       parts: one, or several where the tensor is fused along its outputs.
       layout: how the weight is stored.
-      by_head: the fused shares alternate head by head, (heads, shares, head size), instead of lying end to end.
+      groups: a key of Dims, for outputs that come in so many equal groups, each with its part of every share; empty
+        where the shares lie end to end.
       stacked: the first axis counts experts, each holding a weight in `layout`.
       when: a key of Dims: must the tensor be there (True), must it not (False), or may it (None)?
       tied_to: path of the leaf whose weights these are when they are shared or absent.
+      reason: why the sweep leaves the tensor out, where its shape does not tell.
+      tower: the stack that it belongs to, see `matrix.Matrix`.
     """
 
     pattern: str
     shape: tuple[str, ...]
     parts: tuple[Part, ...]
     layout: Layout
-    by_head: bool = False
+    groups: str = ""
     stacked: bool = False
     when: str = "always"
     tied_to: str = ""
+    reason: str = ""
+    tower: str = ""
 
     @functools.cached_property
     def regex(self) -> re.Pattern:
         """The pattern, compiled for `fullmatch`."""
         escaped = re.escape(self.pattern)
-        return re.compile(escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)"))
+        number = "0|[1-9][0-9]{0,8}"  # more is no block, and no column of a table takes it
+        return re.compile(escaped.replace(r"\{b\}", f"(?P<b>{number})").replace(r"\{e\}", f"(?P<e>{number})"))
+
+
+_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -74,10 +88,11 @@ class Family:
       model_types: config.json's `model_type`s that it serves.
       defaults: config entries where config.json leaves them out, as transformers' config class has them.
       dims: sizes and flags from a complete config.
-      rules: the mapping; at most one rule matches a name.
+      rules: the mapping.
       renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
       skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
       text_config: the config's entry that holds the text model's config, in multimodal models.
+      towers: (pattern, tower) for names of other stacks, read generically, full match after the renames.
     """
 
     name: str
@@ -88,16 +103,43 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     skips: tuple[tuple[str, str], ...] = ()
     text_config: str = ""
+    towers: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
-        for pattern, replacement in self.renames:
-            name = re.sub(rf"\A(?:{pattern})\Z", replacement, name)
+        for pattern, replacement in self._compiled_renames:
+            name = pattern.sub(replacement, name)
         return name
+
+    def tower_of(self, name: str) -> str | None:
+        """The stack of another kind that a tensor (renamed) stands in; None where it is the family's own."""
+        return next((tower for pattern, tower in self.towers if re.fullmatch(pattern, name)), None)
+
+    def matching(self, name: str) -> list[tuple[Rule, re.Match]]:
+        """The rules whose pattern a name (renamed) is; there should be one."""
+        candidates = self._by_outline.get(_DIGITS.sub("0", name), ())
+        return [(rule, match) for rule in candidates if (match := rule.regex.fullmatch(name))]
 
     def skip_reason(self, name: str) -> str | None:
         """Why a tensor (renamed) is no parameter; None where it is one."""
-        return next((why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None)
+        return next((why for pattern, why in self._compiled_skips if pattern.fullmatch(name)), None)
+
+    # A hundred thousand names meet every family's patterns: compiled once, rules found by the name without its numbers.
+    @functools.cached_property
+    def _compiled_renames(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(rf"\A(?:{pattern})\Z"), replacement) for pattern, replacement in self.renames]
+
+    @functools.cached_property
+    def _compiled_skips(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(pattern), why) for pattern, why in (*self.skips, *NO_PARAMETERS)]
+
+    @functools.cached_property
+    def _by_outline(self) -> dict[str, list[Rule]]:
+        rules: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            outline = _DIGITS.sub("0", rule.pattern.format(b=0, e=0))
+            rules.setdefault(outline, []).append(rule)
+        return rules
 
 
 NO_PARAMETERS = (
@@ -106,6 +148,18 @@ NO_PARAMETERS = (
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
 )
 """Buffers that older versions of transformers wrote among the weights."""
+
+DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
+
+
+def depth_of(dims: Dims, tower: str) -> int:
+    """The depth of a tower."""
+    return dims.get(f"{tower.split('.')[0]}_blocks", dims["blocks"])
+
+
+def in_tower(tower: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Rules of a stack; those that have a tower already keep it."""
+    return tuple(replace(rule, tower=rule.tower or tower) for rule in rules)
 
 
 def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | None = None, when: str = "always"):

@@ -15,7 +15,7 @@ from eigensweep.engine.studies.overlap.study import LAYOUT as OVERLAP
 from eigensweep.engine.tables.columns import FLOAT, TEXT, Column, label, prefixed, schema, to_table
 from eigensweep.engine.tables.matrices import CONTROLS, MATRICES, with_controls
 
-IDENTITY = "name string, role string, block int64, expert int64, m int64, n int64"
+IDENTITY = "name string, role string, tower string, guessed bool, block int64, expert int64, m int64, n int64"
 SCALARS = (
     "sigma double, sigma_entries double, sigma_bulk double, nu_minus double, nu_plus double, mp_ks double, "
     "mp_gof double, mp_gof_p double, mp_verdict string, num_right_outliers int64, num_left_outliers int64, "
@@ -45,6 +45,7 @@ SIGNS = (
     "num_right_outliers_beyond_signs int64, num_left_outliers_beyond_signs int64, signs_p_right double, "
     "signs_p_left double, signs_z_right double, signs_z_left double"
 )
+KEPT = [f"kept_{side}{what} list<element: int64>" for side in ("right", "left") for what in ("", "_counts")]
 MEMBER = "seed int64, order string, scope string, decile int64"
 EXPECTED = {
     ("overlap", "overlap"): (
@@ -86,8 +87,9 @@ EXPECTED = {
         "seed_low double, seed_high double, seeds list<element: double>"
     ),
     ("derived", "spectral_change"): (
-        "name string, role string, block int64, decile int64, change double, distance double, p_right double, "
-        "p_right_after double, p_left double, p_left_after double, outliers_before int64, outliers_after int64"
+        "name string, role string, tower string, block int64, decile int64, change double, distance double, "
+        "p_right double, p_right_after double, p_left double, p_left_after double, outliers_before int64, "
+        "outliers_after int64"
     ),
 }
 TABLES = {
@@ -140,7 +142,7 @@ def test_columns_of_the_readings_are_the_published_ones():
     ]
     equalised = [f"equalised_{column}" for column in VECTORS.split(", ")]
     assert written(tables["spectra"]).split(", ") == [
-        "name string", *VECTORS.split(", "), *equalised, *of_controls(VECTORS, ("signs",)),
+        "name string", *VECTORS.split(", "), *KEPT, *equalised, *of_controls(VECTORS, ("signs",)),
     ]  # fmt: skip
 
 

@@ -207,7 +207,30 @@ def explained(column):
     return formulas.close(of)
 
 
+def kept(side):
+    """What is kept of one side: which vectors, and the counts of their entries."""
+
+    def index(r):
+        known = np.flatnonzero(~np.isnan(formulas.p_values(r, side)))
+        if not known.size:
+            known = np.arange(r.row["hard_rank"])
+        d = np.array(r.row[f"ks_{side}"])[known]
+        return sorted({*known[:2], *known[-2:], *known[np.argsort(-d)[:2]]})
+
+    def counts(r):
+        vectors = (r.v if side == "right" else r.u)[:, index(r)].T
+        limits = [-np.inf, *np.linspace(-4, 4, 65), np.inf]
+        found = [np.histogram(len(x) ** 0.5 * x, limits)[0] for x in vectors]
+        # the sign of a vector is nobody's: either way round
+        got = np.array(r.row[f"kept_{side}_counts"]).reshape(len(found), -1)
+        return np.concatenate([x if np.array_equal(x, y) else x[::-1] for x, y in zip(found, got, strict=True)])
+
+    return {f"kept_{side}": formulas.exact(index), f"kept_{side}_counts": formulas.exact(counts)}
+
+
 ONCE = {
+    **kept("right"),
+    **kept("left"),
     "m": formulas.exact(lambda r: r.w.shape[0]),
     "n": formulas.exact(lambda r: r.w.shape[1]),
     "dtype": formulas.exact(lambda r: str(r.w.dtype)),
@@ -297,5 +320,5 @@ def test_bootstrap_columns(sources):
 
 def test_every_column_is_recomputed(readings):
     columns = set(readings[0].whole)
-    once = {"name", "role", "block", "expert", "strategy", *ONCE, *SIGNS}
+    once = {"name", "role", "tower", "guessed", "block", "expert", "strategy", *ONCE, *SIGNS}
     assert columns == once | {prefix + name for prefix in PREFIXES for name in (*formulas.EVERY_READING, *PROPERTIES)}

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from eigensweep.engine.report.page.details import packed_details
 from eigensweep.engine.report.page.spectra import packed_spectra
 from eigensweep.engine.report.registry import View
-from eigensweep.engine.report.spectrum import ROLES
 from eigensweep.engine.tables.columns import COUNT, Column, Columns, label
+from eigensweep.engine.tables.groups import labelled
 from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix, with_controls
 from eigensweep.engine.tables.result import Result
 
@@ -17,7 +18,10 @@ MANY = 600  # matrices; of more, floats keep 16 of float32's 24 bits: five digit
 _SHOWN_ELSEWHERE = ("study", "skipped", "warnings", "without_activations")
 
 _EVERY_COLUMN = with_controls(tuple(CONTROLS), equalised=True, signs=True)["matrices"]
-_NO_MATRICES = {"size": 0, "columns": {}, "rows": {}, "readings": [], "level": 0.01, "spectra": None}
+_NO_MATRICES: dict[str, Any] = {
+    "size": 0, "roles": [], "columns": {}, "rows": {}, "readings": [], "level": 0.01, "spectra": None,
+    "details": None,
+}  # fmt: skip
 
 
 def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns]) -> dict[str, Any]:
@@ -32,16 +36,13 @@ def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns])
         "title": shown[0][1].title,
         "facts": _facts(shown),
         "warnings": _warnings(shown),
-        "roles": ROLES,
         "findings": [f.__dict__ for _, view in shown for f in view.findings],
         "studies": [_study(result, view) for result, view in shown],
         "settings": [_settings(result) for result, _ in shown],
         "documents": {
             name: [[k, c.unit, c.formula, c.source] for k, c in columns.items()] for name, columns in tables.items()
         },
-        **(
-            _matrices(main, tables) if main else {"size": 0, "columns": {}, "rows": {}, "readings": [], "spectra": None}
-        ),
+        **(_matrices(main, tables) if main else _NO_MATRICES),
     }
 
 
@@ -51,7 +52,7 @@ def _has_matrices(result: Result) -> bool:
 
 
 def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
-    frame = result.frame("matrices")
+    frame, roles = labelled(result.frame("matrices"))
     known = {**_EVERY_COLUMN, **tables.get("matrices", {})}
     columns, rows = {}, {}
     for name in frame.columns:
@@ -68,11 +69,13 @@ def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "size": len(frame),
+        "roles": roles,
         "columns": columns,
         "rows": rows,
         "readings": [{"prefix": p, "label": what} for p, what in _readings(frame.columns).items()],
         "level": float(result.manifest.get("options", {}).get("level", 0.01)),
         "spectra": packed_spectra(result, tuple(_readings(frame.columns))),
+        "details": packed_details(result, tuple(_readings(frame.columns))),
     }
 
 

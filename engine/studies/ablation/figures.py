@@ -102,7 +102,10 @@ def _legend(figure: "Figure") -> tuple[list[Any], list[str]]:
 def _members(study: Ablation, scopes: Sequence[str]) -> dict[str, list[Spectrum]]:
     """The spectra behind each scope."""
     spectra = {s.name: s for group in by_role(study).values() for s in group}
-    matrices = [SimpleNamespace(name=s.name, role=s.role, block=s.block, shape=(s.m, s.n)) for s in spectra.values()]
+    matrices = [
+        SimpleNamespace(name=s.name, role=s.role, tower=s.tower, block=s.block, shape=(s.m, s.n))
+        for s in spectra.values()
+    ]
     found = resolve_scopes(matrices, study.manifest["options"]["scopes"])
     return {scope: [spectra[matrix.name] for matrix in found[scope]] for scope in scopes}
 

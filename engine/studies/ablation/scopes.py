@@ -9,6 +9,7 @@ import numpy as np
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.groups import Group
 
 Scopes = dict[str, tuple[Any, ...]]
 
@@ -17,9 +18,10 @@ def resolve_scopes(matrices: Iterable[Any], scopes: Sequence[str]) -> Scopes:
     """The matrices of every scope, in the order given. Vectors (1 x n) are left out.
 
     Args:
-      matrices: with name, role, block and shape.
-      scopes: a role (all its matrices), a matrix's name, "roles" (each role in the blocks by itself), "matrices" (each
-        matrix in the blocks by itself), "blocks" (all of them together), "all".
+      matrices: with name, role, block and shape, and the tower where there are several.
+      scopes: a role (all its matrices; those of one tower as "encoder query"), a matrix's name, "roles" (each role in
+        the blocks by itself, tower by tower), "matrices" (each matrix in the blocks by itself), "blocks" (all of them
+        together), "all".
 
     Raises:
       RunError: a scope without matrices; names the roles that there are.
@@ -27,14 +29,14 @@ def resolve_scopes(matrices: Iterable[Any], scopes: Sequence[str]) -> Scopes:
     usable = [m for m in matrices if min(m.shape) > 1]
     in_blocks = [m for m in usable if m.block is not None]
     groups = {
-        "roles": {role: [m for m in in_blocks if m.role == role] for role in _roles(in_blocks)},
+        "roles": {role: [m for m in in_blocks if _label(m) == role] for role in _roles(in_blocks)},
         "matrices": {m.name: [m] for m in in_blocks},
         "blocks": {"blocks": in_blocks},
         "all": {"all": usable},
     }
     result: dict[str, list[Any]] = {}
     for scope in scopes:
-        result |= groups.get(scope) or {scope: [m for m in usable if scope in (m.role, m.name)]}
+        result |= groups.get(scope) or {scope: [m for m in usable if scope in (m.role, _label(m), m.name)]}
     empty = [scope for scope, found in result.items() if not found]
     if empty:
         raise RunError(
@@ -61,4 +63,8 @@ def check_bands(scopes: Scopes, removals: Sequence[Removal]) -> None:
 
 
 def _roles(matrices: Sequence[Any]) -> list[str]:
-    return list(dict.fromkeys(m.role for m in matrices))
+    return list(dict.fromkeys(map(_label, matrices)))
+
+
+def _label(matrix: Any) -> str:
+    return Group(matrix.role, getattr(matrix, "tower", "")).label

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import NULL, known_mean, order
+from eigensweep.engine.report.spectrum import NULL, known_mean
 from eigensweep.engine.spectral import deciles
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
+from eigensweep.engine.tables.groups import Group, group_of
 from eigensweep.engine.tables.matrices import MATRICES
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPECTRAL_CHANGE = {
-    **{key: MATRICES[key] for key in ("name", "role", "block")},
+    **{key: MATRICES[key] for key in ("name", "role", "tower", "block")},
     "decile": Column(COUNT, "", "tenth of the singular values by rank (spectral.deciles), 1 the largest"),
     "change": Column(FLOAT, "", "mean of (s' - s) / s over the decile, s' after fine-tuning"),
     "distance": Column(FLOAT, "", "mean of |s' - s| / s over the decile"),
@@ -65,7 +66,8 @@ def _rows(before: dict, after: dict) -> list[dict]:
     rows = []
     for decile, k in enumerate(deciles.deciles(s.size), 1):
         if k.size:
-            row = {key: before[key] for key in ("name", "role", "block")}
+            row = {"name": before["name"], "role": before["role"], "tower": group_of(before).tower}
+            row["block"] = before["block"]
             row |= {"decile": decile, "change": known_mean(relative[k]), "distance": known_mean(np.abs(relative[k]))}
             for side in SIDES:
                 row[f"p_{side}"] = known_mean(np.asarray(before[f"p_{side}"])[k])
@@ -83,7 +85,8 @@ def _count(value: float | None) -> int | None:
 def title(table: "pd.DataFrame") -> tuple[str, str]:
     """How far the smallest and the largest values moved, in which role most."""
     last = table["decile"].max()
-    small, large = (table.loc[table["decile"] == d].groupby("role")["distance"].mean() for d in (last, 1))
+    groups = table.apply(lambda row: group_of(row).label, axis=1)
+    small, large = (table["distance"][table["decile"] == d].groupby(groups).mean() for d in (last, 1))
     role = small.idxmax()
     matrices = table["name"].nunique()
     return (
@@ -95,17 +98,16 @@ def title(table: "pd.DataFrame") -> tuple[str, str]:
 
 def draw(before: Run, after: Run) -> "Figure":
     """A column a role: how far the singular values moved above, averaged p-values of the right vectors below."""
-    groups: dict[str, list[tuple[dict, dict]]] = {}
+    groups: dict[Group, list[tuple[dict, dict]]] = {}
     for pair in _pairs(before, after):
-        groups.setdefault(str(pair[0]["role"]), []).append(pair)
-    groups = dict(sorted(groups.items(), key=lambda item: order(item[0])))
+        groups.setdefault(group_of(pair[0]), []).append(pair)
     figure = style.new_figure(height=3.6)
     style.headline(figure, *title(drift(before, after)))
     panels = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
     figure.subplots_adjust(left=0.09, right=0.985, top=0.83, bottom=0.17, wspace=0.12, hspace=0.1)
     moved: list[np.ndarray] = []
-    for column, (role, pairs) in enumerate(groups.items()):
-        panels[0][column].set_title(style.shorten(role, 14), pad=3)
+    for column, (group, pairs) in enumerate(sorted(groups.items(), key=lambda item: item[0].order)):
+        panels[0][column].set_title(style.shorten(group.label, 14), pad=3)
         moved += _changes(panels[0][column], pairs)
         _p_values(panels[1][column], pairs)
     positive = 100 * np.concatenate(moved)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.spectrum import block_of, order, outliers_column, scalar
+from eigensweep.engine.report.spectrum import block_of, outliers_column, scalar
 from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.groups import Group, group_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,19 +28,19 @@ def grid(run: Run, measure: str) -> tuple[list[str], list[int], np.ndarray]:
 
     Only matrices inside blocks whose status is ok; NaN where there is none.
     """
-    cells: dict[tuple[str, int], list[float]] = {}
+    cells: dict[tuple[Group, int], list[float]] = {}
     for row in run.matrices.to_dict("records"):
         block = block_of(row)
         if block is not None and row["status"] == "ok":
-            cells.setdefault((str(row["role"]), block), []).append(scalar(row, measure))
-    roles = sorted({role for role, _ in cells}, key=order)
+            cells.setdefault((group_of(row), block), []).append(scalar(row, measure))
+    groups = sorted({group for group, _ in cells}, key=lambda group: group.order)
     blocks = sorted({block for _, block in cells})
-    values = np.full((len(roles), len(blocks)), np.nan)
-    for (role, block), entries in cells.items():
+    values = np.full((len(groups), len(blocks)), np.nan)
+    for (group, block), entries in cells.items():
         finite = [x for x in entries if np.isfinite(x)]
         if finite:
-            values[roles.index(role), blocks.index(block)] = np.median(finite)
-    return roles, blocks, values
+            values[groups.index(group), blocks.index(block)] = np.median(finite)
+    return [group.label for group in groups], blocks, values
 
 
 def title(name: str, roles: list[str], values: np.ndarray) -> tuple[str, str]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report.registry import Finding
-from eigensweep.engine.report.spectrum import level_of, order
+from eigensweep.engine.report.spectrum import level_of
 from eigensweep.engine.report.style import number, percent, shorten
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg, simes
 from eigensweep.engine.studies.sweep.study import Run
+from eigensweep.engine.tables.groups import labelled
 from eigensweep.engine.tables.matrices import EQUALISED
 
 if TYPE_CHECKING:
@@ -46,16 +47,19 @@ def findings(run: Run) -> Sequence[Finding]:
     if not tests:
         evidence = "Its counts are against independent entries of one scale, which is no test of a trained matrix."
         return [Finding(_NOTHING_TO_SAY, evidence, {"view": "table"})]
-    seen = _Seen(frame, tests, level_of(run))
+    seen = _Seen(*labelled(frame), tests, level_of(run))
     found = [*_beyond_signs(seen), *_noise(seen), *_scales(seen), *_vectors(seen), *_law(seen)]
     return found[:6]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Matrices with statistics, the p-values (matrices,) of each calibrated test by its column, the run's level."""
+    """Matrices with statistics, `role` as its group's label; all labels in their order; the p-values (matrices,) of
+    each calibrated test by its column; the run's level.
+    """
 
     frame: "pd.DataFrame"
+    groups: list[str]
     tests: dict[str, np.ndarray]
     level: float
 
@@ -71,8 +75,8 @@ class _Seen:
         return self.frame[column].astype("Float64").to_numpy(np.float64, na_value=np.nan)
 
     def roles(self, chosen: np.ndarray | None = None) -> list[str]:
-        roles = self.frame["role"] if chosen is None else self.frame["role"][chosen]
-        return sorted(set(map(str, roles)), key=order)
+        there = set(self.frame["role"] if chosen is None else self.frame["role"][chosen])
+        return [label for label in self.groups if label in there]
 
     def of_role(self, role: str) -> np.ndarray:
         return (self.frame["role"].astype(str) == role).to_numpy()

@@ -18,6 +18,7 @@ from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
 LEFT_OUT = ("name", "shape", "dtype", "reason")
@@ -120,17 +121,17 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     budget = memory_bytes or default_budget()
     groups: dict[tuple[str, ...], list[MatrixSource]] = {}
     for matrix in plan.matrices:
-        role = matrix.role + (" (guessed)" if getattr(matrix, "guessed", False) else "")
-        kind = "experts" if matrix.expert is not None else ""
+        group = Group(
+            matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False), matrix.expert is not None
+        )
         quantised = getattr(matrix, "quantised", "")
         dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
-        groups.setdefault((role, kind, _x(matrix.shape), dtype), []).append(matrix)
+        groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
     rows = [
-        [role, kind, _blocks(found), str(len(found)), shape, dtype]
-        for (role, kind, shape, dtype), found in groups.items()
+        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
     ]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
-    lines += [aligned([["role", "", "blocks", "matrices", "shape", "dtype"], *rows], left=3)]
+    lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
     if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:
         lines += [
             "",
