@@ -82,6 +82,35 @@ CASES = {
     ),
 }
 
+DISTILBERT = {
+    "vocab_size": 97,
+    "dim": 48,
+    "hidden_dim": 80,
+    "n_layers": 2,
+    "n_heads": 3,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+}
+ELECTRA = {**parity.BASE, "num_attention_heads": 3, "embedding_size": 20}
+CASES |= {
+    "olmo2": (
+        "Olmo2ForCausalLM",
+        "Olmo2Config",
+        {**parity.BASE, "num_attention_heads": 6, "num_key_value_heads": 2, "attention_bias": True},
+        24,
+    ),
+    "distilbert-masked-lm": ("DistilBertForMaskedLM", "DistilBertConfig", {**DISTILBERT, "activation": "relu"}, 24),
+    "distilbert-classifier": (
+        "DistilBertForSequenceClassification",
+        "DistilBertConfig",
+        {**DISTILBERT, "num_labels": 3},
+        24,
+    ),
+    "electra-generator": ("ElectraForMaskedLM", "ElectraConfig", {**ELECTRA, "hidden_act": "relu"}, 24),
+    "electra-discriminator": ("ElectraModel", "ElectraConfig", {**ELECTRA, "embedding_size": 48}, 24),
+    "electra-classifier": ("ElectraForSequenceClassification", "ElectraConfig", {**ELECTRA, "num_labels": 3}, 24),
+}
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_forward_pass_is_that_of_transformers(name):
