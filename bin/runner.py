@@ -129,7 +129,7 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
     if flags.FLAGS["report"].value or flags.FLAGS["figures"].value:
-        print(f"report: {write_report(result, figures=flags.FLAGS['figures'].value)}")
+        print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
 def _define(options: type["Options"]) -> None:

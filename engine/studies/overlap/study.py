@@ -36,7 +36,7 @@ _SOURCE = "Staats, Thamm & Rosenow 2024"
 _TAP = Column(TEXT, "", "the linear layer whose input x is; layers that read the same x share one")
 _TOKENS = Column(COUNT, "", "vectors x in the mean: tokens; rows where a head reads one vector a row")
 _AXES = Column(COUNT, "", "r: eigenvectors that the data determine, evals_j > d eps evals_1")
-_OF_MATRIX = tuple(key for key in IDENTITY if key != "dtype")
+_OF_MATRIX = tuple(key for key in IDENTITY if key not in ("dtype", "quantised"))
 
 OVERLAP = {
     **{key: MATRICES[key] for key in _OF_MATRIX},
