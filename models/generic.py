@@ -22,17 +22,26 @@ def leaf_path(name: str) -> str:
     return name.replace(".", "/")
 
 
-def reason_to_skip(tensor: Tensor) -> str | None:
-    """Why a tensor holds no matrix for the sweep, whatever the architecture; None if it does."""
+def unreadable(tensor: Tensor) -> str | None:
+    """Why a tensor cannot be swept, whatever its shape; None if it can."""
     for pattern, reason in _NO_PARAMETERS:
         if pattern.fullmatch(tensor.name):
             return reason
+    if len(tensor.shape) > 1 and re.fullmatch(r"(?:.*[._])?bias", tensor.name):
+        return "a stack of biases, no matrix"
     if tensor.dtype in PACKED:
         return f"{tensor.dtype} is packed, several numbers to a byte, and means nothing without its scales"
     if tensor.dtype.startswith("float8"):
         return f"{tensor.dtype} weights mean nothing without their scales: dequantize them first"
     if tensor.dtype not in FLOATING:
         return f"dtype {tensor.dtype} is not a floating type of 16 bits or more"
+    return None
+
+
+def reason_to_skip(tensor: Tensor) -> str | None:
+    """Why a tensor holds no matrix for the sweep, as far as it tells itself; None if it does."""
+    if reason := unreadable(tensor):
+        return reason
     match len(tensor.shape):
         case 0:
             return "a scalar"
@@ -57,7 +66,7 @@ def natural(name: str) -> tuple:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name))
 
 
-def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
+def _add_matrix(draft: Draft, tensor: Tensor, index: int | None, path: str, tower: str) -> None:
     role, block, expert = guess_role(tensor.name)
     # torch stores linear layers (out, in); tables and Flax kernels lie the other way.
     transposed = role in _TABLES or _TURNED.fullmatch(tensor.name) is not None
@@ -68,18 +77,19 @@ def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
         tensor.name if index is None else f"{tensor.name}[{index}]",
         (role, block, expert),
         guessed=True,
-        path=leaf_path(tensor.name),
+        path=path,
         index=index,
         transposed=transposed,
+        tower=tower,
     )
     # Tables first, then the blocks, then what stands outside them: heads, mostly.
     stage = 1 if block is not None else 0 if role in _TABLES else 2
     draft.add_matrix((stage, block or 0, 1_000_000, natural(tensor.name), index or 0), matrix, cut)
 
 
-def read_generically(draft: Draft, tensor: Tensor) -> None:
-    """Adds the matrices in a tensor, or the reason why there are none, and the tensor as a leaf."""
-    path = leaf_path(tensor.name)
+def read_generically(draft: Draft, tensor: Tensor, tower: str = "") -> None:
+    """Adds the matrices in a tensor, or the reason why there are none, and the tensor as a leaf of its tower."""
+    path = f"{tower}/{leaf_path(tensor.name)}" if tower else leaf_path(tensor.name)
     if tensor.dtype in PACKED:
         draft.mismatches.append(f"{tensor.name}: {tensor.dtype} is packed, several numbers to a byte, and not read")
     elif path in draft.leaves:
@@ -90,7 +100,7 @@ def read_generically(draft: Draft, tensor: Tensor) -> None:
         draft.skip(tensor, reason)
         return
     for index in range(tensor.shape[0]) if len(tensor.shape) == 3 else (None,):
-        _add_matrix(draft, tensor, index)
+        _add_matrix(draft, tensor, index, path, tower)
 
 
 def plan_generically(tensors: Iterable[Tensor], aliases: dict[str, str]) -> Plan:

@@ -6,9 +6,10 @@ W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is wha
 """
 
 import hashlib
-import itertools
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,17 +22,53 @@ PACKED = ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
 """Dtypes of parts of a byte. Tensors of them are named and left out, not read."""
 
 _CHUNK_BYTES = 1 << 24
+PEEK = 4096  # bytes of a tensor that tell it from another
+
+
+class Grid(NamedTuple):
+    """What the entries of an (m, n) matrix were rounded to: offsets[g] + steps[g] levels in the block g of an entry.
+
+    `blocks` (m, n) numbers the blocks from 0; `steps` and `offsets` (G,) are float32; `levels` (K,) ascend.
+    """
+
+    blocks: np.ndarray
+    steps: np.ndarray
+    offsets: np.ndarray
+    levels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the entries of a quantised tensor were rounded.
+
+    Attributes:
+      said: for people, "fp8 e4m3, 128x128 blocks".
+      levels: what a code stands for, in steps, ascending; None where the format has no such grid.
+      blocks: blocks(start, stop) is the number of the block of each entry of the rows start to stop.
+      steps: steps(first, last) are the steps and offsets (float32) of the blocks first to last.
+    """
+
+    said: str
+    levels: np.ndarray | None = None
+    blocks: Callable[[int, int], np.ndarray] | None = None
+    steps: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row."""
+    """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row.
+
+    A quantised weight is one tensor, too: `reader` gives its rows dequantised, `rounding` says what they were.
+    Where a tensor's file is not here yet, `first()` gives its first bytes, at most PEEK, without bringing the file.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     file: str
     reader: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
+    rounding: Rounding | None = field(default=None, repr=False, compare=False)
+    first: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop (all by default) in the stored dtype."""
@@ -57,13 +94,19 @@ def same_content(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bytes; reads both in chunks and stops at the first difference."""
     if a.shape != b.shape or a.dtype != b.dtype or a.dtype in PACKED:
         return False
+    if a.first and b.first and a.first() != b.first():
+        return False
     return all(one == other for one, other in zip(_chunks(a), _chunks(b), strict=True))
 
 
-def _digest(tensor: Tensor, chunks: int | None) -> bytes:
-    """Of the first chunks, or of all."""
+def _beginning(tensor: Tensor) -> bytes:
+    """The first bytes, which tell most tensors from others."""
+    return tensor.first() if tensor.first else next(_chunks(tensor), b"")[:PEEK]
+
+
+def _digest(tensor: Tensor) -> bytes:
     digest = hashlib.sha256()
-    for chunk in itertools.islice(_chunks(tensor), chunks):
+    for chunk in _chunks(tensor):
         digest.update(chunk)
     return digest.digest()
 
@@ -76,8 +119,8 @@ def same_contents(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
     groups: list[list[Tensor]] = [[tensor for tensor in tensors if tensor.dtype not in PACKED]]
     keys: tuple[Callable[[Tensor], Hashable], ...] = (
         lambda tensor: (tensor.shape, tensor.dtype),
-        lambda tensor: _digest(tensor, 1),
-        lambda tensor: _digest(tensor, None),
+        _beginning,
+        _digest,
     )
     for key in keys:
         finer: dict[tuple[int, Hashable], list[Tensor]] = {}
@@ -116,17 +159,27 @@ class Cut:
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
             shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
-        return tuple(shape)
+        return tuple(shape[-2:] if self.layout == "embedding" else shape)  # tables may stand behind axes of 1
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
-        """Shape of the leaf: kernels are (in, out), tables (entries, d)."""
-        return self.stored_shape[::-1] if self.layout == "linear" else self.stored_shape
+        """Shape of the leaf: kernels are (in, out), of convolutions (in * taps, out); tables (entries, d)."""
+        return self.stored_shape if self.layout == "vector" else self.matrix_shape[::-1]
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
         """Shape of W, (out, in)."""
-        outputs, inputs = self.stored_shape if self.layout == "linear" else self.stored_shape[::-1]
+        shape = self.stored_shape
+        match self.layout:
+            case "convolution":
+                return shape[0], math.prod(shape[1:])
+            case "head_outputs":
+                heads, inputs, head = shape
+                return heads * head, inputs
+            case "head_inputs":
+                heads, head, outputs = shape
+                return outputs, heads * head
+        outputs, inputs = shape if self.layout == "linear" else shape[::-1]
         return outputs, inputs
 
     def _read(self) -> np.ndarray:
@@ -147,13 +200,22 @@ class Cut:
 
     def read_leaf(self) -> np.ndarray:
         """The leaf of the pytree, in the stored dtype."""
-        weight = self._read()
-        return weight.T if self.layout == "linear" else weight
+        return self._read() if self.layout == "vector" else self.read_matrix().T
 
     def read_matrix(self) -> np.ndarray:
         """W, (out, in): the transpose of the leaf."""
-        weight = self._read()
-        return weight if self.layout == "linear" else weight.T
+        return self._turned(self._read()).reshape(self.matrix_shape)
+
+    def _turned(self, weight: np.ndarray) -> np.ndarray:
+        """A stored weight, its outputs before its inputs; a view."""
+        match self.layout:
+            case "conv1d" | "embedding":
+                return weight.T
+            case "head_outputs":
+                return weight.swapaxes(1, 2)
+            case "head_inputs":
+                return np.moveaxis(weight, 2, 0)
+        return weight
 
     def as_matrix(
         self,
@@ -170,14 +232,32 @@ class Cut:
         role, block, expert = what
         dtype, file = self.tensor.dtype, self.tensor.file
         shape, reader = self.matrix_shape, self.read_matrix
+        rounding = self.tensor.rounding
+        said = rounding.said if rounding else ""
+        grid = self.read_grid if rounding and rounding.levels is not None else None
         where = file, expert, path, index, transposed
-        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower)
+        return Matrix(name, role, block, shape, dtype, guessed, (), *where, reader, tower, said, grid)
+
+    def read_grid(self) -> Grid:
+        """The grid that W's entries were rounded to; of a tensor whose `rounding` has levels."""
+        rounding = self.tensor.rounding
+        assert rounding is not None
+        assert rounding.levels is not None
+        assert rounding.blocks is not None
+        assert rounding.steps is not None
+        numbers = replace(self.tensor, reader=rounding.blocks, dtype="int32")
+        blocks = replace(self, tensor=numbers).read_matrix()
+        first = int(blocks.min()) if blocks.size else 0
+        steps, offsets = rounding.steps(first, int(blocks.max()) + 1 if blocks.size else 0)
+        return Grid(np.ascontiguousarray(blocks) - first, steps, offsets, rounding.levels)
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
-        weight = matrix if self.layout == "linear" else matrix.T
         whole = stored if self.expert is None else stored[self.expert]
         share = self._share(whole)  # a view of the whole
+        weight = np.empty(self.stored_shape, matrix.dtype)
+        turned = self._turned(weight)
+        turned[...] = matrix.reshape(turned.shape)
         share[...] = weight.reshape(share.shape)
 
 
@@ -202,6 +282,8 @@ class Matrix:
       tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
         "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
         stacks share.
+      quantised: what it was stored as, where `read` dequantises it ("nf4, blocks of 64, nested"); else empty.
+      grid: reads what its entries were rounded to; None where it was not, or to no grid of that kind.
     """
 
     name: str
@@ -218,6 +300,8 @@ class Matrix:
     transposed: bool
     reader: Callable[[], np.ndarray] = field(repr=False, compare=False)
     tower: str = ""
+    quantised: str = ""
+    grid: Callable[[], Grid] | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> np.ndarray:
         """The (m, n) array in its own dtype, C-contiguous.

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Layout = Literal["linear", "conv1d", "embedding", "vector"]
-"""How a weight is stored: (out, in), (in, out), (entries, d), or as a leaf that is no linear map, kept as it is."""
+Layout = Literal["linear", "conv1d", "embedding", "convolution", "head_outputs", "head_inputs", "vector"]
+"""How a weight is stored: (out, in), (in, out), (entries, d), (out, in, taps, ...), (heads, in, head), (heads, head,
+out), or as a leaf that is no linear map, kept as it is. A convolution is read as the map (out, in * taps) from the
+patch under its kernel, a stack of heads as the one map (heads * head, in) into them or (out, heads * head) out of them.
+"""
 
 Dims = Mapping[str, Any]
 """Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
-`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored (heads
-that predict further tokens).
+`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored
+(heads that predict further tokens).
 """
 
 
@@ -92,6 +95,7 @@ class Family:
       renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
       skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
       text_config: the config's entry that holds the text model's config, in multimodal models.
+      towers: (pattern, tower) for names of other stacks, read generically, full match after the renames.
     """
 
     name: str
@@ -102,12 +106,17 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     skips: tuple[tuple[str, str], ...] = ()
     text_config: str = ""
+    towers: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
         for pattern, replacement in self._compiled_renames:
             name = pattern.sub(replacement, name)
         return name
+
+    def tower_of(self, name: str) -> str | None:
+        """The stack of another kind that a tensor (renamed) stands in; None where it is the family's own."""
+        return next((tower for pattern, tower in self.towers if re.fullmatch(pattern, name)), None)
 
     def matching(self, name: str) -> list[tuple[Rule, re.Match]]:
         """The rules whose pattern a name (renamed) is; there should be one."""
@@ -143,6 +152,8 @@ NO_PARAMETERS = (
 )
 """Buffers that older versions of transformers wrote among the weights."""
 
+DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
+
 
 def depth_of(dims: Dims, tower: str) -> int:
     """The depth of a tower."""
@@ -158,6 +169,12 @@ def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | No
     """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
     weight = Rule(f"{source}.weight", (out, inp), (Part(f"{path}/kernel", role),), "linear", when=when)
     return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", out, bias))
+
+
+def convolution(source: str, path: str, shape: tuple[str, ...], bias: str | None = None, when: str = "always"):
+    """Rules for a convolution's kernel, stored (out, in, taps, ...), and for its bias if it can have one."""
+    weight = Rule(f"{source}.weight", shape, (Part(f"{path}/kernel", "convolution"),), "convolution", when=when)
+    return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", shape[0], bias))
 
 
 def embedding(source: str, path: str, role: str, entries: str, dim: str, when: str = "always") -> tuple[Rule, ...]:

@@ -85,6 +85,8 @@ def _model(there: set[str], where: str) -> tuple[str, str]:
     below = [name.split("/")[0] for weights in (WEIGHTS, ADAPTER_WEIGHTS) for name in sorted(there)
              if name.count("/") == 1 and name.endswith(f"/{weights}")]  # fmt: skip
     hint = f"; but there are some in {listed(below)}" if below else ""
+    if files := sorted(name for name in there if name.endswith(".gguf")):
+        hint += f"; of its GGUF files ({listed(files)}) give one"
     raise CheckpointError(f"{where}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}")
 
 

@@ -140,7 +140,7 @@ def test_no_such_path_and_no_weights(tmp_path):
     save_file(arrays(), tmp_path / "0_Transformer" / "model.safetensors")
     assert "there are some in 0_Transformer" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    assert "notes.txt: a folder with a checkpoint or a .safetensors file was expected" in refusal(
+    assert "notes.txt: a folder with a checkpoint, a .safetensors or a .gguf file was expected" in refusal(
         tmp_path / "notes.txt"
     )
 
