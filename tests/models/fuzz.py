@@ -19,18 +19,49 @@ from pathlib import Path
 from eigensweep.models import CheckpointError, open_checkpoint
 
 SECONDS, MEMORY = 5, 1 << 30
-PIECES = ["", ".", "\0", "\n", "\x1b[31m", "\ud800", "\u202e", "9" * 30, "9" * 4400, "a" * 300, "x[0]", ":query", "/", "..", "é", "٣", "0"]
+PIECES = [
+    "",
+    ".",
+    "\0",
+    "\n",
+    "\x1b[31m",
+    "\ud800",
+    "\u202e",
+    "9" * 30,
+    "9" * 4400,
+    "a" * 300,
+    "x[0]",
+    ":query",
+    "/",
+    "..",
+    "é",
+    "٣",
+    "0",
+]
 VALUES = [
-    None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**63, 10**12, 10**30, 0.5, -0.0, float("nan"), float("inf"), "", "x", "\ud800",
-    "9" * 30, [], {}, [[]], [None], [0, 10**30], [10**12, 0, 5], [1] * 70, [-1, 4], [True, 4], [0.0], {"x": {"y": []}},
-    "F4", "F6_E2M3", "F8_E8M0", "F8_E4M3", "BF16", "F64", "U8", "BOOL", "C64", "LORA", "llama", "gpt2", "bert", "mixtral",
-    "gpt_neox", "../x", "/etc/passwd", "a" * 256, "model.safetensors", ["LlamaForCausalLM"], [7], {"factor": "x"},
+    None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**63, 10**12, 10**30, 0.5, -0.0, float("nan"), float("inf"),
+    "", "x", "\ud800", "9" * 30, [], {}, [[]], [None], [0, 10**30], [10**12, 0, 5], [1] * 70, [-1, 4], [True, 4],
+    [0.0], {"x": {"y": []}},
+    "F4", "F6_E2M3", "F8_E8M0", "F8_E4M3", "BF16", "F64", "U8", "BOOL", "C64", "LORA", "llama", "gpt2", "bert",
+    "mixtral", "gpt_neox", "../x", "/etc/passwd", "a" * 256, "model.safetensors", ["LlamaForCausalLM"], [7],
+    {"factor": "x"},
     "(.*)*x", "(a+)+b", "a{99999999999}", "(" * 500 + ")" * 500, "[", "(?=x)", "\\", "q_proj|k_proj",
 ]  # fmt: skip
-TEXTS = [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe{}", b'{"a":' * 5000 + b"1" + b"}" * 5000, b"9" * 5000, b'{"a": 1e999}']
+TEXTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"\xff\xfe{}",
+    b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    b"9" * 5000,
+    b'{"a": 1e999}',
+]
 FILES = [
-    "config.json", "model.safetensors", "model.safetensors.index.json", "adapter_config.json", "adapter_model.safetensors",
-    "adapter_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json", "eigensweep.json", "x.safetensors",
+    "config.json", "model.safetensors", "model.safetensors.index.json", "adapter_config.json",
+    "adapter_model.safetensors", "adapter_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json",
+    "eigensweep.json", "x.safetensors",
 ]  # fmt: skip
 
 
@@ -56,7 +87,9 @@ def mutate_tree(rng, tree):
         at = rng.randrange(len(key) + 1)
         container[key[:at] + rng.choice(PIECES) + key[at + rng.randrange(3) :]] = container.pop(key)
     elif kind == 2 and type(value) in (int, float):
-        container[key] = rng.choice([value + 1, value - 1, -value, value * 2, value // 2 if type(value) is int else value])
+        container[key] = rng.choice(
+            [value + 1, value - 1, -value, value * 2, value // 2 if type(value) is int else value]
+        )
     elif kind == 3:
         other, its = rng.choice(places)
         container[key] = json.loads(json.dumps(other[its]))
@@ -68,7 +101,7 @@ def dump(rng, tree):
     """JSON with the numbers and doubles that only hostile writers write."""
     text = json.dumps(tree).encode()
     if rng.random() < 0.05:
-        text = text.replace(b": ", b": " + b"1" * 400 + b", \"k\": ", 1)
+        text = text.replace(b": ", b": " + b"1" * 400 + b', "k": ', 1)
     if rng.random() < 0.05 and b"{" in text:
         text = text.replace(b"{", text[text.index(b"{") : text.index(b"{") + 40].split(b",")[0] + b",", 1)
     return (b"\xef\xbb\xbf" if rng.random() < 0.03 else b"") + text
@@ -160,7 +193,13 @@ def read(folder):
     names = [matrix.name for matrix in checkpoint.matrices]
     assert len(set(names)) == len(names), "two matrices have the same name"
     skipped = {entry.name for entry in checkpoint.skipped}
-    for text in (*names, *skipped, *checkpoint.warnings, checkpoint.architecture, *(m.file for m in checkpoint.matrices)):
+    for text in (
+        *names,
+        *skipped,
+        *checkpoint.warnings,
+        checkpoint.architecture,
+        *(m.file for m in checkpoint.matrices),
+    ):
         assert text.isprintable(), f"not printable: {text!r}"
         text.encode()
     if checkpoint.source.kind not in ("lora", "orbax"):
@@ -183,7 +222,7 @@ def timed_out(*_):
 
 
 def outcome(folder):
-    """"table", "refused", or what went wrong."""
+    """ "table", "refused", or what went wrong."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         read(folder)
@@ -197,7 +236,9 @@ def outcome(folder):
         return ("refused", "") if any(name in message for name in names) else ("names no file", message[:500])
     except BaseException as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-4:]
+        frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][
+            -4:
+        ]
         return type(error).__name__, f"{str(error)[:300]} @ {' < '.join(reversed(frames))}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -226,7 +267,10 @@ def main():
             kind, what = outcome(folder)
             counts[kind] = counts.get(kind, 0) + 1
             if kind not in ("table", "refused"):
-                print(json.dumps({"seed": seed, "base": folders[seed % len(bases)], "kind": kind, "what": what}), flush=True)
+                print(
+                    json.dumps({"seed": seed, "base": folders[seed % len(bases)], "kind": kind, "what": what}),
+                    flush=True,
+                )
             for path in folder.iterdir():
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
             folder.rmdir()
