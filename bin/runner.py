@@ -89,11 +89,11 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     return places["checkpoint"], chosen, places["workdir"]
 
 
-def opened(source: str) -> "Checkpoint":
-    """The checkpoint, its warnings printed."""
+def opened(source: str, base: str | None = None) -> "Checkpoint":
+    """The checkpoint, an adapter's beside its base, its warnings printed."""
     from eigensweep import models
 
-    checkpoint = models.open_checkpoint(source)
+    checkpoint = models.open_checkpoint(source, base=base)
     for warning in checkpoint.warnings:
         print(f"warning: {warning}")
     return checkpoint

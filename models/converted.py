@@ -18,7 +18,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source, files_sha256
-from eigensweep.models.sources.folder import read_json
+from eigensweep.models.sources.files import read_json
 from eigensweep.models.sources.watch import Watch
 
 NOTES, FORMAT = "eigensweep.json", 1

@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.errors import CheckpointError, listed
+from eigensweep.models.errors import CheckpointError, listed, printable, shown
 from eigensweep.models.families.rules import Dims, Family, Part, Rule, depth_of
 from eigensweep.models.generic import read_generically, reason_to_skip
 from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
 
 _NAMED = 20  # names that one warning lists
-_COUNTS = (
-    "num_hidden_layers", "n_layer", "n_layers", "num_nextn_predict_layers",
-    "num_local_experts", "num_experts", "n_routed_experts",
-)  # fmt: skip
+_COUNTS = ("layer", "layers", "experts")  # how the keys that count something end
 _MOST = 10_000  # of each; a config must not keep us counting for ever
+_MOST_LEAVES = 200_000  # blocks times experts
 
 
 def complete_config(family: Family, config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -35,10 +33,10 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
     for key, default in family.defaults.items():
         value = complete[key]
         if type(default) is int and (type(value) is not int or value < 1):
-            raise CheckpointError(f"{where}: {key} is {value!r}, a positive integer was expected")
-    for key in _COUNTS:
-        if type(complete.get(key)) is int and complete[key] > _MOST:
-            raise CheckpointError(f"{where}: {key} is {complete[key]}, at most {_MOST} are read")
+            raise CheckpointError(f"{where}: {key} is {shown(value)}, a positive integer was expected")
+    for key, value in complete.items():
+        if key.endswith(_COUNTS) and type(value) is int and value > _MOST:
+            raise CheckpointError(f"{where}: {printable(key)} is {shown(value)}, at most {_MOST} are read")
     return complete
 
 
@@ -47,11 +45,16 @@ def model_dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
     complete = complete_config(family, config, where)
     try:
         dims = family.dims(complete)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
-        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {shown(e)}") from e
     for name, size in dims.items():
         if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
-            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {size!r}")
+            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {shown(size)}")
+    depth = sum(dims[key] for key in dims if key.endswith("blocks"))
+    if depth * max(dims.get("experts") or 1, 1) > _MOST_LEAVES:
+        raise CheckpointError(
+            f"{where}: {depth} blocks of {dims.get('experts')} experts are more than the {_MOST_LEAVES} that are read"
+        )
     for rule in family.rules:
         if rule.groups and (not dims[rule.groups] or any(dims[part.size] % dims[rule.groups] for part in rule.parts)):
             raise CheckpointError(
@@ -103,7 +106,7 @@ class _Reader:
         if reason := self.family.skip_reason(name):
             self.draft.skip(tensor, reason)
             return
-        hits = [(rule, m) for rule in self.family.rules if (m := rule.regex.fullmatch(name))]
+        hits = self.family.matching(name)
         if not hits and (tower := self.family.tower_of(name)):
             read_generically(self.draft, tensor, tower)
             return
@@ -132,8 +135,8 @@ class _Reader:
             notes.append(f"unexpected {tensor.name}: the config has {self.dims['experts']} experts")
         fits = self.has_shape(rule, tensor)
         if not fits:
-            shown = ["any" if self.dims[size] is None else self.dims[size] for size in rule.shape]
-            notes.append(f"{tensor.name}: shape {shown} expected from the config, got {list(tensor.shape)}")
+            wanted = ["any" if self.dims[size] is None else self.dims[size] for size in rule.shape]
+            notes.append(f"{tensor.name}: shape {wanted} expected from the config, got {list(tensor.shape)}")
         if tensor.dtype not in FLOATING:
             notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
         self.draft.mismatches += notes

@@ -47,6 +47,7 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
         cannot be written. Nothing is left behind.
     """
     leaves = list(checked_leaves(checkpoint))
+    checkpoint.fetch()
     notes = {
         "identity": checkpoint.identity,
         "config": checkpoint.config,
@@ -62,7 +63,7 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
 def matrix_note(matrix: Matrix) -> dict[str, Any]:
     """What `eigensweep.json` says of a matrix; the rest its leaf tells."""
     fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix)}
-    return {name: value for name, value in fields.items() if name not in ("reader", "file", "dtype")}
+    return {name: value for name, value in fields.items() if name not in ("reader", "file", "dtype", "grid")}
 
 
 def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> None:

@@ -153,12 +153,13 @@ class Work:
 
 def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
     """What parts and tables of a run carry: a hash of everything that its numbers depend on, JSON-able."""
-    columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
+    # a version with other columns begins anew
+    columns = {table: list(of) for table, of in layout.tables.items()}
     return hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
 
 
 def remove_foreign_parts(folder: Path, digest: str) -> int:
-    """Remove the parts that another run left; returns how many there were. What is no Parquet file stays, to be named."""
+    """Remove the parts that another run left; returns their number. What is no Parquet file stays, to be named."""
     removed = 0
     for path in sorted(folder.glob("*.parquet")):
         with contextlib.suppress(RunError):

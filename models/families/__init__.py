@@ -47,11 +47,7 @@ def family_of(config: Mapping[str, Any] | None) -> Family | None:
 def family_of_names(names: Iterable[str]) -> Family | None:
     """The one family that knows all these tensors by their names; None where none does, or several."""
     wanted = list(names)
-    knowing = [
-        family
-        for family in FAMILIES
-        if all(any(rule.regex.fullmatch(family.rename(name)) for rule in family.rules) for name in wanted)
-    ]
+    knowing = [family for family in FAMILIES if all(family.matching(family.rename(name)) for name in wanted)]
     return knowing[0] if len(knowing) == 1 and wanted else None
 
 
@@ -62,12 +58,11 @@ def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
     """
     found: dict[tuple, tuple[Rule, int | None, int | None]] = {}
     for family in FAMILIES:
-        for rule in family.rules:
-            if match := rule.regex.fullmatch(family.rename(name)):
-                groups = match.groupdict()
-                block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
-                what = tuple((part.role, part.label) for part in rule.parts)
-                found.setdefault((what, rule.layout, rule.tower, block, expert), (rule, block, expert))
+        for rule, match in family.matching(family.rename(name)):
+            groups = match.groupdict()
+            block, expert = (None if groups.get(g) is None else int(groups[g]) for g in ("b", "e"))
+            what = tuple((part.role, part.label) for part in rule.parts)
+            found.setdefault((what, rule.layout, rule.tower, block, expert), (rule, block, expert))
     plain = [known for known in found.values() if len(known[0].parts) == 1]
     one = plain if len(plain) == 1 else list(found.values())
     return one[0] if len(one) == 1 else None

@@ -106,15 +106,17 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     budget = memory_bytes or default_budget()
     groups: dict[tuple[str, ...], list[MatrixSource]] = {}
     for matrix in plan.matrices:
-        role = Group(matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False)).label
-        kind = "experts" if matrix.expert is not None else ""
-        groups.setdefault((role, kind, _x(matrix.shape), matrix.dtype), []).append(matrix)
+        group = Group(
+            matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False), matrix.expert is not None
+        )
+        quantised = getattr(matrix, "quantised", "")
+        dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
+        groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
     rows = [
-        [role, kind, _blocks(found), str(len(found)), shape, dtype]
-        for (role, kind, shape, dtype), found in groups.items()
+        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
     ]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
-    lines += [aligned([["role", "", "blocks", "matrices", "shape", "dtype"], *rows], left=3)]
+    lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
     if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:
         lines += [
             "",
