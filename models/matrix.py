@@ -116,11 +116,7 @@ def same_contents(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
     Reads every tensor at most twice, however many there are, and one that differs at its beginning not further.
     """
     groups: list[list[Tensor]] = [[tensor for tensor in tensors if tensor.dtype not in PACKED]]
-    keys: tuple[Callable[[Tensor], Hashable], ...] = (
-        lambda tensor: (tensor.shape, tensor.dtype),
-        _beginning,
-        _digest,
-    )
+    keys: tuple[Callable[[Tensor], Hashable], ...] = (lambda tensor: (tensor.shape, tensor.dtype), _beginning, _digest)
     for key in keys:
         finer: dict[tuple[int, Hashable], list[Tensor]] = {}
         for i, group in enumerate(groups):
