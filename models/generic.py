@@ -22,8 +22,8 @@ def leaf_path(name: str) -> str:
     return name.replace(".", "/")
 
 
-def reason_to_skip(tensor: Tensor) -> str | None:
-    """Why a tensor holds no matrix for the sweep, whatever the architecture; None if it does."""
+def unreadable(tensor: Tensor) -> str | None:
+    """Why a tensor cannot be swept, whatever its shape; None if it can."""
     for pattern, reason in _NO_PARAMETERS:
         if pattern.fullmatch(tensor.name):
             return reason
@@ -35,6 +35,13 @@ def reason_to_skip(tensor: Tensor) -> str | None:
         return f"{tensor.dtype} weights mean nothing without their scales: dequantize them first"
     if tensor.dtype not in FLOATING:
         return f"dtype {tensor.dtype} is not a floating type of 16 bits or more"
+    return None
+
+
+def reason_to_skip(tensor: Tensor) -> str | None:
+    """Why a tensor holds no matrix for the sweep, as far as it tells itself; None if it does."""
+    if reason := unreadable(tensor):
+        return reason
     match len(tensor.shape):
         case 0:
             return "a scalar"

@@ -6,6 +6,7 @@ W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is wha
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -154,17 +155,27 @@ class Cut:
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
             shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
-        return tuple(shape)
+        return tuple(shape[-2:] if self.layout == "embedding" else shape)  # tables may stand behind axes of 1
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
-        """Shape of the leaf: kernels are (in, out), tables (entries, d)."""
-        return self.stored_shape[::-1] if self.layout == "linear" else self.stored_shape
+        """Shape of the leaf: kernels are (in, out), of convolutions (in * taps, out); tables (entries, d)."""
+        return self.stored_shape if self.layout == "vector" else self.matrix_shape[::-1]
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
         """Shape of W, (out, in)."""
-        outputs, inputs = self.stored_shape if self.layout == "linear" else self.stored_shape[::-1]
+        shape = self.stored_shape
+        match self.layout:
+            case "convolution":
+                return shape[0], math.prod(shape[1:])
+            case "head_outputs":
+                heads, inputs, head = shape
+                return heads * head, inputs
+            case "head_inputs":
+                heads, head, outputs = shape
+                return outputs, heads * head
+        outputs, inputs = shape if self.layout == "linear" else shape[::-1]
         return outputs, inputs
 
     def _read(self) -> np.ndarray:
@@ -185,13 +196,22 @@ class Cut:
 
     def read_leaf(self) -> np.ndarray:
         """The leaf of the pytree, in the stored dtype."""
-        weight = self._read()
-        return weight.T if self.layout == "linear" else weight
+        return self._read() if self.layout == "vector" else self.read_matrix().T
 
     def read_matrix(self) -> np.ndarray:
         """W, (out, in): the transpose of the leaf."""
-        weight = self._read()
-        return weight if self.layout == "linear" else weight.T
+        return self._turned(self._read()).reshape(self.matrix_shape)
+
+    def _turned(self, weight: np.ndarray) -> np.ndarray:
+        """A stored weight, its outputs before its inputs; a view."""
+        match self.layout:
+            case "conv1d" | "embedding":
+                return weight.T
+            case "head_outputs":
+                return weight.swapaxes(1, 2)
+            case "head_inputs":
+                return np.moveaxis(weight, 2, 0)
+        return weight
 
     def as_matrix(
         self,
@@ -229,9 +249,11 @@ class Cut:
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
-        weight = matrix if self.layout == "linear" else matrix.T
         whole = stored if self.expert is None else stored[self.expert]
         share = self._share(whole)  # a view of the whole
+        weight = np.empty(self.stored_shape, matrix.dtype)
+        turned = self._turned(weight)
+        turned[...] = matrix.reshape(turned.shape)
         share[...] = weight.reshape(share.shape)
 
 

@@ -6,6 +6,8 @@ import re
 ROLES = (
     "query", "key", "value", "attention_output", "mlp_up", "mlp_gate", "mlp_down", "embedding", "position_embedding",
     "unembedding", "pooler", "classifier", "expert", "convolution", "other",
+    # of relative positions, where they have projections of their own
+    "position_query", "position_key",
     # experts that every token passes through
     "shared_mlp_up", "shared_mlp_gate", "shared_mlp_down",
     # latent attention: down to what queries, keys and values are made of, and the one rotary key of all heads

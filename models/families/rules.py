@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Layout = Literal["linear", "conv1d", "embedding", "vector"]
-"""How a weight is stored: (out, in), (in, out), (entries, d), or as a leaf that is no linear map, kept as it is."""
+Layout = Literal["linear", "conv1d", "embedding", "convolution", "head_outputs", "head_inputs", "vector"]
+"""How a weight is stored: (out, in), (in, out), (entries, d), (out, in, taps, ...), (heads, in, head), (heads, head,
+out), or as a leaf that is no linear map, kept as it is. A convolution is read as the map (out, in * taps) from the
+patch under its kernel, a stack of heads as the one map (heads * head, in) into them or (out, heads * head) out of them.
+"""
 
 Dims = Mapping[str, Any]
 """Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
@@ -166,6 +169,12 @@ def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | No
     """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
     weight = Rule(f"{source}.weight", (out, inp), (Part(f"{path}/kernel", role),), "linear", when=when)
     return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", out, bias))
+
+
+def convolution(source: str, path: str, shape: tuple[str, ...], bias: str | None = None, when: str = "always"):
+    """Rules for a convolution's kernel, stored (out, in, taps, ...), and for its bias if it can have one."""
+    weight = Rule(f"{source}.weight", shape, (Part(f"{path}/kernel", "convolution"),), "convolution", when=when)
+    return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", shape[0], bias))
 
 
 def embedding(source: str, path: str, role: str, entries: str, dim: str, when: str = "always") -> tuple[Rule, ...]:
