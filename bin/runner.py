@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from absl import app, flags, logging
 
-from eigensweep import configs
+from eigensweep.bin.help import PRESETS, help_text, preset_names, version_line
 from eigensweep.models.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from eigensweep.engine.tables.result import Result
     from eigensweep.models import Checkpoint
 
-FOLDER = Path(next(iter(configs.__path__)))
 PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
@@ -62,7 +61,7 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
             _define(options)
             sys.argv = _modern(sys.argv, options)
         # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
-        app.run(guarded, flags_parser=_flags_parser(main.__module__))
+        app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
 
     return run
 
@@ -90,11 +89,11 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     return places["checkpoint"], chosen, places["workdir"]
 
 
-def opened(source: str) -> "Checkpoint":
-    """The checkpoint, its warnings printed."""
+def opened(source: str, base: str | None = None) -> "Checkpoint":
+    """The checkpoint, an adapter's beside its base, its warnings printed."""
     from eigensweep import models
 
-    checkpoint = models.open_checkpoint(source)
+    checkpoint = models.open_checkpoint(source, base=base)
     for warning in checkpoint.warnings:
         print(f"warning: {warning}")
     return checkpoint
@@ -114,30 +113,30 @@ def run_study(
     checkpoint, start = opened(source), time.monotonic()
     with reporter() as on_progress:
         result = study(checkpoint, chosen, workdir, on_progress)
-    new = [text for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
-    finish(result, render, "\n".join([*(f"note: {text}" for text in new), f"{time.monotonic() - start:.1f} s"]))
+    finish(result, render, "\n".join([*notes(result, checkpoint), f"{time.monotonic() - start:.1f} s"]))
     return checkpoint, chosen
 
 
+def notes(result: "Result", checkpoint: "Checkpoint") -> list[str]:
+    """What a study found worth saying, besides the checkpoint's own warnings: a line each."""
+    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
+
+
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
-    """Print a study's summary and where its files are; draw its report, unless `--noreport`."""
+    """Print a study's summary and where its files are; write its report, unless `--noreport`."""
     from eigensweep.engine.studies import write_report
 
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
-    if flags.FLAGS["report"].value:
-        print(f"report: {write_report(result)}")
-
-
-def preset_names() -> list[str]:
-    """The presets that come with eigensweep."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    if flags.FLAGS["report"].value or flags.FLAGS["figures"].value:
+        print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
 def _define(options: type["Options"]) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
-    flags.DEFINE_string("config", "", f"name of a preset ({', '.join(preset_names())}) or a Python file")
-    flags.DEFINE_bool("report", True, "draw the figures and write report.html")
+    flags.DEFINE_string("config", "", "name of a preset (--help lists them), or a Python file with a get_config()")
+    flags.DEFINE_bool("report", True, "write report.html")
+    flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
     places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
     for key, what in places.items():
         flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
@@ -160,7 +159,7 @@ def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
     """
     if not name:
         return {}
-    path = FOLDER / f"{name}.py" if name in preset_names() else Path(name)
+    path = PRESETS / f"{name}.py" if name in preset_names() else Path(name)
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"--config={name}: neither a preset of eigensweep ({', '.join(preset_names())}) nor a file")
     spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
@@ -196,21 +195,23 @@ def _modern(argv: Sequence[str], options: type["Options"]) -> list[str]:
     return result
 
 
-def _flags_parser(module: str) -> Callable[[list[str]], list[str]]:
-    """A parser for absl's `app.run`: module's own help on `--help`, status 2 on bad or stray arguments."""
+def _flags_parser(module: str, options: type["Options"] | None) -> Callable[[list[str]], list[str]]:
+    """A parser for absl's `app.run`: our own help on `--help`, status 2 on bad or stray arguments."""
 
     def parse(argv: list[str]) -> list[str]:
         if _HELP.intersection(argv[1:]):
-            print((sys.modules[module].__doc__ or "").strip(), "\n\nflags:")
-            for source in (module, __name__):
-                print(flags.FLAGS.module_help(source))
+            print(help_text(module, options))
+            sys.exit(0)
+        if "--version" in argv[1:]:
+            print(version_line())
             sys.exit(0)
         try:
             name, *stray = flags.FLAGS(argv)
         except flags.Error as e:
             _fail(f"{e}; see --help")
         if stray:
-            _fail(f"unexpected arguments {' '.join(stray)}; see --help")
+            hint = f"; did you mean --checkpoint={stray[0]}?" if options is not None and len(stray) == 1 else ""
+            _fail(f"unexpected arguments {' '.join(stray)}{hint or '; see --help'}")
         if flags.FLAGS["verbosity"].using_default_value:
             # absl would raise it to INFO, at which libraries log every file they touch.
             flags.FLAGS["verbosity"].value = logging.WARNING

@@ -21,7 +21,7 @@ from eigensweep.engine.studies import write_report  # noqa: E402
 from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
-from eigensweep.engine.studies.sweep.plan import describe_plan, make_plan  # noqa: E402
+from eigensweep.engine.studies.sweep.plan import describe_plan, estimate, make_plan  # noqa: E402
 from eigensweep.engine.studies.sweep.study import is_finished, open_run, sweep  # noqa: E402
 from eigensweep.engine.studies.sweep.summary import render_summary, summary_table  # noqa: E402
 from eigensweep.engine.tables.errors import RunError  # noqa: E402
@@ -58,6 +58,7 @@ __all__ = [
     "SweepOptions",
     "ablate",
     "describe_plan",
+    "estimate",
     "family_table",
     "is_finished",
     "is_first_process",

@@ -1,16 +1,20 @@
 """Reading a checkpoint of unknown architecture: every 2-D and stacked 3-D floating tensor, roles guessed."""
 
-import itertools
 import re
 from collections.abc import Iterable
 
 from eigensweep.models.families.rules import NO_PARAMETERS
-from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
+from eigensweep.models.matrix import FLOATING, PACKED, Cut, Tensor, same_contents
 from eigensweep.models.plan import Draft, Leaf, Plan
 from eigensweep.models.roles import guess_role
 
 _TABLES = ("embedding", "position_embedding")
 _TURNED = re.compile(r"(?:.*[./])?kernel|(?:.*[./_])?embeddings?(?:[./]weight)?")
+
+
+_NO_PARAMETERS = [(re.compile(pattern), reason) for pattern, reason in NO_PARAMETERS]
+MOST_STACKED = 10_000
+"""Matrices in one stack: experts are hundreds at most."""
 
 
 def leaf_path(name: str) -> str:
@@ -20,9 +24,13 @@ def leaf_path(name: str) -> str:
 
 def unreadable(tensor: Tensor) -> str | None:
     """Why a tensor cannot be swept, whatever its shape; None if it can."""
-    for pattern, reason in NO_PARAMETERS:
-        if re.fullmatch(pattern, tensor.name):
+    for pattern, reason in _NO_PARAMETERS:
+        if pattern.fullmatch(tensor.name):
             return reason
+    if len(tensor.shape) > 1 and re.fullmatch(r"(?:.*[._])?bias", tensor.name):
+        return "a stack of biases, no matrix"
+    if tensor.dtype in PACKED:
+        return f"{tensor.dtype} is packed, several numbers to a byte, and means nothing without its scales"
     if tensor.dtype.startswith("float8"):
         return f"{tensor.dtype} weights mean nothing without their scales: dequantize them first"
     if tensor.dtype not in FLOATING:
@@ -45,8 +53,11 @@ def reason_to_skip(tensor: Tensor) -> str | None:
             return "3-D convolution kernel, no stack of matrices"
         case 3 if 1 in tensor.shape[1:]:
             return "3-D with one row or column, no stack of matrices"
+        case 3 if 0 in tensor.shape:
+            return "an empty stack"
         case 3:
-            return "an empty stack" if tensor.shape[0] == 0 else None
+            most = f"a stack of {tensor.shape[0]} matrices, more than the {MOST_STACKED} that are taken apart"
+            return most if tensor.shape[0] > MOST_STACKED else None
     return f"{len(tensor.shape)}-D: neither a matrix nor a stack of matrices"
 
 
@@ -55,7 +66,7 @@ def natural(name: str) -> tuple:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name))
 
 
-def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
+def _add_matrix(draft: Draft, tensor: Tensor, index: int | None, path: str, tower: str) -> None:
     role, block, expert = guess_role(tensor.name)
     # torch stores linear layers (out, in); tables and Flax kernels lie the other way.
     transposed = role in _TABLES or _TURNED.fullmatch(tensor.name) is not None
@@ -66,19 +77,22 @@ def _add_matrix(draft: Draft, tensor: Tensor, index: int | None) -> None:
         tensor.name if index is None else f"{tensor.name}[{index}]",
         (role, block, expert),
         guessed=True,
-        path=leaf_path(tensor.name),
+        path=path,
         index=index,
         transposed=transposed,
+        tower=tower,
     )
     # Tables first, then the blocks, then what stands outside them: heads, mostly.
     stage = 1 if block is not None else 0 if role in _TABLES else 2
     draft.add_matrix((stage, block or 0, 1_000_000, natural(tensor.name), index or 0), matrix, cut)
 
 
-def read_generically(draft: Draft, tensor: Tensor) -> None:
-    """Adds the matrices in a tensor, or the reason why there are none, and the tensor as a leaf."""
-    path = leaf_path(tensor.name)
-    if path in draft.leaves:
+def read_generically(draft: Draft, tensor: Tensor, tower: str = "") -> None:
+    """Adds the matrices in a tensor, or the reason why there are none, and the tensor as a leaf of its tower."""
+    path = f"{tower}/{leaf_path(tensor.name)}" if tower else leaf_path(tensor.name)
+    if tensor.dtype in PACKED:
+        draft.mismatches.append(f"{tensor.name}: {tensor.dtype} is packed, several numbers to a byte, and not read")
+    elif path in draft.leaves:
         draft.mismatches.append(f"{tensor.name} and {draft.leaves[path].tensor.name} would both be the leaf {path}")
     else:
         draft.leaves[path] = Leaf(path, tensor.shape, tensor)
@@ -86,7 +100,7 @@ def read_generically(draft: Draft, tensor: Tensor) -> None:
         draft.skip(tensor, reason)
         return
     for index in range(tensor.shape[0]) if len(tensor.shape) == 3 else (None,):
-        _add_matrix(draft, tensor, index)
+        _add_matrix(draft, tensor, index, path, tower)
 
 
 def plan_generically(tensors: Iterable[Tensor], aliases: dict[str, str]) -> Plan:
@@ -102,7 +116,7 @@ def plan_generically(tensors: Iterable[Tensor], aliases: dict[str, str]) -> Plan
     # Of the tensors with other names, embeddings and heads are those that models tie.
     tables = [m for _, m in draft.matrices if m.role in ("embedding", "unembedding") and m.index is None]
     tables.sort(key=lambda matrix: matrix.role)
-    for first, second in itertools.combinations([draft.cuts[m.name].tensor for m in tables], 2):
-        if not {first.name, second.name} & draft.tied.keys() and same_content(first, second):
-            draft.tied[second.name] = first.name
+    free = [draft.cuts[m.name].tensor for m in tables if draft.cuts[m.name].tensor.name not in draft.tied]
+    for first, *others in same_contents(free):
+        draft.tied.update((second.name, first.name) for second in others)
     return draft.finish()

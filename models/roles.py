@@ -1,5 +1,6 @@
 """The roles a matrix can play, and guessing them from names where the architecture is unknown."""
 
+import functools
 import re
 
 ROLES = (
@@ -14,9 +15,10 @@ ROLES = (
     # a gate on what attention puts out
     "attention_gate",
     # linear attention, whose states are no sums over tokens by a softmax
-    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_output",
-    # state spaces: into the state and out of it, the gate beside it, and what depends on the token: step, B and C
-    "ssm_input", "ssm_gate", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
+    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_beta", "linear_decay",
+    "linear_output",
+    # state spaces: into the state and out of it, the gate beside it, and what the token decides: step, B and C
+    "ssm_input", "ssm_gate", "ssm_step_latent", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
 )  # fmt: skip
 
 TOWERS = ("vision", "audio", "text", "encoder", "decoder")
@@ -29,14 +31,14 @@ _NAMES = (
      "|qkv_proj|query_key_value|Wqkv|in_proj|in_proj_weight|relative_attention_bias"),
     ("position_embedding", "wpe|position_embeddings?|embed_positions|pos_emb|pos_embed|positional_embedding"),
     ("unembedding", "lm_head|embed_out|unembed|unembedding|generator_lm_head|vocab_projector|decoder[.]weight"),
-    ("embedding", "wte|embed_tokens|word_embeddings?|tok_embeddings|embed_in|embeddings?|shared[.]weight"),
+    ("embedding", "wte|token_embd|embed_tokens|word_embeddings?|tok_embeddings|embed_in|embeddings?|shared[.]weight"),
     ("pooler", "pooler"),
     ("classifier", "classifier|pre_classifier|score|qa_outputs|seq_relationship|summary|classification_head"),
     ("query", "query|q_proj|q_lin|q_attn|to_q|wq|q|[a-z]*attn[.]q|q_b_proj|q_a_proj"),
     ("key", "key|k_proj|k_lin|to_k|wk|k"),
     ("value", "value|v_proj|v_lin|to_v|wv|v"),
     ("attention_output",
-     "attention[.]output[.]dense|(?:self_)?attn[.](?:out_proj|c_proj|proj|dense|o)|o_proj|out_lin|to_out"
+     "attention[.]output[.]dense|(?:self_)?attn[.](?:out_proj|c_proj|proj|dense|o)|o_proj|out_lin|to_out|attn_output"
      "|attention[.](?:dense|wo|out_proj|o|output|proj)|(?:Self|EncDec)Attention[.]o|out_proj"),
     ("mlp_gate", "gate_proj|wi_0|mlp[.]gate[.]kernel|ffn_gate"),
     ("mlp_up", "up_proj|c_fc|fc1|lin1|fc_in|wi|wi_1|w3|intermediate[.]dense|dense_h_to_4h|mlp[.]up|ffn_up|linear1"),
@@ -45,9 +47,15 @@ _NAMES = (
     ("unembedding", "^output[.]weight|^head[.]weight"),
 )  # fmt: skip
 _GUESSES = tuple((role, re.compile(rf"(?:^|[._])(?:{names})(?:[._]|$)")) for role, names in _NAMES)
-_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|block_|resblocks|layer_)[._]?(\d+)(?:[._]|$)")
-_EXPERT = re.compile(r"(?:^|[._])experts?[._](\d+)(?:[._]|$)")
-_NUMBER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
+_BLOCK = re.compile(r"(?:^|[._])(?:layers?|h|blocks?|blk|block_|resblocks|layer_)[._]?([0-9]{1,9})(?:[._]|$)")
+_EXPERT = re.compile(r"(?:^|[._])experts?[._]([0-9]{1,9})(?:[._]|$)")
+_INDEX = re.compile(r"(?<=[.])[0-9]+(?=[.])")  # tells no role: the same name in all blocks is looked up once
+_NUMBER = re.compile(r"(?:^|[._])([0-9]{1,9})(?:[._]|$)")
+
+
+@functools.lru_cache(10_000)
+def _role(name: str) -> str:
+    return next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
 
 
 def guess_role(name: str) -> tuple[str, int | None, int | None]:
@@ -63,7 +71,7 @@ def guess_role(name: str) -> tuple[str, int | None, int | None]:
     ('query', 7, None)
     """
     name = name.replace("/", ".")
-    role = next((role for role, pattern in _GUESSES if pattern.search(name)), "other")
+    role = _role(_INDEX.sub("0", name))
     expert = _EXPERT.search(name)
     block = _BLOCK.search(name) or next(
         (m for m in _NUMBER.finditer(name) if expert is None or m.start(1) != expert.start(1)), None

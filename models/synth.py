@@ -19,7 +19,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.families import family_of
 from eigensweep.models.families.rules import Family, Rule, sizes
 from eigensweep.models.known import model_dims, required_rules
-from eigensweep.models.sources.folder import INDEX, WEIGHTS
+from eigensweep.models.sources.choice import INDEX, WEIGHTS
 from eigensweep.models.staging import runs, staged
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
@@ -102,10 +102,15 @@ def spiked_singular_value(theta: float, m: int, n: int, sigma: float = SIGMA) ->
 
 
 def _tensors(family: Family, config: Mapping[str, Any]) -> Iterator[_Wanted]:
-    """Every tensor that the config asks for."""
+    """Every tensor that the config asks for; of several ways to store the same leaves the first."""
     dims = model_dims(family, config, "config")
     prefix = PREFIXES.get(family.name, "model.")
+    filled: set[tuple[str, int | None]] = set()
     for rule, block in required_rules(family, dims):
+        leaves = {(part.path, block) for part in rule.parts}
+        if leaves <= filled:
+            continue
+        filled |= leaves
         outside = rule.parts[0].path.startswith(HEADS)
         for expert in range(dims["experts"]) if "{e}" in rule.pattern else (None,):
             name = rule.pattern.format(b=block, e=expert)

@@ -1,41 +1,65 @@
-"""What a study hands to the report: how it is read back, its tables' columns, and its panels.
+"""What a study hands to the report: how it is read back, its tables' columns, what the page shows, and its figures.
 
 The report knows no study: `register` is called by each (engine/studies), and `eigensweep-report` draws whatever it
 finds in a run directory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.result import Result
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the page: its heading, which the navigation shows, and its HTML; texts are escaped already."""
+class Finding:
+    """A sentence about a run that its tests stand behind.
+
+    Attributes:
+      text: the sentence.
+      evidence: the numbers behind it.
+      state: the state of the page that shows them, such as {"view": "table", "q": "role:query"}.
+    """
+
+    text: str
+    evidence: str
+    state: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of plain text; `headings` are names and what they mean ("" where it is plain)."""
 
     heading: str
-    html: str
+    headings: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
-class Panels:
-    """What the page shows of one study's result.
+class View:
+    """What the page shows of one study's result; plain text throughout.
 
     Attributes:
       title: of a page that shows this study alone.
-      sections: in their order.
-      warnings: what the reader should know, plain text, besides the manifest's own.
-      facts: for the page's head, plain text by name, besides checkpoint and options.
+      findings: what it says first.
+      tables: of the study's own tab, in their order.
+      warnings: what the reader should know, besides the manifest's own.
+      facts: identity of what was studied, by name, besides checkpoint and options.
+      data: for the study's own charts: dicts, lists, text, numbers and one-dimensional NumPy arrays.
     """
 
     title: str
-    sections: Sequence[Section]
+    findings: Sequence[Finding] = ()
+    tables: Sequence[Table] = ()
     warnings: Sequence[str] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,14 +67,18 @@ class Reported:
     """One study, as the report sees it.
 
     Attributes:
-      layout: its files and columns; those of tables that are written with the figures belong here, too.
+      layout: its files and columns; those of tables that are derived for the report belong here, too.
       open: reads its result from a run directory.
-      panels: draws its figures (and derived tables) into a folder, and gives what the page shows.
+      view: what the page shows of it; draws nothing.
+      figures: its figures for papers, by the stem of their files; each is drawn when it is called.
+      derive: writes tables that follow from the study's own into a folder.
     """
 
     layout: Layout
     open: Callable[[Path], Result]
-    panels: Callable[[Any, Path], Panels]
+    view: Callable[[Any], View]
+    figures: Callable[[Any], Mapping[str, Callable[[], "Figure"]]]
+    derive: Callable[[Any, Path], None] = lambda result, directory: None
 
 
 STUDIES: dict[str, Reported] = {}

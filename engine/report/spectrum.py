@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from eigensweep.engine.report.style import shorten
 from eigensweep.engine.tables.groups import Group, group_of
 from eigensweep.engine.tables.matrices import CONTROLS, EQUALISED, control_prefix
-from eigensweep.engine.tables.result import MatrixResult
+from eigensweep.engine.tables.result import MatrixResult, Result
 
 MAX_SHAPES = 4
 BINS = 60
@@ -201,6 +202,12 @@ def thresholds(members: list[Spectrum], level: float) -> tuple[float, float]:
     sides = (edges.left_threshold, edges.right_threshold)
     left, right = ([side(s.m, s.n, level) / math.sqrt(max(s.m, s.n)) for s in members] for side in sides)
     return float(np.mean(left)), float(np.mean(right))
+
+
+def checkpoint_name(result: Result) -> str:
+    """What a title calls a result's checkpoint: the last two parts of where it came from."""
+    source = str(result.manifest.get("checkpoint", {}).get("source", "")).rstrip("/")
+    return shorten("/".join(source.split("/")[-2:]) or "a checkpoint", 120)
 
 
 def level_of(run: MatrixResult) -> float:

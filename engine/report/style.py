@@ -137,9 +137,9 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" for the known word that is most like `word`; "" where none is."""
+    """ " (did you mean X?)" for the known word that is most like `word`; "" where none is."""
     found = difflib.get_close_matches(word, [*map(str, known)], 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def shorten(text: str, length: int) -> str:

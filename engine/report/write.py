@@ -1,4 +1,4 @@
-"""A run directory's figures and its page: every study that it holds, from its tables alone."""
+"""A run directory's page, and its figures for papers: every study that it holds, from its tables alone."""
 
 from pathlib import Path
 
@@ -28,12 +28,13 @@ def finished_in(directory: str | Path) -> list[Result]:
     return [STUDIES[name].open(directory) for name in done]
 
 
-def write_report(run: Result | str | Path, directory: str | Path | None = None) -> Path:
-    """Draw every figure (PNG and PDF in `directory`/figures) and write `directory`/report.html.
+def write_report(run: Result | str | Path, directory: str | Path | None = None, figures: bool = False) -> Path:
+    """Write `directory`/report.html; with `figures` also every figure for papers, as PNG and PDF.
 
     Args:
       run: a finished study, or the run directory of one or several.
       directory: where to write; created where it is missing. Default: the run directory.
+      figures: whether to draw the figures into `directory`/figures, which takes longer than the page.
 
     Returns:
       The path of report.html.
@@ -49,8 +50,19 @@ def write_report(run: Result | str | Path, directory: str | Path | None = None) 
     if directory is None and home is None:
         raise RunError("a run in memory has no directory of its own: say where the report should go")
     target = Path(directory if directory is not None else home)  # type: ignore[arg-type]
-    with style.context():
-        shown = [(result, STUDIES[result.study].panels(result, target)) for result in results]
+    for result in results:
+        STUDIES[result.study].derive(result, target)
+    shown = [(result, STUDIES[result.study].view(result)) for result in results]
     tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
     write_bytes(target / "report.html", page(shown, tables).encode("utf-8", "replace"))
+    if figures:
+        write_figures(results, target / "figures")
     return target / "report.html"
+
+
+def write_figures(results: list[Result], folder: Path) -> None:
+    """Draw every figure of these studies into `folder`, one after another."""
+    with style.context():
+        for result in results:
+            for stem, draw in STUDIES[result.study].figures(result).items():
+                style.save(draw(), folder / stem)

@@ -1,7 +1,7 @@
 """Studies: each a slice of its own, from options to figures. Only here do the engine and the models meet.
 
-A study is a package of this one; importing it registers its panels with the report. A new one is a folder here, a line
-in STUDIES, an entry point of a few lines in bin/, and a test.
+A study is a package of this one; importing it registers its view and its figures with the report. A new one is a
+folder here, a line in STUDIES, an entry point of a few lines in bin/, and a test.
 """
 
 import importlib
@@ -20,8 +20,10 @@ def load(*names: str) -> None:
         importlib.import_module(f"eigensweep.engine.studies.{name}")
 
 
-def write_report(run: Result | str | Path, directory: str | Path | None = None) -> Path:
-    """Draw the figures of every finished study of a run and write report.html; see `engine.report.write.write_report`.
+def write_report(run: Result | str | Path, directory: str | Path | None = None, figures: bool = False) -> Path:
+    """Write report.html of every finished study of a run, and draw its `figures` where they are wanted.
+
+    See `engine.report.write.write_report`.
 
     Raises:
       RunError: nothing finished there; `directory` cannot be written.
@@ -30,4 +32,4 @@ def write_report(run: Result | str | Path, directory: str | Path | None = None) 
     there = studies_in(home) if home is not None and home.is_dir() else {}
     present = {*there, *([run.study] if isinstance(run, Result) else [])}
     load(*(name for name in STUDIES if name in present))
-    return write.write_report(run, directory)
+    return write.write_report(run, directory, figures)

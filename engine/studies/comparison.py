@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
-from eigensweep.engine.report.page import Picture, definitions, document, esc, picture, table, text_table
+from eigensweep.engine.report.document import Picture, definitions, document, esc, picture, table, text_table
 from eigensweep.engine.report.spectrum import control_name, grouped, outliers_column, scalar, shown_control
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_bytes

@@ -6,6 +6,7 @@ with the same identity is continued, or read back when it is done; anything else
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from eigensweep.engine.tables import hosts
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import remove_unfinished, write_json
 from eigensweep.engine.tables.layout import Layout, studies_in
-from eigensweep.engine.tables.parts import Work
+from eigensweep.engine.tables.parts import Work, digest_of, remove_foreign_parts
 
 _JOINED = {"overlap": ("sweep",)}  # manifests of version 0.1 do not say it
 VERSIONS = ("eigensweep", "jax", "jaxlib", "flax", "numpy", "scipy", "pyarrow")
@@ -54,7 +55,7 @@ def claimed(
             raise RunError(error)
         if manifest is None:  # not the first process, which has written it by now
             manifest = layout.read_manifest(directory) or {}
-        yield Work(directory, layout, manifest, _plain(identity))
+        yield Work(directory, layout, manifest, digest_of({key: manifest.get(key) for key in identity}, layout))
 
 
 def new_manifest(layout: Layout, identity: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +101,11 @@ def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record:
             raise RunError(f"{directory}: holds a run of another kind ({study}); take a new workdir")
     if there is None:
         manifest = new_manifest(layout, identity, record) | {"joins": list(layout.joins)}
+        if foreign := remove_foreign_parts(layout.parts(directory), digest_of(_plain(identity), layout)):
+            for begun in layout.unfinished:
+                shutil.rmtree(directory / begun, ignore_errors=True)
+            word = f"{layout.parts(directory)}: {foreign} parts of another run lay there without its manifest: removed"
+            manifest["warnings"] = [*manifest.get("warnings", ()), word]
         write_json(directory / layout.manifest, manifest)
         return manifest
     if different := _differences(there, _plain(identity)):

@@ -20,12 +20,14 @@ class Layout:
       tables: columns of every table, by the stem of its Parquet file.
       manifest: the file that says what the numbers depend on, and whether they are all there.
       joins: studies that may share the directory; with any other it is refused.
+      unfinished: folders of what it has begun; they go with parts that turn out to be another run's.
     """
 
     study: str
     tables: Mapping[str, Columns]
     manifest: str = MAIN
     joins: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
     def parts(self, directory: Path) -> Path:
         """The folder of what is finished while the study runs."""

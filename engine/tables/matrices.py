@@ -12,6 +12,7 @@ from eigensweep.engine.tables.equalised import EQUALISED as EQUALISED
 from eigensweep.engine.tables.equalised import EQUALISED_W, OF_EQUALISED
 from eigensweep.engine.tables.equalised import PROFILE as PROFILE
 from eigensweep.engine.tables.equalised import SIGNS as SIGNS
+from eigensweep.engine.tables.kept import KEPT
 
 _MP = "Marchenko & Pastur 1967"
 _PL = "Clauset, Shalizi & Newman 2009; Martin & Mahoney 2021 (WeightWatcher)"
@@ -35,7 +36,13 @@ MATRICES: dict[str, Column] = {
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
     "n": Column(COUNT, "", "columns of W: the input dimension"),
-    "dtype": Column(TEXT, "", "type of the stored weights"),
+    "dtype": Column(TEXT, "", "type of the weights as they are read"),
+    "quantised": Column(
+        TEXT,
+        "",
+        "what the weights are stored as, where they were dequantised to `dtype`, as `nf4, blocks of 64`; empty where "
+        "not, null in runs that did not tell. Their noise includes that of rounding",
+    ),
     "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
@@ -281,8 +288,8 @@ SPECTRA: dict[str, Column] = {
     ),
 }
 
-IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype")
-_ABSENT = {"tower": "", "guessed": False}  # what a matrix without these attributes has
+IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype", "quantised")
+_ABSENT = {"tower": "", "guessed": False, "quantised": ""}  # what a matrix without these attributes has
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
@@ -314,6 +321,8 @@ def with_controls(
     """
     matrices = {name: MATRICES[name] for name in (*IDENTITY, *SCALARS)} | (SIGNS if signs else {})
     spectra = dict(SPECTRA)
+    if equalised or signs:  # readings for which the vectors are at hand
+        spectra |= KEPT
     others = {control_prefix(kind): CONTROLS[kind] for kind in kinds}
     if equalised:
         matrices |= PROFILE

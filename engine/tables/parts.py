@@ -2,7 +2,7 @@
 
 A part is one Parquet file with a row a finished unit of work (a matrix, a removal, a block): its name, how long it
 took, and its rows of every table as lists of structs. It carries a digest of the identity of the run that it belongs
-to: a part of another run is never taken for one's own.
+to: a part of another run is never taken for one's own. So do the tables and the manifest in the end.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import read_table, remove_unfinished, write_json, write_table
 from eigensweep.engine.tables.layout import Layout
 
+RUN = "run"
+"""The key of the digest, in a part's and a table's metadata and in the manifest."""
 PATIENCE = 60.0  # seconds until the parts of other hosts must have come through a network file system
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """The rows of one unit, by table."""
@@ -38,14 +40,12 @@ class Work:
       done: whether the study was finished before; then there is nothing to do.
     """
 
-    def __init__(self, directory: Path, layout: Layout, manifest: Mapping[str, Any], identity: Mapping[str, Any]):
+    def __init__(self, directory: Path, layout: Layout, manifest: Mapping[str, Any], digest: str):
         self.directory, self.layout, self.manifest = directory, layout, dict(manifest)
-        self._folder = layout.parts(directory)
-        columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
-        self._digest = hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
+        self._folder, self._digest = layout.parts(directory), digest
         self._tables = {table: schema(columns) for table, columns in layout.tables.items()}
         nested = {table: pa.list_(pa.struct(list(fields))) for table, fields in self._tables.items()}
-        self._schema = pa.schema({"unit": pa.string(), "seconds": pa.string()} | nested, metadata={"run": self._digest})
+        self._schema = pa.schema({"unit": pa.string(), "seconds": pa.string()} | nested, metadata={RUN: self._digest})
         self.done = self.manifest.get("status") == "done"
         if hosts.is_first():
             remove_unfinished(self._folder)
@@ -100,9 +100,10 @@ class Work:
             patience = PATIENCE if jax.process_count() > 1 else 0.0
             merged, seconds = self._merged(units, patience)
             for table, rows in merged.items():
-                write_table(self.directory / f"{table}.parquet", rows)
+                marked = rows.replace_schema_metadata({RUN: self._digest})
+                write_table(self.directory / f"{table}.parquet", marked)
             timings = {what: round(spent, 3) for what, spent in seconds.items()}
-            self.manifest |= {"timings": timings, **record, "status": "done"}
+            self.manifest |= {"timings": timings, **record, RUN: self._digest, "status": "done"}
             write_json(self.directory / self.layout.manifest, self.manifest)
             self._remove_parts()
         hosts.wait_for_all("merged")
@@ -140,8 +141,7 @@ class Work:
     def _parts(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The parts of this very run."""
         for path in sorted(self._folder.glob("*.parquet")):
-            metadata = _metadata(path)
-            if metadata.get(b"run") == self._digest.encode():
+            if _run_of(path) == self._digest:
                 yield read_table(path) if columns is None else pq.read_table(path, columns=columns)
 
     def _remove_parts(self) -> None:
@@ -151,8 +151,27 @@ class Work:
             self._folder.rmdir()
 
 
-def _metadata(path: Path) -> dict[bytes, bytes]:
+def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
+    """What parts and tables of a run carry: a hash of everything that its numbers depend on, JSON-able."""
+    # a version with other columns begins anew
+    columns = {table: list(of) for table, of in layout.tables.items()}
+    return hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
+
+
+def remove_foreign_parts(folder: Path, digest: str) -> int:
+    """Remove the parts that another run left; returns how many there were. What is no Parquet file stays, to be named."""
+    removed = 0
+    for path in sorted(folder.glob("*.parquet")):
+        with contextlib.suppress(RunError):
+            if _run_of(path) != digest:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def _run_of(path: Path) -> str:
     try:
-        return pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
+    return metadata.get(RUN.encode(), b"").decode(errors="replace")

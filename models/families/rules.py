@@ -75,7 +75,11 @@ class Rule:
     def regex(self) -> re.Pattern:
         """The pattern, compiled for `fullmatch`."""
         escaped = re.escape(self.pattern)
-        return re.compile(escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)"))
+        number = "0|[1-9][0-9]{0,8}"  # more is no block, and no column of a table takes it
+        return re.compile(escaped.replace(r"\{b\}", f"(?P<b>{number})").replace(r"\{e\}", f"(?P<e>{number})"))
+
+
+_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Family:
       renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
       skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
       text_config: the config's entry that holds the text model's config, in multimodal models.
+      towers: (pattern, tower) for names of other stacks, read generically, full match after the renames.
     """
 
     name: str
@@ -101,16 +106,43 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     skips: tuple[tuple[str, str], ...] = ()
     text_config: str = ""
+    towers: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
-        for pattern, replacement in self.renames:
-            name = re.sub(rf"\A(?:{pattern})\Z", replacement, name)
+        for pattern, replacement in self._compiled_renames:
+            name = pattern.sub(replacement, name)
         return name
+
+    def tower_of(self, name: str) -> str | None:
+        """The stack of another kind that a tensor (renamed) stands in; None where it is the family's own."""
+        return next((tower for pattern, tower in self.towers if re.fullmatch(pattern, name)), None)
+
+    def matching(self, name: str) -> list[tuple[Rule, re.Match]]:
+        """The rules whose pattern a name (renamed) is; there should be one."""
+        candidates = self._by_outline.get(_DIGITS.sub("0", name), ())
+        return [(rule, match) for rule in candidates if (match := rule.regex.fullmatch(name))]
 
     def skip_reason(self, name: str) -> str | None:
         """Why a tensor (renamed) is no parameter; None where it is one."""
-        return next((why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None)
+        return next((why for pattern, why in self._compiled_skips if pattern.fullmatch(name)), None)
+
+    # A hundred thousand names meet every family's patterns: compiled once, rules found by the name without its numbers.
+    @functools.cached_property
+    def _compiled_renames(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(rf"\A(?:{pattern})\Z"), replacement) for pattern, replacement in self.renames]
+
+    @functools.cached_property
+    def _compiled_skips(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(pattern), why) for pattern, why in (*self.skips, *NO_PARAMETERS)]
+
+    @functools.cached_property
+    def _by_outline(self) -> dict[str, list[Rule]]:
+        rules: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            outline = _DIGITS.sub("0", rule.pattern.format(b=0, e=0))
+            rules.setdefault(outline, []).append(rule)
+        return rules
 
 
 NO_PARAMETERS = (
@@ -119,6 +151,8 @@ NO_PARAMETERS = (
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
 )
 """Buffers that older versions of transformers wrote among the weights."""
+
+DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
 
 
 def depth_of(dims: Dims, tower: str) -> int:

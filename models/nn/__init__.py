@@ -1,6 +1,8 @@
 """Forward passes: Flax NNX modules as pure, jit-compiled functions of the canonical tree of parameters."""
 
-from eigensweep.models.nn.architecture import Architecture, architecture, families
+from eigensweep.models.nn.architecture import Architecture
+from eigensweep.models.nn.assemble import add_heads, build, heads_of, params_of
+from eigensweep.models.nn.configs import architecture, families
 from eigensweep.models.nn.devices import DeviceMemoryError, make_mesh, shard_batch, shardings, with_memory_advice
 from eigensweep.models.nn.evaluate import (
     Scores,
@@ -12,10 +14,11 @@ from eigensweep.models.nn.evaluate import (
     stream_score,
     with_guide_weights,
 )
+from eigensweep.models.nn.heads import Output
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
-from eigensweep.models.nn.model import Model, add_heads, build, heads_of, params_of
-from eigensweep.models.nn.modules import Output, Transformer
-from eigensweep.models.nn.parameters import check, get, place, replace, tap_of, walk
+from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.modules import Transformer
+from eigensweep.models.nn.parameters import check, get, place, replace, routes_of, tap_of, walk
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
@@ -25,7 +28,7 @@ __all__ = [
     "Architecture", "DeviceMemoryError", "Model", "Output", "Progress", "Scores", "TrainOptions",
     "TrainingError", "Transformer", "add_heads", "architecture", "build", "check", "families", "get",
     "heads_of", "load", "make_mesh", "model_of", "params_of", "perplexity", "place", "reader", "reader_of",
-    "replace", "row_losses", "sample_rows", "score", "score_logits", "shard_batch", "shardings", "stream",
+    "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits", "shard_batch", "shardings", "stream",
     "stream_score", "streamed_scores", "tap_of", "train", "walk", "with_classifier", "with_guide_weights",
     "with_matrices", "with_memory_advice", "write_trained",
 ]  # fmt: skip

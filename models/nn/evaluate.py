@@ -17,10 +17,11 @@ from jax import Array
 from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import IGNORE, Rows, batches
+from eigensweep.models.nn.context import Context, Taps
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
+from eigensweep.models.nn.heads import Output
 from eigensweep.models.nn.load import Read
 from eigensweep.models.nn.model import Model
-from eigensweep.models.nn.modules import Context, Output, Taps
 from eigensweep.models.nn.parameters import Params, place
 
 Visit = Callable[[int, Taps], None]

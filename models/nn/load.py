@@ -9,10 +9,12 @@ from jax.sharding import Mesh
 
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.nn.architecture import architecture
+from eigensweep.models.nn.assemble import build
+from eigensweep.models.nn.configs import architecture
 from eigensweep.models.nn.devices import shardings
-from eigensweep.models.nn.model import Model, build
-from eigensweep.models.nn.modules import EMBED_KEYS, HEAD_KEYS, HEADS
+from eigensweep.models.nn.heads import HEAD_KEYS, HEADS
+from eigensweep.models.nn.model import Model
+from eigensweep.models.nn.modules import EMBED_KEYS
 from eigensweep.models.nn.parameters import Params, get
 from eigensweep.models.params import checked_leaves, nest, refuse_adapter
 from eigensweep.models.plan import Leaf

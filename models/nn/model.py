@@ -1,6 +1,6 @@
 """A model: Flax NNX modules (embedding stage, blocks, heads) as pure functions of one tree of parameters.
 
-    model = build(config)
+    model = build(config)  # of assemble
     output = model.apply(params, input_ids, attention_mask)
     module = model.module(params)  # the same as one nnx.Module, for nnx.Optimizer, nnx.LoRA, nnx.display
 
@@ -12,7 +12,7 @@ other block in memory. Under a transformation (jit, grad) they are one `lax.scan
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,25 +23,13 @@ from flax import nnx
 from jax import Array
 
 from eigensweep.models.errors import CheckpointError
-from eigensweep.models.nn.architecture import Architecture, Config, architecture
-from eigensweep.models.nn.modules import (
-    EMBED_KEYS,
-    HEAD_KEYS,
-    HEADS,
-    Block,
-    Context,
-    Embed,
-    Head,
-    Layer,
-    Output,
-    Taps,
-    Transformer,
-    layer,
-)
+from eigensweep.models.nn.architecture import Architecture
+from eigensweep.models.nn.context import Context, Layer, Taps, layer
+from eigensweep.models.nn.heads import HEAD_KEYS, HEADS, Head, Output
+from eigensweep.models.nn.modules import EMBED_KEYS, Block, Embed, Transformer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
-DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -60,9 +48,15 @@ class Model:
 
     def abstract(self) -> Params:
         """The tree with jax.ShapeDtypeStruct leaves; a new one each time."""
-        embed, block, head = (nnx.to_pure_dict(_definition(self, stage)[1]) for stage in ("embed", "block", "head"))
-        blocks = {str(i): block for i in range(self.architecture.num_blocks)}
+        embed, head = (nnx.to_pure_dict(_definition(self, stage)[1]) for stage in ("embed", "head"))
+        stages = [self.stage(i) for i in range(self.architecture.num_blocks)]
+        kinds = {stage: nnx.to_pure_dict(_definition(self, stage)[1]) for stage in set(stages)}
+        blocks = {str(i): kinds[stage] for i, stage in enumerate(stages)}
         return jax.tree.map(lambda leaf: leaf, {**embed, "blocks": blocks, **head})
+
+    def stage(self, block: int) -> str:
+        """Which kind of block this is: "block", or "experts" where its MLP is a mixture of them."""
+        return "experts" if self.architecture.has_experts(block) else "block"
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Raise CheckpointError with every leaf that is missing, extra or of a wrong shape."""
@@ -192,7 +186,8 @@ class Model:
             y, found = _block(self, *block, x, context, taps)
             return y, (x if hidden_states else None, found)
 
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
+        alike = len({self.stage(i) for i in range(arch.num_blocks)}) == 1
+        if alike and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
             # one loop over a copy of the blocks: what is compiled does not grow with their number
             x, stack = jax.lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks))
             kept = [jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(arch.num_blocks)]
@@ -219,7 +214,7 @@ class Model:
         params = jax.tree.map(jnp.asarray, params)
         return Transformer(
             _merge(self, "embed", _pick(params, EMBED_KEYS)),
-            [_merge(self, "block", params["blocks"][str(i)]) for i in range(self.architecture.num_blocks)],
+            [_merge(self, self.stage(i), params["blocks"][str(i)]) for i in range(self.architecture.num_blocks)],
             _merge(self, "head", _pick(params, HEAD_KEYS)),
             self,
         )
@@ -237,63 +232,6 @@ class Model:
         return _array(input_ids), _array(mask)
 
 
-def build(config: Config, dtype: str = "float32", heads: tuple[str, ...] | None = None) -> Model:
-    """The model of a config.json. Nothing is allocated.
-
-    Args:
-      config: the dictionary of config.json.
-      dtype: "float32" or "bfloat16", of the computation.
-      heads: which of HEADS the tree has; None: what config["architectures"] says. For a checkpoint at hand,
-        `heads_of(params)` is certain.
-
-    Raises:
-      CheckpointError: the family or a setting is not supported.
-      ValueError: an unknown dtype or head.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    arch = architecture(config)
-    heads = _heads_of_config(config, arch) if heads is None else heads
-    unknown = sorted(set(heads) - set(HEADS))
-    if unknown:
-        raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {', '.join(unknown)}")
-    return Model(arch, tuple(head for head in HEADS if head in heads), dtype)
-
-
-def params_of(module: Transformer) -> Params:
-    """The canonical tree of a `Model.module`; layers that were put around others (nnx.LoRA) add their own leaves."""
-    parts = nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    blocks = {str(i): block for i, block in parts.get("blocks", {}).items()}
-    return {**parts.get("embed", {}), "blocks": blocks, **parts.get("head", {})}
-
-
-def heads_of(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which heads a tree of parameters has."""
-    return tuple(head for head in HEADS if head in params)
-
-
-def add_heads(model: Model, params: Params, heads: tuple[str, ...], seed: int) -> tuple[Model, Params]:
-    """The model with further heads, those that `params` lacks drawn from `seed`; all other leaves are shared."""
-    wider = replace(model, heads=tuple(head for head in HEADS if head in heads or head in model.heads))
-    fresh = wider.init(seed)
-    return wider, params | {head: fresh[head] for head in wider.heads if head not in params}
-
-
-def _heads_of_config(config: Config, arch: Architecture) -> tuple[str, ...]:
-    name = (config.get("architectures") or [""])[0]
-    if arch.causal:
-        base = name.endswith("Model") and not name.endswith("LMHeadModel")
-        return () if arch.tied or base else ("unembedding",)
-    pooler = () if arch.classifier_dense else ("pooler",)
-    by_suffix = {
-        "ForMaskedLM": ("mlm",),
-        "ForPreTraining": ("pooler", "mlm"),
-        "ForSequenceClassification": (*pooler, "classifier"),
-        "Model": ("pooler",),
-    }
-    return next((heads for suffix, heads in by_suffix.items() if name.endswith(suffix)), ())
-
-
 def _array(value: Any) -> Any:
     return value if hasattr(value, "dtype") else np.asarray(value)
 
@@ -305,8 +243,8 @@ def _pick(params: Mapping[str, Any], keys: tuple[str, ...]) -> Params:
 def _module(model: Model, stage: str, rngs: nnx.Rngs) -> nnx.Module:
     if stage == "embed":
         return Embed(model.architecture, model.dtype, rngs)
-    if stage == "block":
-        return Block(model.architecture, model.dtype, rngs)
+    if stage in ("block", "experts"):
+        return Block(model.architecture, model.dtype, rngs, experts=stage == "experts")
     return Head(model.architecture, model.heads, model.dtype, rngs)
 
 
@@ -333,5 +271,5 @@ def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
 @partial(jax.jit, static_argnums=(0, 5))
 def _block(model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool) -> tuple[Array, Taps]:
     with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
-        x, tapped = _merge(model, "block", params)(x, context, layer)
+        x, tapped = _merge(model, "experts" if "moe" in params else "block", params)(x, context, layer, taps)
     return x, tapped if taps else {}

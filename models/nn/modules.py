@@ -1,175 +1,74 @@
-"""The modules of every family: the embedding stage, one block, the heads that read the last hidden states, the whole.
+"""The modules of every family: the embedding stage, one block, the whole.
 
 Modules also return their taps, the activations that enter their linear layers. A compiled function that does not
 return them never computes a copy, so they cost nothing where nobody asks.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
 from eigensweep.models.nn.architecture import Architecture
-from eigensweep.models.nn.layers import ACTIVATIONS, Norm, angles, dropout, embedding, linear, rotate
+from eigensweep.models.nn.attention import Attention
+from eigensweep.models.nn.context import Context, Layer, Taps, layer, norm
+from eigensweep.models.nn.heads import Head, Output
+from eigensweep.models.nn.layers import dropout, embedding, linear
+from eigensweep.models.nn.mlp import Mixture, Mlp
+from eigensweep.models.nn.rope import angles
 
-Taps = dict[str, Array]
-EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm")
-HEADS = ("unembedding", "pooler", "mlm", "classifier")  # what a checkpoint may or may not have
-HEAD_KEYS = ("final_norm", *HEADS)
-
-
-class Context(NamedTuple):
-    """What every block of one forward pass shares."""
-
-    mask: Array  # (B, T) bool, True for tokens, False for padding
-    rope: tuple[Array, Array] | None  # cos, sin (B, T, dim/2)
-    dropout_key: Array | None  # None: no dropout
-
-
-class Layer(NamedTuple):
-    """What distinguishes one block from the next besides its parameters; traced, so that all share one compilation."""
-
-    number: Any  # int32, which block
-    window: Any  # int32, tokens seen backwards, itself included
-    scale: Any  # float32, multiplies q . k
-
-
-def layer(architecture: Architecture, index: int) -> Layer:
-    """The settings of block `index`."""
-    return Layer(
-        np.int32(index), np.int32(architecture.windows[index]), np.float32(architecture.attention_scales[index])
-    )
-
-
-def norm(architecture: Architecture, width: int | None = None) -> Norm:
-    """The architecture's norm over `width` entries (the residual stream's unless said)."""
-    return Norm(architecture.norm, width or architecture.width, architecture.norm_eps)
-
-
-def allowed(mask: Array, causal: bool, window: Array) -> Array:
-    """Which key (last axis) each query may see: tokens only, and, if causal, not ahead nor `window` or more behind.
-
-    Args:
-      mask: (B, T) bool.
-
-    Returns:
-      (B, T, T) bool.
-    """
-    num_tokens = mask.shape[1]
-    if not causal:
-        return jnp.broadcast_to(mask[:, None, :], (mask.shape[0], num_tokens, num_tokens))
-    behind = jnp.arange(num_tokens)[:, None] - jnp.arange(num_tokens)[None, :]
-    return mask[:, None, :] & (behind >= 0) & (behind < window)
-
-
-def attend(
-    query: Array, key: Array, value: Array, seen: Array, scale: Array, rate: float = 0.0, drop: Array | None = None
-) -> Array:
-    """softmax(scale q . k) v with grouped queries: consecutive query heads share a key/value head.
-
-    Args:
-      query: (B, T, H, D).
-      key, value: (B, T, K, D), K divides H.
-      seen: (B, T, T) bool, the keys each query may see. A query that may see none averages all.
-      rate, drop: dropout of the attention weights.
-
-    Returns:
-      (B, T, H * D); scores and softmax in float32, the sums in value's dtype.
-    """
-    batch, num_tokens, num_heads, head_dim = query.shape
-    chex.assert_shape([key, value], (batch, num_tokens, None, head_dim))
-    chex.assert_shape(seen, (batch, num_tokens, num_tokens))
-    groups = query.reshape(batch, num_tokens, key.shape[2], -1, head_dim)
-    scores = jnp.einsum("btkgd,bskd->bkgts", groups, key, preferred_element_type=jnp.float32) * scale
-    scores = jnp.where(seen[:, None, None], scores, jnp.finfo(jnp.float32).min)
-    weights = dropout(jax.nn.softmax(scores, axis=-1), rate, drop).astype(value.dtype)
-    return jnp.einsum("bkgts,bskd->btkgd", weights, value).reshape(batch, num_tokens, num_heads * head_dim)
-
-
-class Attention(nnx.Module):
-    """Multi-head attention with optional rotary positions, q/k norms and grouped queries."""
-
-    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
-        self.arch = arch
-        num_query, num_kv = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
-        self.query = linear(arch.width, num_query, arch.qkv_bias, dtype, rngs)
-        self.key = linear(arch.width, num_kv, arch.qkv_bias, dtype, rngs)
-        self.value = linear(arch.width, num_kv, arch.qkv_bias, dtype, rngs)
-        self.output = linear(num_query, arch.width, arch.output_bias, dtype, rngs)
-        if arch.qk_norm:
-            self.query_norm = norm(arch, arch.head_dim)
-            self.key_norm = norm(arch, arch.head_dim)
-
-    def __call__(self, x: Array, context: Context, layer: Layer, drop: Array | None) -> tuple[Array, Taps]:
-        arch = self.arch
-        heads = (*x.shape[:2], -1, arch.head_dim)
-        query, key, value = (f(x).reshape(heads) for f in (self.query, self.key, self.value))
-        if arch.qk_norm:
-            query, key = self.query_norm(query), self.key_norm(key)
-        if context.rope is not None:
-            query, key = rotate(query, *context.rope), rotate(key, *context.rope)
-        seen = allowed(context.mask, arch.causal, layer.window)
-        mixed = attend(query, key, value, seen, layer.scale, arch.attention_dropout, drop)
-        return self.output(mixed), {"attention/query/kernel": x, "attention/output/kernel": mixed}
-
-
-class Mlp(nnx.Module):
-    """down(act(up x)), or down(act(gate x) * up x)."""
-
-    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
-        self.arch = arch
-        if arch.gated:
-            self.gate = linear(arch.width, arch.mlp_dim, arch.mlp_bias, dtype, rngs)
-        self.up = linear(arch.width, arch.mlp_dim, arch.mlp_bias, dtype, rngs)
-        self.down = linear(arch.mlp_dim, arch.width, arch.mlp_bias, dtype, rngs)
-
-    def __call__(self, x: Array) -> tuple[Array, Taps]:
-        act = ACTIVATIONS[self.arch.activation]
-        inner = act(self.gate(x)) * self.up(x) if self.arch.gated else act(self.up(x))
-        return self.down(inner), {"mlp/up/kernel": x, "mlp/down/kernel": inner}
+EMBED_KEYS = ("embedding", "position_embedding", "type_embedding", "embedding_norm", "embedding_projection")
 
 
 class Block(nnx.Module):
-    """x + attention + MLP. `residual` says where the norms stand:
+    """x + attention + MLP, or a mixture of experts. `residual` says where the norms stand:
 
     pre: x += attention(norm x), then x += mlp(norm x).    parallel: x += attention(norm x) + mlp(norm x), norms apart.
-    post: x = norm(x + attention x), then x = norm(x + mlp x).
+    post: x = norm(x + attention x), then x = norm(x + mlp x).    output: x += norm(attention x), then x += norm(mlp x).
+    sandwich: x += norm(attention(norm x)), then x += norm(mlp(norm x)).
     """
 
-    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
+    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs, experts: bool = False):
         self.arch = arch
         self.attention = Attention(arch, dtype, rngs)
-        self.mlp = Mlp(arch, dtype, rngs)
-        self.attention_norm = norm(arch)
-        self.mlp_norm = norm(arch)
+        if experts:
+            self.moe = Mixture(arch, dtype, rngs)
+        else:
+            self.mlp = Mlp(arch, dtype, rngs)
+        if arch.residual != "output":
+            self.attention_norm, self.mlp_norm = norm(arch), norm(arch)
+        if arch.residual in ("output", "sandwich"):
+            self.attention_post_norm, self.mlp_post_norm = norm(arch), norm(arch)
 
-    def __call__(self, x: Array, context: Context, layer: Layer) -> tuple[Array, Taps]:
+    def __call__(self, x: Array, context: Context, layer: Layer, taps: bool = True) -> tuple[Array, Taps]:
+        """The residual stream behind the block; `taps` False: those of the experts are not kept."""
         rate, residual = self.arch.dropout, self.arch.residual
         keys: tuple[Array | None, ...] = (None, None, None)
         if context.dropout_key is not None:
             keys = tuple(jax.random.split(jax.random.fold_in(context.dropout_key, layer.number), 3))
-        mixed, taps = self.attention(x if residual == "post" else self.attention_norm(x), context, layer, keys[0])
+        before = residual in ("pre", "parallel", "sandwich")
+        mixed, found = self.attention(self.attention_norm(x) if before else x, context, layer, keys[0])
         mixed = dropout(mixed, rate, keys[1])
         if residual == "post":
             x = self.attention_norm(x + mixed)
-            out, more = self.mlp(x)
-            return self.mlp_norm(x + dropout(out, rate, keys[2])), taps | more
-        out, more = self.mlp(self.mlp_norm(x if residual == "parallel" else x + mixed))
-        return x + mixed + dropout(out, rate, keys[2]), taps | more
+            out, more = self._mlp(x, taps)
+            return self.mlp_norm(x + dropout(out, rate, keys[2])), found | more
+        if not before or residual == "sandwich":
+            mixed = self.attention_post_norm(mixed)
+        after = x if residual == "parallel" else x + mixed
+        out, more = self._mlp(self.mlp_norm(after) if before else after, taps)
+        out = dropout(out, rate, keys[2])
+        if not before or residual == "sandwich":
+            out = self.mlp_post_norm(out)
+        return x + mixed + out, found | more
 
-
-class Output(NamedTuple):
-    """One forward pass. What was not asked for, or what the model has not, is None."""
-
-    logits: Array | None  # float32: (B, T, vocab) of a language or masked-language head, (B, labels) of a classifier
-    hidden: Array  # (B, T, d): the last block's output, after the final norm where there is one
-    pooled: Array | None  # (B, d): tanh(pooler(first token)); RoBERTa's classifier reads the first token itself
-    hidden_states: tuple[Array, ...] | None  # the embedding's output and each block's, the last one normed: L + 1
-    taps: Taps | None  # canonical kernel path -> the activations (B, T, d_in) entering it
+    def _mlp(self, x: Array, taps: bool) -> tuple[Array, Taps]:
+        if hasattr(self, "moe"):
+            return self.moe(x, taps)
+        out, inner = self.mlp(x)
+        return out, {"mlp/up/kernel": x, "mlp/down/kernel": inner}
 
 
 class Embed(nnx.Module):
@@ -177,13 +76,16 @@ class Embed(nnx.Module):
 
     def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
         self.arch, self.dtype = arch, dtype
-        self.embedding = embedding(arch.vocab_size, arch.width, dtype, rngs)
+        width = arch.embedding_width or arch.width
+        self.embedding = embedding(arch.vocab_size, width, dtype, rngs)
         if arch.position_rows:
-            self.position_embedding = embedding(arch.position_rows, arch.width, dtype, rngs)
+            self.position_embedding = embedding(arch.position_rows, width, dtype, rngs)
         if arch.type_rows:
-            self.type_embedding = embedding(arch.type_rows, arch.width, dtype, rngs)
+            self.type_embedding = embedding(arch.type_rows, width, dtype, rngs)
         if arch.residual == "post":
-            self.embedding_norm = norm(arch)
+            self.embedding_norm = norm(arch, width)
+        if arch.embedding_width:
+            self.embedding_projection = linear(width, arch.width, True, dtype, rngs)
 
     def __call__(
         self, input_ids: Array, mask: Array, type_ids: Array | None, positions: Array | None, key: Array | None
@@ -200,89 +102,9 @@ class Embed(nnx.Module):
             x = self.embedding_norm(x)
         if key is not None:
             x = dropout(x, arch.dropout, jax.random.fold_in(key, arch.num_blocks))
-        return x, Context(mask, None if arch.rope is None else angles(arch.rope, positions), key)
-
-
-class MaskedHead(nnx.Module):
-    """decoder(norm(act(dense x))) + bias; with `table`, the embedding (vocab, d), the decoder is tied to it."""
-
-    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
-        self.arch = arch
-        self.dense = linear(arch.width, arch.width, True, dtype, rngs)
-        self.norm = norm(arch)
-        if not arch.tied:
-            self.decoder = linear(arch.width, arch.vocab_size, False, dtype, rngs)
-        self.bias = nnx.Param(jnp.zeros((arch.vocab_size,), jnp.float32))
-
-    def __call__(self, x: Array, table: Array | None) -> tuple[Array, Taps]:
-        y = self.norm(ACTIVATIONS[self.arch.mlm_activation](self.dense(x)))
-        logits = self.decoder(y) if table is None else y @ table.T.astype(y.dtype)
-        taps = {"mlm/dense/kernel": x, "mlm/decoder/kernel": y}
-        return logits.astype(jnp.float32) + self.bias[...].astype(jnp.float32), taps
-
-
-class Classifier(nnx.Module):
-    """BERT: output(pooled). RoBERTa: output(tanh(dense(first token)))."""
-
-    def __init__(self, arch: Architecture, dtype: str, rngs: nnx.Rngs):
-        self.arch = arch
-        if arch.classifier_dense:
-            self.dense = linear(arch.width, arch.width, True, dtype, rngs)
-        self.output = linear(arch.width, arch.num_labels, True, dtype, rngs)
-
-    def __call__(self, x: Array, key: Array | None) -> tuple[Array, Taps]:
-        keys = (None, None) if key is None else jax.random.split(key)
-        taps: Taps = {}
-        x = dropout(x, self.arch.classifier_dropout, keys[0])
-        if self.arch.classifier_dense:
-            taps["classifier/dense/kernel"] = x
-            x = dropout(jnp.tanh(self.dense(x)), self.arch.classifier_dropout, keys[1])
-        taps["classifier/output/kernel"] = x
-        return self.output(x).astype(jnp.float32), taps
-
-
-class Head(nnx.Module):
-    """Everything after the blocks. `table` is the embedding (vocab, d) where a head is tied to it, else None."""
-
-    def __init__(self, arch: Architecture, heads: tuple[str, ...], dtype: str, rngs: nnx.Rngs):
-        self.arch, self.heads = arch, heads
-        if arch.causal:
-            self.final_norm = norm(arch)
-        if "unembedding" in heads:
-            self.unembedding = linear(arch.width, arch.vocab_size, False, dtype, rngs)
-        if "pooler" in heads:
-            self.pooler = linear(arch.width, arch.width, True, dtype, rngs)
-        if "mlm" in heads:
-            self.mlm = MaskedHead(arch, dtype, rngs)
-        if "classifier" in heads:
-            self.classifier = Classifier(arch, dtype, rngs)
-
-    def __call__(self, x: Array, context: Context, table: Array | None, head: str | None) -> Output:
-        if self.arch.causal:
-            x = self.final_norm(x)
-        if head in ("pooler", "classifier"):
-            return self._first_token(x, context, head)
-        if head == "unembedding":
-            logits = self.unembedding(x) if table is None else x @ table.T.astype(x.dtype)
-            return Output(logits.astype(jnp.float32), x, None, None, {"unembedding/kernel": x})
-        if head == "mlm":
-            logits, taps = self.mlm(x, table)
-            return Output(logits, x, None, None, taps)
-        return Output(None, x, None, None, {})
-
-    def _first_token(self, x: Array, context: Context, head: str) -> Output:
-        """The pooler and the classifier read each text's first token, wherever the padding ends."""
-        taps: Taps = {}
-        pooled = x[jnp.arange(x.shape[0]), jnp.argmax(context.mask, axis=1)]
-        if head == "pooler" or not self.arch.classifier_dense:
-            taps["pooler/kernel"] = pooled
-            pooled = jnp.tanh(self.pooler(pooled))
-        if head == "pooler":
-            return Output(None, x, pooled, None, taps)
-        key = context.dropout_key
-        key = None if key is None else jax.random.fold_in(key, self.arch.num_blocks + 1)
-        logits, more = self.classifier(pooled, key)
-        return Output(logits, x, pooled, None, taps | more)
+        if arch.embedding_width:
+            x = self.embedding_projection(x)
+        return x, Context(mask, angles(arch.ropes, positions) if arch.ropes else None, key)
 
 
 class Transformer(nnx.Module):

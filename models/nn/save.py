@@ -5,7 +5,6 @@ The model is written as eigensweep-convert writes one: `open_checkpoint` reads i
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import jax
 import numpy as np
 
 from eigensweep.models.checkpoint import Checkpoint
+from eigensweep.models.converted import FORMAT, leaf_sha256, write_notes
 from eigensweep.models.errors import CheckpointError, InputError
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, walk
-from eigensweep.models.orbax import FORMAT, NOTES
 from eigensweep.models.staging import staged
 
 _STEMS = {"bert": "Bert", "camembert": "Camembert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
@@ -46,8 +45,7 @@ def write_trained(checkpoint: Checkpoint, model: Model, params: Params, out: str
     with staged(out) as stage:
         with ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save(stage.absolute(), args=ocp.args.PyTreeSave(params))
-        notes = _notes(checkpoint, model, leaves)
-        (stage / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
+        write_notes(stage, _notes(checkpoint, model, leaves))
     return Path(out).expanduser().absolute()
 
 
@@ -77,7 +75,10 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
             "sha256": digest.hexdigest(),
         },
         "config": config,
-        "leaves": {path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for path, leaf in leaves.items()},
+        "leaves": {
+            path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name, "sha256": leaf_sha256(leaf)}
+            for path, leaf in leaves.items()
+        },
         "matrices": [_entry(matrix) for matrix in kept]
         + [_entry(_fresh(path, leaf)) for path, leaf in leaves.items() if leaf.ndim == 2 and path not in known],
         "skipped": [

@@ -24,9 +24,10 @@ from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.nn.assemble import add_heads
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
-from eigensweep.models.nn.model import Model, add_heads
+from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, map_with_path, walk
 from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 

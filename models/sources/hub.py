@@ -9,17 +9,18 @@ import re
 from pathlib import Path
 
 from eigensweep.models.errors import CheckpointError, listed
-from eigensweep.models.sources.arrays import TORCH_INDEX, TORCH_WEIGHTS
-from eigensweep.models.sources.folder import (
+from eigensweep.models.sources.choice import (
     ADAPTER_CONFIG,
     ADAPTER_TORCH_WEIGHTS,
     ADAPTER_WEIGHTS,
     CONFIG,
     INDEX,
+    TORCH_INDEX,
+    TORCH_WEIGHTS,
     WEIGHTS,
-    check_name,
-    read_index_names,
 )
+from eigensweep.models.sources.files import check_name
+from eigensweep.models.sources.folder import read_index_names
 
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 

@@ -120,7 +120,17 @@ def test_every_mismatch_is_named_in_one_error(llama):
         ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000: expected at most 10000 blocks"),
         ({"num_key_value_heads": 4}, "num_key_value_heads = 4: expected a divisor of the 6 query heads"),
         ({"num_key_value_heads": 0}, "num_key_value_heads = 0: expected a whole number"),
-        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_type 'yarn' is not supported"),
+        ({"rope_scaling": {"type": "proportional", "factor": 2.0}}, "rope_type 'proportional' is not supported"),
+        ({"rope_scaling": {"type": "yarn", "factor": -2.0}}, r"factor = -2.0: expected a positive number"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}, "rope_theta": 1}, "needs a rope_theta"),
+        (
+            {"rope_scaling": {"type": "longrope", "short_factor": [1, 1], "long_factor": [1, "x"]}},
+            "long_factor = 'x': expected a positive number",
+        ),
+        (
+            {"rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1, 1]}},
+            "short_factor: expected a list of 2 numbers",
+        ),
         ({"rope_scaling": {"type": "llama3", "factor": 2.0}}, "rope_parameters.*low_freq_factor"),
         ({"rope_scaling": {**LLAMA3, "high_freq_factor": 1}}, "high_freq_factor = 1: expected more than"),
         ({"is_causal": False}, "is_causal = False is not supported for llama"),
@@ -183,10 +193,10 @@ def test_old_and_new_spellings_of_rotary_settings_agree():
     old = nn.architecture({**LLAMA, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}})
     new = nn.architecture({**LLAMA, "rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}})
     assert old == new
-    assert (old.rope.theta, old.rope.kind, old.rope.factor) == (5e5, "linear", 2.0)
+    assert (old.ropes[0].theta, old.ropes[0].kind, old.ropes[0].factor) == (5e5, "linear", 2.0)
     neox = {**LLAMA, "model_type": "gpt_neox"}
-    assert nn.architecture({**neox, "rotary_pct": 0.5, "rotary_emb_base": 99}).rope.dim == 2
-    assert nn.architecture({**neox, "rotary_pct": 0.5, "rotary_emb_base": 99}).rope.theta == 99
+    assert nn.architecture({**neox, "rotary_pct": 0.5, "rotary_emb_base": 99}).ropes[0].dim == 2
+    assert nn.architecture({**neox, "rotary_pct": 0.5, "rotary_emb_base": 99}).ropes[0].theta == 99
 
 
 def test_wrong_inputs_are_named(llama, bert):

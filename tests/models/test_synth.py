@@ -33,6 +33,16 @@ def test_written_checkpoint_is_complete(tmp_path, model_type):
     assert set(planted) == {m.name.split(":")[0] for m in checkpoint.matrices}
 
 
+def test_experts_are_written_once(tmp_path):
+    config = TINY["llama"] | {"model_type": "mixtral", "num_local_experts": 3}
+    synth.write_synthetic(tmp_path / "out", config, dtype="float32", spikes=0)
+    checkpoint = models.open_checkpoint(tmp_path / "out")
+    experts = [(m.block, m.expert, m.role) for m in checkpoint.matrices if m.expert is not None]
+    assert len(experts) == len(set(experts)) == 2 * 3 * 3
+    assert not checkpoint.warnings
+    models.load_params(checkpoint)
+
+
 def test_shards_hold_what_one_file_holds(tmp_path):
     config = TINY["llama"] | {"model_type": "llama"}
     synth.write_synthetic(tmp_path / "one", config)

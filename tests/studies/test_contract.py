@@ -178,18 +178,23 @@ def test_other_options_are_refused_and_nothing_changes(case, undisturbed, progra
 
 
 def test_another_checkpoint_is_refused_and_nothing_changes(case, undisturbed, program, tmp_path):
-    """The same names and shapes, one number another."""
-    from safetensors.numpy import load_file, save_file
-
-    folder = shutil.copytree(case.checkpoint, tmp_path / "model")
-    tensors = load_file(folder / "model.safetensors")
-    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
-    tensors[name] = tensors[name] + 1e-3
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    folder = _another(case.checkpoint, tmp_path / "model")
     before = state(undisturbed)
     done = program(case.command, *replace(case, checkpoint=folder).arguments(undisturbed))
     done.refused(str(undisturbed), "checkpoint")
     assert state(undisturbed) == before
+
+
+def _another(checkpoint, folder):
+    """The same names and shapes, one matrix another."""
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(checkpoint, folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    tensors[name] = tensors[name] + 1e-3
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 def test_the_workdir_of_another_study_is_refused_and_nothing_changes(case, cases, program, tmp_path):
@@ -261,17 +266,25 @@ def test_a_second_start_is_refused_while_the_first_works(case, program, tmp_path
         first.wait()
 
 
-def test_parts_of_another_run_are_not_taken(case, undisturbed, program, tmp_path):
-    """Parts of other options lie there, without their manifest: the tables are those of an empty directory."""
+def test_parts_of_another_checkpoint_are_not_taken(case, undisturbed, program, tmp_path):
+    """Its parts lie there without their manifest: they go with a word, and the tables are those of an empty directory.
+
+    An overlap study has its checkpoint from the sweep beside it: the parts are those of other options.
+    """
     workdir = case.begin(tmp_path / "run")
     key, value, _ = case.other
-    process = program.start(case.command, *case.arguments(workdir, **{key: value}))
+    foreign, changes = case, {key: value}
+    if case.name != "overlap":
+        foreign, changes = replace(case, checkpoint=_another(case.checkpoint, tmp_path / "model")), {}
+    process = program.start(case.command, *foreign.arguments(workdir, **changes))
     wait_until(lambda: case.parts(workdir), process, 240)
     process.send(signal.SIGKILL)
     process.wait()
     assert case.parts(workdir)
     (workdir / case.manifest).unlink()
-    program(case.command, *case.arguments(workdir)).succeeded()
+    done = program(case.command, *case.arguments(workdir)).succeeded()
+    assert "parts of another run lay there without its manifest: removed" in done.stdout
+    assert any("parts of another run" in warning for warning in case.read_manifest(workdir)["warnings"])
     assert_same_tables(workdir, undisturbed)
 
 

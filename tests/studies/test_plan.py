@@ -1,9 +1,13 @@
 """The sweep's plan: what is chosen, what is left out and why, and how it is told."""
 
+import re
+import time
+
 import numpy as np
 import pytest
 
 from eigensweep.engine import RunError, SweepOptions, describe_plan, make_plan
+from eigensweep.engine.studies.sweep import plan
 
 
 @pytest.mark.parametrize(
@@ -35,19 +39,30 @@ def test_nothing_to_sweep_says_what_there_is(make_checkpoint):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"roles": "query,mlp"}, "roles: mlp not in fake, which has roles mlp_down, mlp_up, query; blocks 0 to 1"),
-        ({"blocks": "1-3"}, "blocks: 2, 3 not in fake, which has roles mlp_down, mlp_up, query; blocks 0 to 1"),
+        ({"roles": "query,mlp"}, "roles: mlp not in fake (did you mean mlp_up?)"),
+        ({"blocks": "1-3"}, "blocks: 2, 3 not in fake"),
     ],
 )  # fmt: skip
 def test_a_role_or_block_that_is_not_there_is_refused_beside_those_that_are(make_checkpoint, options, says):
     with pytest.raises(RunError) as refused:
         make_plan(make_checkpoint(), SweepOptions(**options))
-    assert str(refused.value) == says
+    assert str(refused.value) == f"{says}; it has roles mlp_down, mlp_up, query; blocks 0 to 1"
 
 
-def test_description_names_matrices_memory_and_what_is_left_out(make_checkpoint):
-    text = describe_plan(make_plan(make_checkpoint(), SweepOptions(roles=("query",))), 10**9)
-    assert "blocks.1.query" in text
-    assert "2 x         40 x 40" in text
-    assert "norm.weight  8 float32: not a matrix (1-D)" in text
-    assert "blocks.0.mlp_up  80 x 40 float32: role mlp_up is not among the roles asked for" in text
+def test_description_is_a_row_a_role_with_memory_and_what_is_left_out(make_checkpoint):
+    text = describe_plan(make_plan(make_checkpoint(), SweepOptions(roles=("query",))), 10**9, 100.0)
+    assert re.search(r"query +0 to 1 +2 +40 x 40 +float32", text)
+    assert "1 batches within 0.93 GiB" in text
+    assert "about 2 minutes on this machine" in text
+    flat = " ".join(text.split())
+    assert "1: not a matrix (1-D): norm.weight (8 float32)" in flat
+    assert "2: role mlp_up is not among the roles asked for: blocks.0.mlp_up (80 x 40 float32), blocks.1" in flat
+
+
+def test_estimate_scales_the_trial_by_a_b_squared(make_checkpoint, monkeypatch):
+    monkeypatch.setattr(plan, "rows_of", lambda sources, ws, options: time.sleep(0.02 * len(ws)))
+    few = make_plan(make_checkpoint(), SweepOptions(roles="query"))
+    many = make_plan(make_checkpoint([(f"q{i}", "query", np.ones((40, 40))) for i in range(6)]), SweepOptions())
+    assert plan.estimate(few, SweepOptions()) == pytest.approx(2 * 0.02, rel=0.5)
+    wanted = (2 + 6) * 0.02 + 4 * 0.02 * 2  # four are twice as long; the trial's shape lies between the two
+    assert plan.estimate(many, SweepOptions()) == pytest.approx(wanted, rel=0.6)

@@ -45,6 +45,7 @@ SIGNS = (
     "num_right_outliers_beyond_signs int64, num_left_outliers_beyond_signs int64, signs_p_right double, "
     "signs_p_left double, signs_z_right double, signs_z_left double"
 )
+KEPT = [f"kept_{side}{what} list<element: int64>" for side in ("right", "left") for what in ("", "_counts")]
 MEMBER = "seed int64, order string, scope string, decile int64"
 EXPECTED = {
     ("overlap", "overlap"): (
@@ -66,8 +67,8 @@ EXPECTED = {
         "row_correct list<element: double>, row_count list<element: double>"
     ),
     ("ablation", "matrices"): (
-        f"{IDENTITY}, dtype string, sigma double, nu_minus double, nu_plus double, num_right_outliers int64, "
-        "num_left_outliers int64, status string"
+        f"{IDENTITY}, dtype string, quantised string, sigma double, nu_minus double, nu_plus double, "
+        "num_right_outliers int64, num_left_outliers int64, status string"
     ),
     ("ablation", "spectra"): (
         "name string, singular_values list<element: double>, p_right_avg list<element: double>, "
@@ -122,7 +123,7 @@ def test_columns_are_the_published_ones(table):
 def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
     tables = with_controls(kinds)
     assert written(tables["matrices"]).split(", ") == [
-        *f"{IDENTITY}, dtype string, {SCALARS}".split(", "),
+        *f"{IDENTITY}, dtype string, quantised string, {SCALARS}".split(", "),
         *of_controls(SCALARS, kinds),
         "strategy string",
         "status string",
@@ -133,7 +134,7 @@ def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
 def test_columns_of_the_readings_are_the_published_ones():
     tables = with_controls(("signs",), equalised=True, signs=True)
     assert written(tables["matrices"]).split(", ") == [
-        *f"{IDENTITY}, dtype string, {SCALARS}, {SIGNS}, {PROFILE}".split(", "),
+        *f"{IDENTITY}, dtype string, quantised string, {SCALARS}, {SIGNS}, {PROFILE}".split(", "),
         *(f"equalised_{column}" for column in SCALARS.split(", ")),
         *of_controls(SCALARS, ("signs",)),
         "strategy string",
@@ -141,7 +142,7 @@ def test_columns_of_the_readings_are_the_published_ones():
     ]
     equalised = [f"equalised_{column}" for column in VECTORS.split(", ")]
     assert written(tables["spectra"]).split(", ") == [
-        "name string", *VECTORS.split(", "), *equalised, *of_controls(VECTORS, ("signs",)),
+        "name string", *VECTORS.split(", "), *KEPT, *equalised, *of_controls(VECTORS, ("signs",)),
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Parts of a running study: written whole, found again, merged in order, never taken from another run."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -86,6 +87,9 @@ def test_parts_of_another_run_are_not_taken(start, tmp_path, layout):
         work.write({"a": {"scalars": [{"name": "a", "alpha": -1.0}]}})
     (tmp_path / "manifest.json").unlink()
     with start(seed=0) as work:
+        assert work.manifest["warnings"] == [
+            f"{layout.parts(tmp_path)}: 1 parts of another run lay there without its manifest: removed"
+        ]
         assert work.todo(["a"]) == ["a"]
         with pytest.raises(RunError, match="a is not finished"):
             work.read("a")
@@ -93,6 +97,23 @@ def test_parts_of_another_run_are_not_taken(start, tmp_path, layout):
         work.finish(["a"])
     assert read(tmp_path, "scalars")["alpha"].to_pylist() == [97.0]
     assert not layout.parts(tmp_path).exists()
+
+
+def test_parts_are_found_where_the_checkpoint_has_moved(layout, tmp_path):
+    """The manifest names the old place, and the parts carry the digest of the identity with it, and of the columns."""
+    here = {"checkpoint": {"source": "here", "sha256": "0" * 64}, "options": {"seed": 0}}
+    there = {"checkpoint": {"source": "there", "files": {}, "sha256": "0" * 64}, "options": {"seed": 0}}
+    with claimed(tmp_path, layout, here) as work:
+        work.write(rows("a"))
+    (part,) = layout.parts(tmp_path).glob("*.parquet")
+    columns = {table: list(of) for table, of in layout.tables.items()}
+    wanted = hashlib.sha256(json.dumps([here, columns], sort_keys=True).encode()).hexdigest()
+    assert pq.read_schema(part).metadata[b"run"].decode() == wanted
+    with claimed(tmp_path, layout, there) as work:
+        assert work.todo(["a", "b"]) == ["b"]
+        work.write(rows("b"))
+        work.finish(["a", "b"])
+    assert read(tmp_path, "scalars")["name"].to_pylist() == ["a", "b"]
 
 
 def test_missing_rows_are_not_merged(start, tmp_path):

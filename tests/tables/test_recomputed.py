@@ -207,10 +207,34 @@ def explained(column):
     return formulas.close(of)
 
 
+def kept(side):
+    """What is kept of one side: which vectors, and the counts of their entries."""
+
+    def index(r):
+        known = np.flatnonzero(~np.isnan(formulas.p_values(r, side)))
+        if not known.size:
+            known = np.arange(r.row["hard_rank"])
+        d = np.array(r.row[f"ks_{side}"])[known]
+        return sorted({*known[:2], *known[-2:], *known[np.argsort(-d)[:2]]})
+
+    def counts(r):
+        vectors = (r.v if side == "right" else r.u)[:, index(r)].T
+        limits = [-np.inf, *np.linspace(-4, 4, 65), np.inf]
+        found = [np.histogram(len(x) ** 0.5 * x, limits)[0] for x in vectors]
+        # the sign of a vector is nobody's: either way round
+        got = np.array(r.row[f"kept_{side}_counts"]).reshape(len(found), -1)
+        return np.concatenate([x if np.array_equal(x, y) else x[::-1] for x, y in zip(found, got, strict=True)])
+
+    return {f"kept_{side}": formulas.exact(index), f"kept_{side}_counts": formulas.exact(counts)}
+
+
 ONCE = {
+    **kept("right"),
+    **kept("left"),
     "m": formulas.exact(lambda r: r.w.shape[0]),
     "n": formulas.exact(lambda r: r.w.shape[1]),
     "dtype": formulas.exact(lambda r: str(r.w.dtype)),
+    "quantised": formulas.exact(lambda r: ""),
     "zero_rows": formulas.exact(lambda r: np.sum(~r.w.any(axis=1))),
     "zero_columns": formulas.exact(lambda r: np.sum(~r.w.any(axis=0))),
     "profile_rows": profile(1),

@@ -58,7 +58,8 @@ EFFECTS = {
     "seed_high": Column(FLOAT, "[y]", "change + the same"),
     "seeds": Column(LIST, "[y]", "each seed's change"),
 }
-LAYOUT = Layout(NAME, {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}, "finetune.json")
+_TABLES = {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}
+LAYOUT = Layout(NAME, _TABLES, "finetune.json", unfinished=("training",))
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 
 

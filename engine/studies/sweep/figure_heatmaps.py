@@ -66,13 +66,11 @@ def _with_role(value: float, medians: dict[str, float]) -> str:
     return f"{style.number(value)} ({roles[0] if len(roles) == 1 else f'{len(roles)} roles'})"
 
 
-def draw(run: Run) -> "Figure | None":
-    """Four maps, blocks from left to right; None where no matrix lies in a block."""
+def draw(run: Run) -> "Figure":
+    """Four maps, blocks from left to right; of a run with matrices in blocks."""
     names = measures(run)
     grids = {measure: grid(run, measure) for measure in names}
     roles, blocks, _ = grids["alpha"]
-    if not blocks:
-        return None
     side_by_side = len(blocks) <= ANNOTATED // 2
     across, down = (2, 2) if side_by_side else (1, 4)
     row_height = (0.2 if len(blocks) <= ANNOTATED else 0.15) * max(2, len(roles))

@@ -1,17 +1,29 @@
 """Which matrices are swept, in which batches, and what memory that takes."""
 
+import textwrap
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+
+from eigensweep.engine.report.style import aligned, near
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import GIB, default_budget
-from eigensweep.engine.run.stream import batches
+from eigensweep.engine.run.stream import batches, cost
+from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.spectral.svd.auto import working_bytes
 from eigensweep.engine.studies.sweep.options import SweepOptions
+from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group
+from eigensweep.models.roles import guess_role
 
 LEFT_OUT = ("name", "shape", "dtype", "reason")
+MOST_NAMED = 5  # tensors that a dry run names of those left out for one reason
+TRIAL = 384  # shorter side of the matrices that the time is estimated from
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,15 @@ def _refuse_unknown(checkpoint: MatrixCollection, options: SweepOptions) -> None
         there = {getattr(matrix, attribute) for matrix in checkpoint.matrices}
         if unknown := [str(wanted) for wanted in getattr(options, key) if wanted not in there]:
             raise RunError(
-                f"{key}: {', '.join(unknown)} not in {checkpoint.identity.get('source')}, which has "
-                f"{_what_there_is(checkpoint)}"
+                f"{key}: {', '.join(unknown)} not in {checkpoint.identity.get('source')}{_meant(unknown[0], there)}; "
+                f"it has {_what_there_is(checkpoint)}"
             )
+
+
+def _meant(unknown: str, there: set[Any]) -> str:
+    """What an unknown role was meant to be: a tensor's name for it (q_proj), or a slip."""
+    role, _, _ = guess_role(f"{unknown}.weight")
+    return f" (did you mean {role}?)" if role in there and role != "other" else near(unknown, map(str, there))
 
 
 def _what_there_is(checkpoint: MatrixCollection) -> str:
@@ -77,28 +95,90 @@ def _why_not(matrix: MatrixSource, options: SweepOptions) -> str | None:
     return None
 
 
-def describe_plan(plan: Plan, memory_bytes: int | None = None) -> str:
-    """The plan as text: matrices by role and shape, expected memory, and every tensor left out with its reason."""
+def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | None = None) -> str:
+    """The plan as text: a row a role and shape, the memory and time expected, what is left out and why.
+
+    Args:
+      plan: of a sweep.
+      memory_bytes: budget of one batch; from the devices' free memory when None.
+      seconds: what `estimate` said of the time.
+    """
     budget = memory_bytes or default_budget()
-    lines = [f"{len(plan.matrices)} matrices to sweep", "", _row("matrix", "role", "block", "shape", "dtype")]
+    groups: dict[tuple[str, ...], list[MatrixSource]] = {}
     for matrix in plan.matrices:
-        group = Group(matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False))
-        block = "-" if matrix.block is None else str(matrix.block)
-        tied = getattr(matrix, "tied", ())
-        note = f"  tied with {', '.join(tied)}: analysed once" if tied else ""
-        lines.append(_row(matrix.name, group.label, block, _x(matrix.shape), matrix.dtype) + note)
+        group = Group(
+            matrix.role, getattr(matrix, "tower", ""), getattr(matrix, "guessed", False), matrix.expert is not None
+        )
+        quantised = getattr(matrix, "quantised", "")
+        dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
+        groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
+    rows = [
+        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
+    ]
+    lines = [f"{len(plan.matrices)} matrices to sweep", ""]
+    lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
+    if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:
+        lines += [
+            "",
+            *(f"{name} serves as {', '.join(names)}, too: analysed once" for name, names in tied[:MOST_NAMED]),
+        ]
     planned = batches(plan.matrices, budget)
-    lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB:"]
-    for batch in planned:
-        count = len(batch.sources)
-        lines.append(f"  {count:4d} x {_x(batch.shape):>15}  {count * working_bytes(batch.shape) / GIB:8.3f} GiB")
-    lines += ["", f"{len(plan.left_out)} tensors left out" + (":" if plan.left_out else "")]
-    lines += [f"  {name}  {_x(shape) or 'scalar'} {dtype}: {reason}" for name, shape, dtype, reason in plan.left_out]
-    return "\n".join(lines)
+    largest = max(len(batch.sources) * working_bytes(batch.shape) for batch in planned)
+    lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB, the largest takes {largest / GIB:.2f} GiB"]
+    if seconds is not None:
+        lines.append(f"about {_time(seconds)} on this machine once programs are compiled, by a trial on small matrices")
+    return "\n".join([*lines, "", *_left_out(plan)])
 
 
-def _row(name: str, role: str, block: str, shape: str, dtype: str) -> str:
-    return f"{name:<60} {role:<28} {block:>5} {shape:>15} {dtype:<9}"
+def estimate(plan: Plan, options: SweepOptions) -> float:
+    """Seconds that a sweep will take once its programs are compiled: a trial matrix's, scaled by the cost of each.
+
+    The trial is the geometric mean of the shapes, at most TRIAL on its shorter side; costs grow as a b^2 (stream.cost).
+    """
+    sides = np.array([sorted(matrix.shape) for matrix in plan.matrices if min(matrix.shape) > 0], dtype=float)
+    if not len(sides):
+        return 0.0
+    b, a = np.exp(np.log(sides).mean(axis=0))
+    shrink = min(1.0, TRIAL / b)
+    shape = (max(2, round(a * shrink)), max(2, round(b * shrink)))
+    count = 2 * num_cores()
+    rng = np.random.default_rng(0)
+    what: dict[str, Any] = {"role": "other", "block": None, "expert": None, "shape": shape, "dtype": "float32"}
+    trial: list[Any] = [SimpleNamespace(name=f"trial {i}", **what) for i in range(count)]
+    ws = [rng.standard_normal(shape).astype(np.float32) for _ in trial]
+    for _ in range(2):  # the first compiles
+        start = time.perf_counter()
+        rows_of(trial, ws, options)
+        spent = time.perf_counter() - start
+    return spent * sum(cost(matrix.shape) for matrix in plan.matrices) / (count * cost(shape))
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """What is left out by reason, with the first names of each."""
+    reasons: dict[str, list[str]] = {}
+    for name, shape, dtype, reason in plan.left_out:
+        reasons.setdefault(reason, []).append(f"{name} ({_x(shape) or 'scalar'} {dtype})")
+    lines = [f"{len(plan.left_out)} tensors left out" + (" (the manifest names all):" if reasons else "")]
+    for reason, names in reasons.items():
+        more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        lines += textwrap.wrap(
+            f"{len(names)}: {reason}: {', '.join(names[:MOST_NAMED])}{more}", 100, initial_indent="  ",
+            subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return lines
+
+
+def _blocks(matrices: list[MatrixSource]) -> str:
+    blocks = sorted({m.block for m in matrices if m.block is not None})
+    if not blocks:
+        return "-"
+    return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _x(shape: Iterable[int]) -> str:

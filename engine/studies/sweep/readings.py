@@ -16,13 +16,14 @@ from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.nulls import purpose_key
 from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
 from eigensweep.engine.run.stream import Decomposed, decompose_batch
-from eigensweep.engine.spectral import controls, equalise, signs
+from eigensweep.engine.spectral import controls, equalise, kept, signs
 from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.null import equalised
 from eigensweep.engine.spectral.svd import decompose, is_streamed, on_cores
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.columns import COUNT
+from eigensweep.engine.tables.kept import BINS, END, KEPT
 from eigensweep.engine.tables.matrices import EQUALISED, PROFILE, SCALARS, SIGNS, VECTORS, control_prefix, identity_row
 
 LAW = Law(
@@ -60,6 +61,10 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
     as_is = _statistics(found, options, bootstrap=options.bootstrap)
     rows = [identity_row(source) | row for source, row in zip(sources, as_is, strict=True)]
     good = [i for i in range(len(ws)) if usable and np.isfinite(found.s[i]).all()]
+    if options.equalise or options.num_flips:
+        rows = [row | {name: [] for name in KEPT} for row in rows]
+        if vectors:
+            _keep_vectors(found, rows, good)
     if options.equalise:
         rows = [row | _NOTHING[EQUALISED] for row in rows]
         if vectors:
@@ -83,6 +88,19 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
 def needs_vectors(options: SweepOptions, shape: tuple[int, int]) -> bool:
     """Whether a reading wants the singular vectors themselves; of a streamed matrix there are none to be had."""
     return (options.equalise or options.num_flips > 0) and not is_streamed(shape, options.strategy)
+
+
+def _keep_vectors(found: Decomposed, rows: Rows, good: list[int]) -> None:
+    """The columns of `tables.kept`: how the entries of a few vectors of each matrix lie."""
+    for i in good:
+        row = rows[i]
+        for side, vectors in (("right", found.vt[i]), ("left", found.u[i].T)):
+            known = ~np.isnan(row[f"p_{side}"])
+            if not known.any():
+                known = np.arange(known.size) < row["hard_rank"]
+            index = kept.chosen(row[f"ks_{side}"], known)
+            row[f"kept_{side}"] = index
+            row[f"kept_{side}_counts"] = kept.histogram(vectors[index], BINS, END).ravel()
 
 
 def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: SweepOptions) -> None:
