@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from eigensweep.models.sources.arrays import open_arrays
 from eigensweep.models.sources.files import is_there
 from eigensweep.models.sources.folder import open_file, open_folder
 from eigensweep.models.sources.gguf_file import open_gguf
-from eigensweep.models.sources.hub import fetch, looks_like_hub_id
+from eigensweep.models.sources.hub import looks_like_hub_id, open_hub
 from eigensweep.models.sources.live import config_of, is_model, open_model
 
 
@@ -67,11 +67,22 @@ class Checkpoint:
             "architecture": self.architecture,
             "files": dict(self.source.files),
             "sha256": self.source.sha256(),
+            **({"hub": self.source.origin} if self.source.origin else {}),
         }
         if self.base is None:
             return identity
         both = f"{identity['sha256']}  adapter\n{self.base.identity['sha256']}  base\n"
         return identity | {"sha256": hashlib.sha256(both.encode()).hexdigest(), "base": self.base.identity}
+
+    def fetch(self, matrices: Iterable[Matrix] | None = None) -> None:
+        """Bring the files that hold these matrices, or all files, from the hub: several at once, not one a read.
+
+        Raises:
+          CheckpointError: one cannot be had.
+        """
+        if self.source.fetch is not None:
+            wanted = self.source.files if matrices is None else {matrix.file for matrix in matrices}
+            self.source.fetch(wanted)
 
     def __repr__(self) -> str:
         return (
@@ -98,7 +109,7 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
     except (OSError, RuntimeError, ValueError) as e:  # too long a name; ~nobody
         raise CheckpointError(f"{shown(name)}: no such file or folder: {getattr(e, 'strerror', None) or e}") from e
     if not there and looks_like_hub_id(name):
-        path = fetch(name)
+        return open_hub(name)
     if path.is_dir():
         return open_orbax(path, name) if is_there(path / NOTES) else open_folder(path, name, config)
     if not is_there(path):

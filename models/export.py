@@ -79,6 +79,7 @@ def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Map
     source = checkpoint.source
     if source.kind != "huggingface" or source.directory is None:
         raise CheckpointError(f"{source.name}: of kind {source.kind}; only folders with safetensors are written back")
+    checkpoint.fetch()
     edited = _edited(checkpoint, replacements)
     with staged(out) as stage:
         stage.mkdir()

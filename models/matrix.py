@@ -6,7 +6,6 @@ W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is wha
 """
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ PACKED = ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
 """Dtypes of parts of a byte. Tensors of them are named and left out, not read."""
 
 _CHUNK_BYTES = 1 << 24
+PEEK = 4096  # bytes of a tensor that tell it from another
 
 
 class Grid(NamedTuple):
@@ -59,6 +59,7 @@ class Tensor:
     """A tensor under its name in the source. `reader(start, stop)` reads rows; a scalar counts as one row.
 
     A quantised weight is one tensor, too: `reader` gives its rows dequantised, `rounding` says what they were.
+    Where a tensor's file is not here yet, `first()` gives its first bytes, at most PEEK, without bringing the file.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Tensor:
     file: str
     reader: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
     rounding: Rounding | None = field(default=None, repr=False, compare=False)
+    first: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop (all by default) in the stored dtype."""
@@ -92,13 +94,19 @@ def same_content(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bytes; reads both in chunks and stops at the first difference."""
     if a.shape != b.shape or a.dtype != b.dtype or a.dtype in PACKED:
         return False
+    if a.first and b.first and a.first() != b.first():
+        return False
     return all(one == other for one, other in zip(_chunks(a), _chunks(b), strict=True))
 
 
-def _digest(tensor: Tensor, chunks: int | None) -> bytes:
-    """Of the first chunks, or of all."""
+def _beginning(tensor: Tensor) -> bytes:
+    """The first bytes, which tell most tensors from others."""
+    return tensor.first() if tensor.first else next(_chunks(tensor), b"")[:PEEK]
+
+
+def _digest(tensor: Tensor) -> bytes:
     digest = hashlib.sha256()
-    for chunk in itertools.islice(_chunks(tensor), chunks):
+    for chunk in _chunks(tensor):
         digest.update(chunk)
     return digest.digest()
 
@@ -109,11 +117,7 @@ def same_contents(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
     Reads every tensor at most twice, however many there are, and one that differs at its beginning not further.
     """
     groups: list[list[Tensor]] = [[tensor for tensor in tensors if tensor.dtype not in PACKED]]
-    keys: tuple[Callable[[Tensor], Hashable], ...] = (
-        lambda tensor: (tensor.shape, tensor.dtype),
-        lambda tensor: _digest(tensor, 1),
-        lambda tensor: _digest(tensor, None),
-    )
+    keys: tuple[Callable[[Tensor], Hashable], ...] = (lambda tensor: (tensor.shape, tensor.dtype), _beginning, _digest)
     for key in keys:
         finer: dict[tuple[int, Hashable], list[Tensor]] = {}
         for i, group in enumerate(groups):

@@ -159,7 +159,7 @@ def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
 
 
 def remove_foreign_parts(folder: Path, digest: str) -> int:
-    """Remove the parts that another run left; returns how many there were. What is no Parquet file stays, to be named."""
+    """Remove the parts that another run left; returns their number. What is no Parquet file stays, to be named."""
     removed = 0
     for path in sorted(folder.glob("*.parquet")):
         with contextlib.suppress(RunError):

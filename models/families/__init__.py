@@ -67,7 +67,7 @@ def family_of_names(names: Iterable[str]) -> Family | None:
 def agreed_rule(name: str) -> tuple[Rule, int | None, int | None] | None:
     """The rule, block and expert for a tensor whose architecture is not known, where all families that know its
     name agree about what it is; None where none does or they do not. A family that fuses what all others keep apart
-    is outvoted. Where only their towers differ, it has none.
+    is outvoted; where only their towers differ, it has none.
     """
     found: dict[tuple, tuple[Rule, int | None, int | None]] = {}
     for family in FAMILIES:

@@ -51,6 +51,7 @@ def load(
       CheckpointError: see `model_of`.
     """
     model, leaves = _fitted(checkpoint, dtype)
+    checkpoint.fetch()
     where = None if mesh is None else shardings(model.abstract(), mesh)
 
     def put(leaf: Leaf) -> jax.Array:

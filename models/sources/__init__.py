@@ -6,7 +6,7 @@ The same bytes give the same hash, wherever they lie.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ class Source:
       left_out: tensors that are not among `tensors`, because nothing can be made of them.
       sizes: where there is no config.json (GGUF), what it would say of the architecture and its sizes: enough to tell
         the matrices, too little for a forward pass.
+      origin: of a model of the hub: which commit, and what its hash was taken from.
+      fetch: brings files that are not here yet, by their names; None where all are.
     """
 
     name: str
@@ -50,9 +52,12 @@ class Source:
     notes: dict | None = None
     left_out: tuple[Skipped, ...] = ()
     sizes: dict | None = None
+    origin: dict | None = None
+    fetch: Callable[[Collection[str]], None] | None = None
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; CheckpointError where it cannot be read."""
     try:
         with open_regular(path) as f:
             return hashlib.file_digest(f, "sha256").hexdigest()
@@ -60,17 +65,21 @@ def _file_sha256(path: Path) -> str:
         raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def files_sha256(files: Mapping[str, Path], config: Mapping[str, Any] | None = None) -> str:
+def files_sha256(
+    files: Mapping[str, Path], config: Mapping[str, Any] | None = None, known: Mapping[str, str] | None = None
+) -> str:
     """SHA-256 over the sorted (name, SHA-256 of the content) of files, hashed in threads.
 
     Args:
       files: path of each file by its name inside the checkpoint, which is part of what is hashed.
       config: hashed, too, where it was given and stands in no file.
+      known: SHA-256 of those that need not be read.
     """
+    known = known or {}
     names = sorted(files)
     # hashlib releases the GIL; more threads than cores gain nothing.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(lambda name: _file_sha256(files[name]), names)
+        digests = pool.map(lambda name: known.get(name) or file_sha256(files[name]), names)
         lines = [f"{digest}  {name}\n" for name, digest in zip(names, digests, strict=True)]
     if config is not None:
         lines.append(f"{json.dumps(config, sort_keys=True, default=repr)}  config\n")

@@ -5,6 +5,7 @@ pickles. An adapter's holds adapter_config.json and adapter_model.safetensors.
 """
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +48,16 @@ class _Opened(NamedTuple):
     warnings: list[str]
 
 
-def _open_shards(index: Path, opener: Opener) -> _Opened:
+class Away(NamedTuple):
+    """A weights file that is known by its header alone; its tensors' readers bring it."""
+
+    tensors: dict[str, Tensor]
+    aliases: dict[str, str]
+    size: int
+    sha256: str
+
+
+def _open_shards(index: Path, opener: Opener, away: Mapping[str, Away]) -> _Opened:
     """The tensors that an index names.
 
     Raises:
@@ -56,8 +66,11 @@ def _open_shards(index: Path, opener: Opener) -> _Opened:
     shards = read_index_names(index)
     opened = _Opened({}, {}, [index.name, *sorted(shards)], [])
     for shard in sorted(shards):
-        _check_shard(index, shard)
-        held, aliases = opener(index.parent / shard, shard)
+        if shard in away:
+            held, aliases = away[shard].tensors, away[shard].aliases
+        else:
+            _check_shard(index, shard)
+            held, aliases = opener(index.parent / shard, shard)
         opened.aliases.update(aliases)
         wanted = set(shards[shard])
         for name in shards[shard]:
@@ -87,20 +100,26 @@ def open_folder(folder: Path, name: str, config: dict[str, Any] | None = None) -
 
 
 def open_chosen(
-    folder: Path, name: str, chosen: Choice, opener: Opener = open_safetensors, config: dict[str, Any] | None = None
+    folder: Path,
+    name: str,
+    chosen: Choice,
+    away: Mapping[str, Away] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Source:
     """The chosen files of a folder as a source, hashed by their names inside it.
 
     Args:
-      opener: of .safetensors files.
+      away: weights that need not be in the folder yet, by their names.
       config: in place of the file's; it is hashed in that one's stead.
     """
     watch = Watch()
-    opener = watch.opened(
-        open_torch if (chosen.index or chosen.weights).endswith((".bin", ".bin.index.json")) else opener
-    )
+    opener = watch.opened(open_torch if chosen.pickled else open_safetensors)
+    away = away or {}
     if chosen.index:
-        opened = _open_shards(watch.add(folder / chosen.index), opener)
+        opened = _open_shards(watch.add(folder / chosen.index), opener, away)
+    elif chosen.weights in away:
+        there = away[chosen.weights]
+        opened = _Opened(there.tensors, there.aliases, [chosen.weights], [])
     else:
         opened = _Opened(*opener(folder / chosen.weights, chosen.weights), [chosen.weights], [])
     tensors, aliases, files, warnings = opened
@@ -109,9 +128,10 @@ def open_chosen(
         config = read_json(watch.add(folder / chosen.config))
         files.append(chosen.config)
     paths = {file: folder / file for file in files}
-    sizes = {file: path.stat().st_size for file, path in paths.items()}
+    sizes = {file: away[file].size if file in away else path.stat().st_size for file, path in paths.items()}
     kept = {second: first for second, first in aliases.items() if first in tensors and second not in tensors}
-    sha256 = watch.hashed(functools.partial(files_sha256, paths, given))
+    known = {file: there.sha256 for file, there in away.items()}
+    sha256 = watch.hashed(functools.partial(files_sha256, paths, given, known))
     said = (*chosen.warnings, *warnings)
     return Source(name, chosen.kind, tensors, config, sizes, sha256, kept, said, folder)
 

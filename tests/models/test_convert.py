@@ -187,7 +187,7 @@ def test_notes_without_sense(tmp_path, change, message):
     notes = json.loads((out / "eigensweep.json").read_text())
     change(notes)
     (out / "eigensweep.json").write_text(json.dumps(notes))
-    with pytest.raises(CheckpointError, match="is damaged|99|has no usable"):
+    with pytest.raises(CheckpointError, match=r"is damaged|99|has no usable"):
         open_checkpoint(out)
     del notes["sha256"]  # as version 0.2 wrote them
     (out / "eigensweep.json").write_text(json.dumps(notes))

@@ -243,3 +243,14 @@ def test_bootstrap_only_where_asked_for(make_checkpoint, whole):
     same = [c for c in table if c not in (*columns, "phase", "phase_evidence", "universality", "mu")]
     pd.testing.assert_frame_equal(table[same], whole.matrices[same])
     assert table["phase"].notna().all()
+
+
+def test_what_is_swept_is_fetched_and_nothing_else(make_checkpoint, tmp_path):
+    """Of a checkpoint whose files lie elsewhere: once, before the first read, and nothing that is finished."""
+    checkpoint, fetched = make_checkpoint(), []
+    object.__setattr__(checkpoint, "fetch", lambda matrices: fetched.append([m.name for m in matrices]))
+    options = SweepOptions(roles=("query",), control="none", equalise=False, num_flips=0)
+    engine.sweep(checkpoint, options, tmp_path)
+    assert fetched == [["blocks.0.query", "blocks.1.query"]]
+    engine.sweep(checkpoint, options, tmp_path)
+    assert len(fetched) == 1

@@ -122,6 +122,7 @@ def sweep(
     record = {"matrices": len(plan.matrices), "skipped": skipped, "warnings": warnings}
     budget = memory_bytes or default_budget()
     if workdir is None:
+        _fetch(checkpoint, plan.matrices)
         rows: dict[str, dict[str, Any]] = {}
         seconds = _work(plan, plan.matrices, options, budget, lambda new, spent: rows.update(new), on_progress)
         ordered = [rows[matrix.name] for matrix in plan.matrices]
@@ -134,6 +135,7 @@ def sweep(
             todo = set(work.todo(names))
             sources = [matrix for matrix in plan.matrices if matrix.name in todo]
             mine = [sources[i] for i in hosts.my_share([cost(source.shape) for source in sources])]
+            _fetch(checkpoint, mine)
 
             def write(rows: dict[str, dict[str, Any]], seconds: dict[str, float]) -> None:
                 work.write({name: {t: [row] for t in files.tables} for name, row in rows.items()}, seconds)
@@ -141,6 +143,12 @@ def sweep(
             _work(plan, mine, options, budget, write, on_progress, len(plan.matrices) - len(sources))
             work.finish(names)
     return replace(open_run(workdir), checkpoint=checkpoint)
+
+
+def _fetch(checkpoint: MatrixCollection, matrices: Sequence[MatrixSource]) -> None:
+    """Bring what is to be read, and nothing else, where the checkpoint lies elsewhere."""
+    if fetch := getattr(checkpoint, "fetch", None):
+        fetch(matrices)
 
 
 def _tables(options: SweepOptions) -> dict[str, Columns]:
