@@ -7,6 +7,7 @@ of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag say
 import importlib.util
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
@@ -56,6 +57,8 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
             sys.exit(130)
 
     def run() -> None:
+        # of a full disk the run itself will tell, in one line
+        warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
         if options is not None:
             _define(options)
