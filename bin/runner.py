@@ -6,6 +6,7 @@ of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag say
 
 import importlib.util
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 from absl import app, flags, logging
 
 from eigensweep.bin.help import PRESETS, help_text, preset_names, version_line
-from eigensweep.models.errors import InputError
+from eigensweep.bin.output import heard, say_error
+from eigensweep.models.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eigensweep.engine.run.options import Options
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from eigensweep.models import Checkpoint
 
 PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
+_LONGEST = 3000  # characters of an error
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 Chosen = TypeVar("Chosen", bound="Options")
@@ -64,7 +67,8 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
             _define(options)
             sys.argv = _modern(sys.argv, options)
         # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
-        app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
+        with heard():
+            app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
 
     return run
 
@@ -92,13 +96,13 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     return places["checkpoint"], chosen, places["workdir"]
 
 
-def opened(source: str) -> "Checkpoint":
-    """The checkpoint, its warnings printed."""
+def opened(source: str, base: str | None = None) -> "Checkpoint":
+    """The checkpoint, an adapter's beside its base, its warnings printed."""
     from eigensweep import models
 
-    checkpoint = models.open_checkpoint(source)
+    checkpoint = models.open_checkpoint(source, base=base)
     for warning in checkpoint.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {printable(warning)}")
     return checkpoint
 
 
@@ -132,7 +136,7 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
     print(f"{render(result)}\n\n{said}")
     print(f"tables: {result.directory}/" + ", ".join(f"{name}.parquet" for name in result.tables))
     if flags.FLAGS["report"].value or flags.FLAGS["figures"].value:
-        print(f"report: {write_report(result, figures=flags.FLAGS['figures'].value)}")
+        print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
 def _define(options: type["Options"]) -> None:
@@ -225,6 +229,5 @@ def _flags_parser(module: str, options: type["Options"] | None) -> Callable[[lis
 
 
 def _fail(message: object) -> NoReturn:
-    sys.stdout.flush()
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    say_error(textwrap.shorten(printable(" ".join(str(message).split())), _LONGEST, placeholder=" …"))
     sys.exit(2)

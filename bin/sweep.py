@@ -2,6 +2,7 @@
 
     eigensweep-sweep --config=minilm --workdir=runs/minilm
     eigensweep-sweep --checkpoint=PATH_OR_HUB_ID --workdir=DIR [--config=NAME_OR_FILE] [--config.KEY=VALUE ...]
+    eigensweep-sweep --checkpoint=ADAPTER --base=MODEL --workdir=DIR
 
 Writes DIR/matrices.parquet, spectra.parquet, manifest.json, figures/ and report.html. Started again with the same
 workdir it continues where it stopped.
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.sweep.study import Run
 
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (a row a role, memory, time, what is left out) and stop")
+_BASE = flags.DEFINE_string(
+    "base", None, "of an adapter: the model that it was trained on; then W, W + delta and delta are swept side by side"
+)
 _MEMORY_GIB = flags.DEFINE_float("memory_gib", None, "memory for one batch's arrays; default: from what is free")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "one of several processes with one --workdir; found out from SLURM, Kubernetes, MPI, TPU pods"
@@ -40,7 +44,7 @@ def main() -> None:
     source, options, workdir = runner.settings(SweepOptions)
     if not workdir and not _DRY_RUN.value:
         raise UserError("no --workdir given: where should the tables and the report go?")
-    checkpoint = runner.opened(source)
+    checkpoint = runner.opened(source, _BASE.value)
     if _DRY_RUN.value:
         plan = engine.make_plan(checkpoint, options)
         print(engine.describe_plan(plan, memory, engine.estimate(plan, options)))

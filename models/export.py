@@ -9,7 +9,7 @@ import numpy as np
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.sources.choice import INDEX
-from eigensweep.models.sources.folder import lies_inside
+from eigensweep.models.sources.files import lies_inside
 from eigensweep.models.sources.safetensors_file import data_starts
 from eigensweep.models.staging import staged
 
@@ -37,6 +37,8 @@ def _edited(checkpoint: Checkpoint, replacements: Mapping[str, np.ndarray]) -> d
             raise ValueError(f"{name}: a matrix of shape {list(matrix.shape)} was expected, got {list(new.shape)}")
         cut = checkpoint.plan.cuts[name]
         tensor = cut.tensor
+        if tensor.rounding is not None:
+            raise CheckpointError(f"{name}: stored as {tensor.rounding.said}, into which nothing is written back")
         if tensor.name not in edited:
             edited[tensor.name] = tensor.read().copy()
         cut.put_matrix(edited[tensor.name], _in_dtype(name, new, np.dtype(tensor.dtype)))

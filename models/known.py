@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from eigensweep.models.errors import CheckpointError, listed
+from eigensweep.models.errors import CheckpointError, listed, printable, shown
 from eigensweep.models.families.rules import Dims, Family, Part, Rule, depth_of
-from eigensweep.models.generic import read_generically, reason_to_skip
+from eigensweep.models.generic import read_generically, reason_to_skip, unreadable
 from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
 
 _NAMED = 20  # names that one warning lists
-_COUNTS = (
-    "num_hidden_layers", "n_layer", "n_layers", "num_nextn_predict_layers",
-    "num_local_experts", "num_experts", "n_routed_experts",
-)  # fmt: skip
+_COUNTS = ("layer", "layers", "experts")  # how the keys that count something end
 _MOST = 10_000  # of each; a config must not keep us counting for ever
+_MOST_LEAVES = 200_000  # blocks times experts
 
 
 def complete_config(family: Family, config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -28,15 +26,17 @@ def complete_config(family: Family, config: Mapping[str, Any], where: str) -> di
     inner = config.get(family.text_config) if family.text_config else None
     given = dict(config)
     if isinstance(inner, Mapping):
+        whole = config.get("tie_word_embeddings")  # what the wrapper says of its head, its text model cannot know
         given.update((key, value) for key, value in inner.items() if value is not None)
+        given["tie_word_embeddings"] = given.get("tie_word_embeddings") if whole is None else whole
     complete = {**family.defaults, **{key: value for key, value in given.items() if value is not None}}
     for key, default in family.defaults.items():
         value = complete[key]
         if type(default) is int and (type(value) is not int or value < 1):
-            raise CheckpointError(f"{where}: {key} is {value!r}, a positive integer was expected")
-    for key in _COUNTS:
-        if type(complete.get(key)) is int and complete[key] > _MOST:
-            raise CheckpointError(f"{where}: {key} is {complete[key]}, at most {_MOST} are read")
+            raise CheckpointError(f"{where}: {key} is {shown(value)}, a positive integer was expected")
+    for key, value in complete.items():
+        if key.endswith(_COUNTS) and type(value) is int and value > _MOST:
+            raise CheckpointError(f"{where}: {printable(key)} is {shown(value)}, at most {_MOST} are read")
     return complete
 
 
@@ -45,11 +45,16 @@ def model_dims(family: Family, config: Mapping[str, Any], where: str) -> Dims:
     complete = complete_config(family, config, where)
     try:
         dims = family.dims(complete)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
-        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {e!r}") from e
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        raise CheckpointError(f"{where}: no usable config of a {family.name} model: {shown(e)}") from e
     for name, size in dims.items():
         if not isinstance(size, bool | None | frozenset) and (type(size) is not int or size < 0):
-            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {size!r}")
+            raise CheckpointError(f"{where}: no usable config of a {family.name} model: {name} would be {shown(size)}")
+    depth = sum(dims[key] for key in dims if key.endswith("blocks"))
+    if depth * max(dims.get("experts") or 1, 1) > _MOST_LEAVES:
+        raise CheckpointError(
+            f"{where}: {depth} blocks of {dims.get('experts')} experts are more than the {_MOST_LEAVES} that are read"
+        )
     for rule in family.rules:
         if rule.groups and (not dims[rule.groups] or any(dims[part.size] % dims[rule.groups] for part in rule.parts)):
             raise CheckpointError(
@@ -101,7 +106,10 @@ class _Reader:
         if reason := self.family.skip_reason(name):
             self.draft.skip(tensor, reason)
             return
-        hits = [(rule, m) for rule in self.family.rules if (m := rule.regex.fullmatch(name))]
+        hits = self.family.matching(name)
+        if not hits and (tower := self.family.tower_of(name)):
+            read_generically(self.draft, tensor, tower)
+            return
         if not hits:
             self.unmatched.append(tensor.name)
             self.draft.mismatches.append(f"unexpected {tensor.name} {list(tensor.shape)}: no rule knows it")
@@ -119,7 +127,8 @@ class _Reader:
     def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
         """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
         notes = []
-        if block is not None and block >= (depth := depth_of(self.dims, rule.tower)) + self.dims.get("extra_blocks", 0):
+        depth = depth_of(self.dims, rule.tower)
+        if block is not None and block >= depth + self.dims.get("extra_blocks", 0):
             notes.append(f"unexpected {tensor.name}: the config has {depth} blocks")
         elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")
@@ -127,13 +136,13 @@ class _Reader:
             notes.append(f"unexpected {tensor.name}: the config has {self.dims['experts']} experts")
         fits = self.has_shape(rule, tensor)
         if not fits:
-            shown = ["any" if self.dims[size] is None else self.dims[size] for size in rule.shape]
-            notes.append(f"{tensor.name}: shape {shown} expected from the config, got {list(tensor.shape)}")
+            wanted = ["any" if self.dims[size] is None else self.dims[size] for size in rule.shape]
+            notes.append(f"{tensor.name}: shape {wanted} expected from the config, got {list(tensor.shape)}")
         if tensor.dtype not in FLOATING:
             notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
         self.draft.mismatches += notes
         self.misfits += notes
-        simple = len(rule.parts) == 1 and not rule.stacked
+        simple = len(rule.parts) == 1 and (len(rule.shape) <= 2 or rule.layout == "convolution")
         return fits or (simple and len(tensor.shape) == len(rule.shape))
 
     def apply(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> None:
@@ -141,7 +150,7 @@ class _Reader:
         if not self.fits(rule, tensor, block, expert):
             read_generically(self.draft, tensor)
             return
-        if reason := rule.reason or reason_to_skip(tensor):
+        if reason := rule.reason or (reason_to_skip if rule.layout == "vector" else unreadable)(tensor):
             self.draft.skip(tensor, reason)
         position = self.position[rule.pattern]
         first = self.first_block_rule.get(rule.tower, min(self.first_block_rule.values(), default=0))
@@ -224,7 +233,9 @@ class _Reader:
 
 def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list[str]:
     """A warning where a decoder's blocks carry another task's head: it is no language model any more."""
-    causal = any(part.path == "unembedding/kernel" for rule in family.rules for part in rule.parts)
+    # An encoder-decoder that classifies is as much itself as one that writes.
+    decoders = (rule for rule in family.rules if rule.tower in ("", "text"))
+    causal = any(part.path == "unembedding/kernel" for rule in decoders for part in rule.parts)
     heads = {leaf.tensor.name: None for path, leaf in draft.leaves.items() if path.startswith("classifier/")}
     if not causal or not heads:
         return []
@@ -278,6 +289,6 @@ def _name_absent_heads(plan: Plan, family: Family) -> Plan:
     """Says at the embedding that it serves as the head, where the checkpoint does not store the head again."""
     stored = {family.rename(name) for matrix in plan.matrices for name in (matrix.name, *matrix.tied)}
     tied = [rule.pattern for rule in family.rules if rule.tied_to == "embedding/embedding"]
-    heads = [name for name in tied if name not in stored]
+    heads = [name for name in tied if name not in stored and "{b}" not in name]
     matrices = (m.with_tied(heads) if m.path == "embedding/embedding" else m for m in plan.matrices)
     return replace(plan, matrices=tuple(matrices))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 from eigensweep.models.roles import TOWERS
 
@@ -76,7 +77,14 @@ class Draft:
     def add_matrix(self, key: tuple, matrix: Matrix, cut: Cut) -> None:
         """Takes a matrix up, at a place given by its key among those of its tower: (before, in or after the blocks,
         block, ...).
+
+        Raises:
+          CheckpointError: another tensor has given a matrix of that name, as a tensor "x[0]" beside a stack "x" does.
         """
+        known = self.cuts.get(matrix.name)
+        if known is not None and known.tensor.name != cut.tensor.name:
+            names = f"{known.tensor.name} and {cut.tensor.name}"
+            raise CheckpointError(f"{cut.tensor.file}: tensors {names} would both give a matrix {matrix.name}")
         tower = TOWERS.index(base) + 1 if (base := matrix.tower.split(".")[0]) in TOWERS else 0
         shared_end = not base and key[0] == 2  # behind all towers
         self.matrices.append((((len(TOWERS) + 1) if shared_end else tower, *key), matrix))

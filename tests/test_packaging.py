@@ -80,6 +80,7 @@ def test_every_import_is_declared(imports):
         "configs/minilm.py": names_of(PROJECT["project"]["optional-dependencies"]["demo"]),
         "models/sources/arrays.py": {"torch"},
         "models/data/text.py": {"datasets"},
+        "models/sources/gguf_file.py": names_of(PROJECT["project"]["optional-dependencies"]["gguf"]),
     }
     undeclared = []
     for module, files in imports.items():

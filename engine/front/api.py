@@ -18,6 +18,7 @@ def sweep(
     roles: str | Sequence[str] = (),
     blocks: str | int | Sequence[int] = (),
     config: Mapping[str, Any] | Any | None = None,
+    base: Any = None,
     progress: bool | OnProgress = True,
     **options: Any,
 ) -> Run:
@@ -32,6 +33,8 @@ def sweep(
       blocks: the blocks to sweep, as "0-3,7", a number or a list; empty for all.
       config: what config.json would hold (a dict, or transformers' config object), for a dict of arrays, which brings
         none: without it the architecture, and with it the orientation of matrices, is a guess.
+      base: for an adapter, the model that it was trained on: W, W + delta W and delta W of every matrix that it changes
+        are swept side by side.
       progress: True for a bar, False for silence, or a function of `engine.Progress`.
       options: any other option of `engine.SweepOptions`, as `control="permutation"`.
 
@@ -45,7 +48,8 @@ def sweep(
       TypeError: `model` is none of these.
     """
     chosen = engine.SweepOptions.of({"roles": roles, "blocks": blocks, **options})
-    opened = model if isinstance(model, models.Checkpoint) else models.open_checkpoint(model, config=config)
+    already = isinstance(model, models.Checkpoint)
+    opened = model if already else models.open_checkpoint(model, config=config, base=base)
     with _reporter(progress) as on_progress:
         run = engine.sweep(opened, chosen, workdir, on_progress=on_progress)
     for text in run.manifest.get("warnings", ()):

@@ -13,6 +13,8 @@ class MatrixSource(Protocol):
 
     Two further attributes are read where a matrix has them: `tower` ("encoder", "decoder", "vision", ...), the stack
     that it stands in, and `guessed`, whether its role was guessed from its name.
+    A source may also have `quantised`, what it was stored as ("" for nothing special), and `grid`, which is None or
+    reads what its entries were rounded to, as `eigensweep.engine.spectral.controls.grid` wants it.
     """
 
     @property

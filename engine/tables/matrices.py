@@ -36,7 +36,13 @@ MATRICES: dict[str, Column] = {
     "expert": Column(COUNT, "", "expert within the block, from 0; null where there are none"),
     "m": Column(COUNT, "", "rows of W: the output dimension"),
     "n": Column(COUNT, "", "columns of W: the input dimension"),
-    "dtype": Column(TEXT, "", "type of the stored weights"),
+    "dtype": Column(TEXT, "", "type of the weights as they are read"),
+    "quantised": Column(
+        TEXT,
+        "",
+        "what the weights are stored as, where they were dequantised to `dtype`, as `nf4, blocks of 64`; empty where "
+        "not, null in runs that did not tell. Their noise includes that of rounding",
+    ),
     "sigma": Column(FLOAT, "[w]", "the standard deviation that sets the edges: the one the option `sigma` names"),
     "sigma_entries": Column(FLOAT, "[w]", "standard deviation of the entries of W; spikes inflate it"),
     "sigma_bulk": Column(
@@ -282,8 +288,8 @@ SPECTRA: dict[str, Column] = {
     ),
 }
 
-IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype")
-_ABSENT = {"tower": "", "guessed": False}  # what a matrix without these attributes has
+IDENTITY = ("name", "role", "tower", "guessed", "block", "expert", "m", "n", "dtype", "quantised")
+_ABSENT = {"tower": "", "guessed": False, "quantised": ""}  # what a matrix without these attributes has
 OUTCOME = ("strategy", "status")
 SCALARS = tuple(name for name in MATRICES if name not in (*IDENTITY, *OUTCOME))
 VECTORS = tuple(name for name in SPECTRA if name != "name")
@@ -292,6 +298,8 @@ CONTROLS = {
     "signs": "the same entries with random signs",
     "gaussian": "a Gaussian matrix of the same shape and sigma",
     "permutation": "a permutation of its entries",
+    "grid": "Gaussian noise with the sum of squares of each block of entries that share a scale, on the "
+    "levels of the quantised W; of a W that is not quantised, a Gaussian matrix",
 }
 
 

@@ -165,7 +165,8 @@ def _check_part(path: Path, data: bytes) -> None:
 
 def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
     """What parts and tables of a run carry: a hash of everything that its numbers depend on, JSON-able."""
-    columns = {table: list(of) for table, of in layout.tables.items()}  # a version with other ones begins anew
+    # a version with other columns begins anew
+    columns = {table: list(of) for table, of in layout.tables.items()}
     return hashlib.sha256(json.dumps([identity, columns], sort_keys=True).encode()).hexdigest()
 
 

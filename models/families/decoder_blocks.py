@@ -46,11 +46,11 @@ def blocks_of(config: Mapping[str, Any]) -> range:
     return range(config["num_hidden_layers"])
 
 
-def qk_norms(query: str = "head", key: str = "head") -> tuple[Rule, ...]:
+def qk_norms(query: str = "head", key: str = "head", when: str = "qk_norm") -> tuple[Rule, ...]:
     """Norms of query and key, over a head or over all of them."""
     return (
-        *norm(f"{ATTENTION}.q_norm", "blocks/{b}/attention/query_norm", query, when="qk_norm"),
-        *norm(f"{ATTENTION}.k_norm", "blocks/{b}/attention/key_norm", key, when="qk_norm"),
+        *norm(f"{ATTENTION}.q_norm", "blocks/{b}/attention/query_norm", query, when=when),
+        *norm(f"{ATTENTION}.k_norm", "blocks/{b}/attention/key_norm", key, when=when),
     )
 
 

@@ -36,19 +36,19 @@ LLAMA = _decoder(
 )
 MISTRAL = _decoder(
     name="mistral",
-    model_types=("mistral",),
+    model_types=("mistral", "ministral", "ministral3"),
     defaults=sizes(32000, 4096, 14336, 32, 32, num_key_value_heads=8, tie_word_embeddings=False),
     dims=decoder_dims,
 )
 QWEN2 = _decoder(
     name="qwen2",
-    model_types=("qwen2",),
+    model_types=("qwen2", "qwen2_vl_text", "qwen2_5_vl_text"),
     defaults=sizes(151936, 4096, 22016, 32, 32, num_key_value_heads=32, tie_word_embeddings=False),
     dims=partial(decoder_dims, qkv_bias=True),
 )
 QWEN3 = _decoder(
     name="qwen3",
-    model_types=("qwen3",),
+    model_types=("qwen3", "qwen3_vl_text"),
     defaults={**QWEN2.defaults, "head_dim": 128},
     dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
 )

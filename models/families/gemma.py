@@ -1,4 +1,4 @@
-"""Gemma 1 to 3 (Gemma Team 2024, 2025), the text model, also inside Gemma 3's multimodal wrapper."""
+"""Gemma 1 to 3 (Gemma Team 2024, 2025), the text models."""
 
 from functools import partial
 
@@ -40,13 +40,11 @@ GEMMA2 = Family(
 )
 GEMMA3 = Family(
     name="gemma3",
-    model_types=("gemma3_text", "gemma3"),
+    model_types=("gemma3_text",),
     defaults={**GEMMA2.defaults, "vocab_size": 262208},
     dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
     rules=_SANDWICH_RULES,
-    renames=((r"language_model\.(?:model\.)?(.*)", r"\1"), (r"model\.language_model\.(.*)", r"\1"), *PREFIXES),
-    skips=((r"(?:vision_tower|multi_modal_projector)\..*", "of the vision tower, no part of the text model"),),
-    text_config="text_config",
+    renames=PREFIXES,
 )
 
 GEMMAS = (GEMMA, GEMMA2, GEMMA3)

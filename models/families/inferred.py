@@ -10,7 +10,7 @@ from typing import Any
 
 from eigensweep.models.families.gpt import GPT2
 
-_BLOCK = re.compile(r"h\.(\d{1,4})\..*")
+_BLOCK = re.compile(r"h\.([0-9]{1,4})\..*")
 
 
 def inferred_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
@@ -20,7 +20,7 @@ def inferred_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | N
       shapes: of the stored tensors by name.
     """
     named = {GPT2.rename(name): shape for name, shape in shapes.items()}
-    known = {name for name in named if any(rule.regex.fullmatch(name) for rule in GPT2.rules)}
+    known = {name for name in named if GPT2.matching(name)}
     others = [name for name in named if name not in known and GPT2.skip_reason(name) is None]
     blocks = {int(found[1]) for name in known if (found := _BLOCK.fullmatch(name))}
     tables = [named.get("wte.weight", ()), named.get("wpe.weight", ()), named.get("h.0.mlp.c_fc.weight", ())]

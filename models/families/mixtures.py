@@ -28,6 +28,16 @@ _MOE = "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
 
 
+def turned_expert_rules(source: str = MLP) -> tuple[Rule, ...]:
+    """The experts of the blocks `moe` stacked (experts, in, out), gate and up end to end."""
+    stacked = partial(Rule, layout="conv1d", stacked=True, when="moe")
+    down = (Part(f"{_EXPERT}/down/kernel", "mlp_down"),)
+    return (
+        stacked(f"{source}.experts.gate_up_proj", ("experts", "d", "2moe_mlp"), gate_up(_EXPERT, "moe_mlp")),
+        stacked(f"{source}.experts.down_proj", ("experts", "moe_mlp", "d"), down),
+    )
+
+
 def expert_rules(source: str = MLP) -> tuple[Rule, ...]:
     """The experts of the blocks `moe`, as the hub's files hold them and as modules of transformers 5 do."""
     stacked = partial(Rule, layout="linear", stacked=True, when="moe")
@@ -47,7 +57,7 @@ def router(source: str) -> tuple[Rule, ...]:
 
 def shared_expert(source: str) -> tuple[Rule, ...]:
     """The expert that every token passes through; its roles are its own."""
-    return mlp_rules(source, f"{_MOE}/shared", "shared_mlp", None, "shared", "shared_mlp")
+    return mlp_rules(source, f"{_MOE}/shared", "shared_mlp", "shared_bias", "shared", "shared_mlp")
 
 
 def moe_dims(
@@ -55,6 +65,7 @@ def moe_dims(
 ) -> dict[str, Any]:
     """Sizes of a decoder with experts in the blocks `moe`; no shared expert where `shared_mlp` is 0."""
     dims = decoder_dims(config, **options)
+    dense, shared = frozenset(blocks_of(config)) - moe, moe if shared_mlp else frozenset()
     counts = (config.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
     return {
         **dims,
@@ -64,8 +75,10 @@ def moe_dims(
         "shared_mlp": shared_mlp,
         "one": 1,
         "moe": moe,
-        "dense": frozenset(blocks_of(config)) - moe,
-        "shared": moe if shared_mlp else frozenset(),
+        "dense": dense,
+        "shared": shared,
+        "mlp_bias": dense if dims["mlp_bias"] else frozenset(),
+        "shared_bias": shared if dims["mlp_bias"] else frozenset(),
     }
 
 
@@ -140,4 +153,27 @@ QWEN3_MOE = _mixture(
     dims=_qwen3_moe_dims,
 )
 
-MIXTURES = (MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE)
+# Its files hold what modules of transformers 5 do, turned: where both fit, it is a file.
+QWEN3_VL_MOE = _mixture(
+    name="qwen3_vl_moe",
+    model_types=("qwen3_vl_moe_text",),
+    defaults={
+        **sizes(151936, 2048, 5632, 24, 16, num_key_value_heads=16),
+        "moe_intermediate_size": 1408,
+        "num_local_experts": 60,
+    },
+    dims=_qwen3_moe_dims,
+    rules=(
+        *BEFORE,
+        *attention_rules(),
+        *qk_norms(),
+        *mlp_rules(when="dense"),
+        *router(f"{MLP}.gate"),
+        *turned_expert_rules(),
+        *expert_rules(),
+        *BLOCK_NORMS,
+        *AFTER,
+    ),
+)
+
+MIXTURES = (MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE, QWEN3_VL_MOE)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Layout = Literal["linear", "conv1d", "embedding", "vector"]
-"""How a weight is stored: (out, in), (in, out), (entries, d), or as a leaf that is no linear map, kept as it is."""
+Layout = Literal["linear", "conv1d", "embedding", "convolution", "head_outputs", "head_inputs", "vector"]
+"""How a weight is stored: (out, in), (in, out), (entries, d), (out, in, taps, ...), (heads, in, head), (heads, head,
+out), or as a leaf that is no linear map, kept as it is. A convolution is read as the map (out, in * taps) from the
+patch under its kernel, a stack of heads as the one map (heads * head, in) into them or (out, heads * head) out of them.
+"""
 
 Dims = Mapping[str, Any]
 """Sizes by name, and flags for `Rule.when`: True, False, None (either), or a set of blocks. `blocks` is the depth,
-`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored (heads
-that predict further tokens).
+`encoder_blocks` that of a tower with a depth of its own; `extra_blocks` more may follow, which need not be stored
+(heads that predict further tokens).
 """
 
 
@@ -72,7 +75,11 @@ class Rule:
     def regex(self) -> re.Pattern:
         """The pattern, compiled for `fullmatch`."""
         escaped = re.escape(self.pattern)
-        return re.compile(escaped.replace(r"\{b\}", r"(?P<b>0|[1-9]\d*)").replace(r"\{e\}", r"(?P<e>0|[1-9]\d*)"))
+        number = "0|[1-9][0-9]{0,8}"  # more is no block, and no column of a table takes it
+        return re.compile(escaped.replace(r"\{b\}", f"(?P<b>{number})").replace(r"\{e\}", f"(?P<e>{number})"))
+
+
+_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Family:
       renames: (pattern, replacement), full match, applied in turn before the rules: prefixes and older names.
       skips: (pattern, reason) for names that are no parameters of the model, full match after the renames.
       text_config: the config's entry that holds the text model's config, in multimodal models.
+      towers: (pattern, tower) for names of other stacks, read generically, full match after the renames.
     """
 
     name: str
@@ -98,24 +106,63 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     skips: tuple[tuple[str, str], ...] = ()
     text_config: str = ""
+    towers: tuple[tuple[str, str], ...] = ()
 
     def rename(self, name: str) -> str:
         """A tensor's name without the base model's prefix, in the family's current spelling."""
-        for pattern, replacement in self.renames:
-            name = re.sub(rf"\A(?:{pattern})\Z", replacement, name)
+        for pattern, replacement in self._compiled_renames:
+            name = pattern.sub(replacement, name)
         return name
+
+    def tower_of(self, name: str) -> str | None:
+        """The stack of another kind that a tensor (renamed) stands in; None where it is the family's own."""
+        return next((tower for pattern, tower in self.towers if re.fullmatch(pattern, name)), None)
+
+    def matching(self, name: str) -> list[tuple[Rule, re.Match]]:
+        """The rules whose pattern a name (renamed) is; there should be one."""
+        candidates = self._by_outline.get(_DIGITS.sub("0", name), ())
+        return [(rule, match) for rule in candidates if (match := rule.regex.fullmatch(name))]
 
     def skip_reason(self, name: str) -> str | None:
         """Why a tensor (renamed) is no parameter; None where it is one."""
-        return next((why for pattern, why in (*self.skips, *NO_PARAMETERS) if re.fullmatch(pattern, name)), None)
+        return next((why for pattern, why in self._compiled_skips if pattern.fullmatch(name)), None)
+
+    # A hundred thousand names meet every family's patterns: compiled once, rules found by the name without its numbers.
+    @functools.cached_property
+    def _compiled_renames(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(rf"\A(?:{pattern})\Z"), replacement) for pattern, replacement in self.renames]
+
+    @functools.cached_property
+    def _compiled_skips(self) -> list[tuple[re.Pattern, str]]:
+        return [(re.compile(pattern), why) for pattern, why in (*self.skips, *NO_PARAMETERS)]
+
+    @functools.cached_property
+    def _by_outline(self) -> dict[str, list[Rule]]:
+        rules: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            outline = _DIGITS.sub("0", rule.pattern.format(b=0, e=0))
+            rules.setdefault(outline, []).append(rule)
+        return rules
 
 
 NO_PARAMETERS = (
-    (r"(?:.*\.)?(?:position_ids|token_type_ids)", "a buffer of indices, no parameter"),
-    (r".*rotary_emb\.(?:inv_freq|cos_cached|sin_cached)", "a buffer of rotary frequencies, no parameter"),
+    (
+        r"(?i:(?:.*[./])?(?:position_ids|token_type_ids|relative_position_index|relative_coords_table))",
+        "a buffer of indices, no parameter",
+    ),
+    (
+        r"(?i:(?:.*[./])?(?:(?:rope|rotary)(?:_emb)?_)?(?:inv_freq|freqs?(?:_cis|_cos|_sin)?|cos|sin)(?:_cache|_cached)?)",
+        "a buffer of rotary frequencies, no parameter",
+    ),
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
+    (
+        r"(?i:(?:.*[./])?(?:(?:causal|attn|attention|src|tgt)_)?(?:mask|tril|triu))",
+        "a buffer with a mask, no parameter",
+    ),
+    (r"(?i:(?:.*[./])?(?:running_(?:mean|var|std)|num_batches_tracked))", "running statistics, no parameter"),
+    (r"(?i:(?:.*[./])?alibi(?:_slopes|_biases)?)", "a buffer of biases by distance, no parameter"),
 )
-"""Buffers that older versions of transformers wrote among the weights."""
+"""Buffers that lie among the weights, by their names."""
 
 
 def depth_of(dims: Dims, tower: str) -> int:
@@ -132,6 +179,15 @@ def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | No
     """Rules for a linear layer stored (out, in), and for its bias if it can have one (`bias` is the flag)."""
     weight = Rule(f"{source}.weight", (out, inp), (Part(f"{path}/kernel", role),), "linear", when=when)
     return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", out, bias))
+
+
+def convolution(source: str, path: str, shape: tuple[str, ...], bias: str | None = None, when: str = "always"):
+    """Rules for a convolution's kernel, stored (out, in, taps, ...), and for its bias if it can have one.
+
+    Of a depthwise one, (channels, 1, taps), the rows are the channels' own filters.
+    """
+    weight = Rule(f"{source}.weight", shape, (Part(f"{path}/kernel", "convolution"),), "convolution", when=when)
+    return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", shape[0], bias))
 
 
 def embedding(source: str, path: str, role: str, entries: str, dim: str, when: str = "always") -> tuple[Rule, ...]:

@@ -128,3 +128,16 @@ def tap_of(path: str) -> str:
     if "blocks" not in parts:
         return path
     return "/".join((*parts, _SHARED_INPUT.get(name, name), leaf))
+
+
+def routes_of(tap: str) -> tuple[str, int] | None:
+    """The tap that says which tokens go to this tap's expert, and the expert's number; None where all tokens enter.
+
+    >>> routes_of("blocks/3/moe/experts/5/up/kernel")
+    ('blocks/3/moe/routes', 5)
+    """
+    parts = tap.split("/")
+    if "experts" not in parts:
+        return None
+    at = parts.index("experts")
+    return "/".join((*parts[:at], "routes")), int(parts[at + 1])

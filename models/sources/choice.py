@@ -36,7 +36,7 @@ class Choice:
         return self.weights.endswith(".bin") or self.index == TORCH_INDEX
 
 
-def choose(names: Collection[str], where: str) -> Choice:
+def choose(names: Collection[str], where: str, configured: bool = False) -> Choice:
     """An adapter where no whole model lies beside it, a model otherwise; safetensors before pickles.
 
     A single .safetensors file of another name is taken where nothing else says which to take.
@@ -44,6 +44,7 @@ def choose(names: Collection[str], where: str) -> Choice:
     Args:
       names: of all files, with `/` between folders.
       where: the folder or repository, for messages.
+      configured: a config is given, which stands in for the one that may be missing.
 
     Raises:
       CheckpointError: no weights, several files of which none is named, an adapter without its config.
@@ -51,10 +52,10 @@ def choose(names: Collection[str], where: str) -> Choice:
     there = set(names)
     whole = there & {INDEX, WEIGHTS, TORCH_INDEX, TORCH_WEIGHTS}
     if not whole and there & {ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS}:
-        return _adapter(there, where)
+        return _adapter(there, where, configured)
     warnings = []
     config = CONFIG if CONFIG in there else ""
-    if not config:
+    if not config and not configured:
         warnings.append(f"{where}/{CONFIG} is missing: the architecture is unknown")
     if ADAPTER_CONFIG in there:
         warnings.append(f"{where} also holds an adapter, which is left out: the whole model is read")
@@ -74,7 +75,7 @@ def _model(there: set[str], where: str) -> tuple[str, str]:
         return others[0], ""
     if others:
         raise CheckpointError(
-            f"{where}: several .safetensors files ({', '.join(others)}), but neither {WEIGHTS} nor {INDEX} to say "
+            f"{where}: several .safetensors files ({listed(others)}), but neither {WEIGHTS} nor {INDEX} to say "
             f"which to take; give one of the files"
         )
     if TORCH_INDEX in there:
@@ -84,11 +85,13 @@ def _model(there: set[str], where: str) -> tuple[str, str]:
     below = [name.split("/")[0] for weights in (WEIGHTS, ADAPTER_WEIGHTS) for name in sorted(there)
              if name.count("/") == 1 and name.endswith(f"/{weights}")]  # fmt: skip
     hint = f"; but there are some in {listed(below)}" if below else ""
+    if files := sorted(name for name in there if name.endswith(".gguf")):
+        hint += f"; of its GGUF files ({listed(files)}) give one"
     raise CheckpointError(f"{where}: no weights: none of {WEIGHTS}, {INDEX}, {ADAPTER_WEIGHTS}, {TORCH_WEIGHTS}{hint}")
 
 
-def _adapter(there: set[str], where: str) -> Choice:
-    if ADAPTER_CONFIG not in there:
+def _adapter(there: set[str], where: str, configured: bool) -> Choice:
+    if ADAPTER_CONFIG not in there and not configured:
         raise CheckpointError(f"{where}/{ADAPTER_CONFIG}: missing, and without it the scale of the update is unknown")
     for weights in (ADAPTER_WEIGHTS, ADAPTER_TORCH_WEIGHTS):
         if weights in there:

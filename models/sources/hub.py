@@ -21,17 +21,17 @@ import numpy as np
 
 from eigensweep.models.converted import NOTES, open_orbax
 from eigensweep.models.errors import CheckpointError, listed
-from eigensweep.models.matrix import Tensor
+from eigensweep.models.matrix import PEEK, Tensor
 from eigensweep.models.sources import Source, file_sha256
 from eigensweep.models.sources.choice import INDEX, TORCH_INDEX, Choice, choose
-from eigensweep.models.sources.folder import Away, check_name, names_in, open_chosen, read_index_names
+from eigensweep.models.sources.files import check_name
+from eigensweep.models.sources.folder import Away, names_in, open_chosen, read_index_names
 from eigensweep.models.sources.repository import WORKERS, Repository, cached_folder, find, unreachable
 from eigensweep.models.sources.safetensors_file import DTYPES, open_safetensors
 from eigensweep.models.sources.watch import Watch
 
 _HASHED = "from the hub's SHA-256 of every large file; each file is held against it when it comes, those that are not "
 _HASHED += "needed never came"
-_PEEK = 4096  # bytes of a tensor that tell it from another
 _ID = re.compile(r"([A-Za-z0-9_][\w.-]*(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 _SUFFIX = ".safetensors"
 
@@ -163,9 +163,9 @@ def _shard(found: Repository, name: str) -> _Shard | None:
         if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
             return None
         reader = functools.partial(shard.read, key)
-        begin, count = data + offsets[0], min(_PEEK, max(0, offsets[1] - offsets[0]))
+        begin, count = data + offsets[0], min(PEEK, max(0, offsets[1] - offsets[0]))
         first = functools.partial(found.first_bytes, name, key, begin, count)
-        shard.tensors[key] = Tensor(key, tuple(shape), DTYPES[entry["dtype"]].name, name, reader, first)
+        shard.tensors[key] = Tensor(key, tuple(shape), DTYPES[entry["dtype"]].name, name, reader, first=first)
     shard.aliases.update(
         (second, kept)
         for second, kept in metadata.items()

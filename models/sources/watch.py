@@ -4,7 +4,6 @@ A file's size, time of change and inode are noted before its first byte is read,
 writes to it or puts another in its place meanwhile ends the run with one line, before a number comes of a mix of two.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +12,14 @@ import numpy as np
 
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Tensor
+from eigensweep.models.sources.files import stat_regular
 
 Opener = Callable[[Path, str], tuple[dict[str, Tensor], dict[str, str]]]
 """Opens one weights file: its tensors, and second names of them."""
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        now = os.stat(path)
-    except OSError as e:
-        raise CheckpointError(f"{path}: cannot be read: {e.strerror}") from e
+    now = stat_regular(path)
     return now.st_size, now.st_mtime_ns, now.st_ino
 
 

@@ -149,7 +149,7 @@ def adapter(shared, tmp_path):
     ("entries", "message"),
     [
         ({"peft_type": "IA3"}, "peft_type 'IA3' is not supported"),
-        ({"use_dora": True}, "use_dora is not supported: DoRA"),
+        ({"use_dora": True}, "use_dora is True, and .*query has no lora_magnitude_vector"),
         ({"target_parameters": ["experts.down_proj"]}, "target_parameters is not supported"),
         ({"r": 16}, r"gives rank 16 for .*lora_A.weight, whose shape is \[8, 768\]"),
         ({"r": None}, "r is None, a number was expected"),

@@ -1,8 +1,9 @@
 """Every architecture against Hugging Face's torch implementation in float32, layer by layer, padded on either side."""
 
+import importlib.util
 import json
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from eigensweep.models import open_checkpoint
@@ -11,18 +12,10 @@ from eigensweep.models.nn import load
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-TOLERANCE = 2e-4
-BATCH = 4
-BASE = {
-    "vocab_size": 97,
-    "hidden_size": 48,
-    "intermediate_size": 80,
-    "num_hidden_layers": 2,
-    "max_position_embeddings": 64,
-    "pad_token_id": 1,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+spec = importlib.util.spec_from_file_location("parity", Path(__file__).with_name("parity.py"))
+parity = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(parity)
+BASE = parity.BASE
 GPT2 = {"vocab_size": 97, "n_embd": 45, "n_layer": 2, "n_positions": 64, "bos_token_id": None, "eos_token_id": None}
 LLAMA3 = {
     "rope_type": "llama3",
@@ -161,70 +154,9 @@ CASES = {
 }
 
 
-def torch_model(class_name, config_name, settings):
-    """A random model with weights large enough that every part of it matters."""
-    torch.manual_seed(0)
-    config = getattr(transformers, config_name)(**settings)
-    model = getattr(transformers, class_name)._from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_((0.3 if parameter.ndim == 1 else 0.15) * torch.randn_like(parameter))
-    return model, {**config.to_dict(), "architectures": [class_name]}
-
-
-def padded(num_tokens, side):
-    """Masks with rows of four lengths, padded on one side."""
-    lengths = np.array([num_tokens, num_tokens - 1, num_tokens // 2, 2])
-    mask = np.arange(num_tokens) < lengths[:, None]
-    return mask if side == "right" else mask[:, ::-1].copy()
-
-
-def worst(ours, theirs, mask=None):
-    difference = np.abs(np.asarray(ours) - theirs.numpy())
-    return float((difference if mask is None else difference[mask]).max())
-
-
-def inputs(config, num_tokens, side):
-    """The same batch for torch (positions spelled out) and for us."""
-    rng = np.random.default_rng(0)
-    mask = padded(num_tokens, side)
-    ids = np.where(mask, rng.integers(2, 97, mask.shape), config["pad_token_id"] or 0).astype(np.int32)
-    positions = np.maximum(np.cumsum(mask, 1) - 1, 0)
-    theirs = {"input_ids": ids, "attention_mask": mask.astype(int), "position_ids": positions}
-    types = None
-    if config["model_type"] in ("bert", "roberta"):
-        types = rng.integers(0, config["type_vocab_size"], mask.shape).astype(np.int32)
-        theirs["token_type_ids"] = types.astype(int)
-    if config["model_type"] == "roberta":
-        theirs["position_ids"] = positions + config["pad_token_id"] + 1
-    return (ids, mask, types), {name: torch.tensor(array) for name, array in theirs.items()}
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_forward_pass_is_that_of_transformers(name):
-    *what, num_tokens = CASES[name]
-    reference, config = torch_model(*what)
-    state = {key: value.numpy() for key, value in reference.state_dict().items()}
-    model, params = load(open_checkpoint(state, config=config))
-    for side in ("right", "left"):
-        (ids, mask, types), theirs = inputs(config, num_tokens, side)
-        with torch.no_grad():
-            expected = reference(**theirs, output_hidden_states=True)
-        output = model.apply(params, ids, mask, type_ids=types, hidden_states=True)
-        assert len(output.hidden_states) == len(expected.hidden_states)
-        for ours, layer in zip(output.hidden_states, expected.hidden_states, strict=True):
-            assert worst(ours, layer, mask) < TOLERANCE
-        whole = slice(None if side == "right" else 1)  # elsewhere transformers pools a padding token
-        if what[0] == "BertModel":
-            assert worst(output.pooled[whole], expected.pooler_output[whole]) < TOLERANCE
-        elif "Classification" in what[0]:
-            assert worst(output.logits[whole], expected.logits[whole]) < TOLERANCE
-            assert output.logits.shape == (
-                BATCH,
-                config["num_labels"] if "num_labels" in config else len(config["id2label"]),
-            )
-        else:
-            assert worst(output.logits, expected.logits, mask) < TOLERANCE
+    parity.check(*CASES[name])
 
 
 ROPE = {"rope_type": "linear", "factor": 2.0}
@@ -277,15 +209,15 @@ CHANGES = {
 def test_config_json_is_read_as_transformers_reads_it(name, tmp_path):
     start, changes = CHANGES[name]
     class_name, config_name, settings, num_tokens = CASES[start]
-    reference, _ = torch_model(class_name, config_name, settings)
+    reference, _ = parity.torch_model(class_name, config_name, settings)
     reference.save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     config = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not ABSENT}))
     reference = type(reference).from_pretrained(tmp_path, attn_implementation="eager").eval()
     model, params = load(open_checkpoint(tmp_path))
-    (ids, mask, _), theirs = inputs(config, num_tokens, "right")
+    (ids, mask, _), theirs = parity.inputs(config, num_tokens, "right")
     with torch.no_grad():
         expected = reference(**theirs).logits
-    assert worst(model.apply(params, ids, mask).logits, expected, mask) < TOLERANCE
+    assert parity.worst(model.apply(params, ids, mask).logits, expected, mask) < parity.TOLERANCE
     assert model.architecture.max_positions == reference.config.max_position_embeddings

@@ -95,10 +95,14 @@ def test_an_index_that_names_a_file_outside(sharded, tmp_path, name):
     assert "outside the checkpoint's folder" in message or "is no file name" in message
 
 
-def test_an_index_that_names_a_link_to_outside(sharded, tmp_path):
-    (sharded / "model-1.safetensors").rename(tmp_path / "elsewhere.safetensors")
-    (sharded / "model-1.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
-    assert "a link to" in refusal(sharded)
+@pytest.mark.parametrize("file", ["model-1.safetensors", "config.json", "model.safetensors.index.json"])
+def test_links_are_followed_wherever_they_lead_but_not_to_nothing(sharded, tmp_path, file):
+    (sharded / "config.json").write_text('{"model_type": "x"}')
+    (sharded / file).rename(tmp_path / "elsewhere")
+    (sharded / file).symlink_to(tmp_path / "elsewhere")
+    assert [m.read().shape for m in open_checkpoint(sharded).matrices] == [(6, 4)] * 3
+    (tmp_path / "elsewhere").unlink()
+    assert f"{file}: a link to '{tmp_path}/elsewhere', which is not there" in refusal(sharded)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def test_no_such_path_and_no_weights(tmp_path):
     save_file(arrays(), tmp_path / "0_Transformer" / "model.safetensors")
     assert "there are some in 0_Transformer" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    assert "notes.txt: a folder with a checkpoint or a .safetensors file was expected" in refusal(
+    assert "notes.txt: a folder with a checkpoint, a .safetensors or a .gguf file was expected" in refusal(
         tmp_path / "notes.txt"
     )
 
@@ -146,7 +150,7 @@ def test_a_single_file_of_another_name_is_taken_several_are_not(tmp_path):
     assert len(open_checkpoint(tmp_path).matrices) == 3
     save_file(arrays(), tmp_path / "more.safetensors")
     message = refusal(tmp_path)
-    assert "more.safetensors, weights.safetensors" in message
+    assert "more.safetensors; weights.safetensors" in message
 
 
 def test_config_missing_unknown_or_broken(tmp_path):

@@ -41,6 +41,18 @@ def test_many_shapes_are_one_row(make_run):
     (row,) = summary_table(run).to_dict("records")
     assert (row["matrices"], row["shape"]) == (6, "6 shapes")
     assert not any(column.startswith("control_") for column in row)
+    assert np.isnan(row["stable_rank"])  # of a mixture there is no median
+    assert row["stable_rank_min"] == run.matrices["stable_rank"].min()
+    assert row["stable_rank_max"] == run.matrices["stable_rank"].max()
+
+
+def test_experts_are_apart(make_run, make_spiked):
+    rng = np.random.default_rng(0)
+    run = make_run([(f"w{i}", "mlp_up", 0, make_spiked(rng, 20, 20, 1)) for i in range(3)])
+    run.matrices["expert"] = [None, 0, 1]
+    table = summary_table(run)
+    assert list(table["role"]) == ["mlp_up", "mlp_up of experts"]
+    assert list(table["matrices"]) == [1, 2]
 
 
 def test_failures_are_counted_and_left_out_of_medians(make_run, make_spiked):
@@ -53,15 +65,22 @@ def test_failures_are_counted_and_left_out_of_medians(make_run, make_spiked):
     assert "2/3" in render_summary(summary_table(run))
 
 
-def test_text_is_aligned_and_complete(run):
-    lines = render_summary(summary_table(run)).splitlines()
-    assert len(lines) == 8
-    assert len({len(line) for line in lines}) == 1
-    assert lines[0].split()[:3] == ["role", "matrices", "shape"]
-    assert all(len(line) < 130 for line in lines)
+def test_text_is_aligned_complete_and_fits_a_terminal(run):
+    table = summary_table(run)
+    parts = render_summary(table).split("\n\n")
+    assert len(parts) == 4
+    for part in parts:
+        title, *lines = part.splitlines()
+        assert "medians, ranges in brackets" in title
+        assert len(lines) == 1 + len(table)
+        assert len({len(line) for line in lines}) == 1
+        assert all(len(line) <= 100 for line in part.splitlines())
+    query = table.set_index("role").loc["query"]
+    cell = f"{query.right_outliers:g} ({query.right_outliers_min:g}–{query.right_outliers_max:g})"
+    assert (cell in parts[1]) == (query.right_outliers_min < query.right_outliers_max)
 
 
-def test_brackets_hold_the_first_control(make_run, make_spiked):
+def test_the_control_shown_is_the_first(make_run, make_spiked):
     rng = np.random.default_rng(0)
     run = make_run([("w", "query", 0, make_spiked(rng, 24, 24, 1))], control="both")
     run.matrices["num_right_outliers"] = 7
@@ -70,4 +89,5 @@ def test_brackets_hold_the_first_control(make_run, make_spiked):
     table = summary_table(run)
     assert table["control_gaussian_right_outliers"].tolist() == [2]
     assert not any(column.startswith("control_permutation_") for column in table)
-    assert " 7 (2) " in render_summary(table)
+    rows = render_summary(table).split("beyond the right edge")[1].splitlines()
+    assert rows[2].split()[:3] == ["query", "7", "2"]

@@ -42,8 +42,9 @@ def test_counts_of_a_run():
     assert (right["tests"], right["fired"], right["surviving"]) == (98, fired, 5)
     text = render_family(table.reset_index())
     assert "survive over the run" in text
-    assert "of one scale for the matrix as it is" in text
-    assert len(text.splitlines()) == 7
+    assert "of one scale for the matrix as it is" in " ".join(text.split())
+    assert len(text.splitlines()) == 8
+    assert all(len(line) <= 100 for line in text.splitlines())
 
 
 def test_noise_fires_at_its_level_and_survives_nothing():

@@ -127,7 +127,7 @@ def test_table_and_figures_of_a_random_model(small, found, tmp_path):
     np.testing.assert_allclose(table["inside"], table["null"], rtol=0.08)
     assert (table[["p_right", "p_left", "p_smallest"]].fillna(1) > 1e-3).all(axis=None)
     assert len(render_overlap(table).splitlines()) == 1 + len(table)
-    engine.write_report(found, tmp_path)
+    engine.write_report(found, tmp_path, figures=True)
     for name in ("overlap.png", "covariances.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
 
@@ -175,6 +175,31 @@ def test_a_head_that_one_tap_of_two_meets_is_written_without_the_other(small, tm
     result = open_overlap(tmp_path)
     assert list(result.matrices["name"]) == ["unembedding.kernel"]
     assert result.manifest["without_activations"] == ["mlm.dense.kernel"]
+
+
+def test_an_experts_covariance_is_of_the_tokens_that_go_to_it(small, tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [f"blocks/0/moe/experts/{expert}/up/kernel" for expert in range(3)]
+    checkpoint = models.open_checkpoint({p.replace("/", "."): rng.standard_normal((24, 20)) for p in paths})
+    run = engine.sweep(checkpoint, engine.SweepOptions(control="none", equalise=False, num_flips=0), tmp_path)
+    x = jax.numpy.asarray(rng.standard_normal((8, 16, 24)), np.float32)
+    routes = np.zeros((8, 16, 3), np.float32)  # nothing goes to the last one
+    routes[..., 0] = rng.random((8, 16)) * (rng.random((8, 16)) < 0.5)
+    routes[..., 1] = 0.5
+    with claimed(tmp_path, LAYOUT, {}) as work:
+        collector = Collector(work, run, checkpoint.matrices, small.batches)
+        for number in range(len(small.batches)):
+            collector.visit(number, {"blocks/0/moe/routes": jax.numpy.asarray(routes), **dict.fromkeys(paths, x)})
+        collector.finish()
+    result = open_overlap(tmp_path)
+    covariances = result.covariances.set_index("tap")
+    for expert, path in enumerate(paths[:2]):
+        masks = [batch.attention_mask & (routes[..., expert] > 0) for batch in small.batches]
+        tokens = np.concatenate([np.asarray(x, np.float64)[mask] for mask in masks])
+        assert covariances.loc[path, "num_tokens"] == len(tokens)
+        expected = np.linalg.eigvalsh(tokens.T @ tokens / len(tokens))[::-1]
+        np.testing.assert_allclose(covariances.loc[path, "evals"], expected, rtol=1e-10)
+    assert result.manifest["without_activations"] == [paths[2].replace("/", ".")]
 
 
 def test_no_activations_at_all_end_the_study(small, tmp_path):

@@ -67,8 +67,8 @@ EXPECTED = {
         "row_correct list<element: double>, row_count list<element: double>"
     ),
     ("ablation", "matrices"): (
-        f"{IDENTITY}, dtype string, sigma double, nu_minus double, nu_plus double, num_right_outliers int64, "
-        "num_left_outliers int64, status string"
+        f"{IDENTITY}, dtype string, quantised string, sigma double, nu_minus double, nu_plus double, "
+        "num_right_outliers int64, num_left_outliers int64, status string"
     ),
     ("ablation", "spectra"): (
         "name string, singular_values list<element: double>, p_right_avg list<element: double>, "
@@ -123,7 +123,7 @@ def test_columns_are_the_published_ones(table):
 def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
     tables = with_controls(kinds)
     assert written(tables["matrices"]).split(", ") == [
-        *f"{IDENTITY}, dtype string, {SCALARS}".split(", "),
+        *f"{IDENTITY}, dtype string, quantised string, {SCALARS}".split(", "),
         *of_controls(SCALARS, kinds),
         "strategy string",
         "status string",
@@ -134,7 +134,7 @@ def test_columns_of_a_sweep_and_its_controls_are_the_published_ones(kinds):
 def test_columns_of_the_readings_are_the_published_ones():
     tables = with_controls(("signs",), equalised=True, signs=True)
     assert written(tables["matrices"]).split(", ") == [
-        *f"{IDENTITY}, dtype string, {SCALARS}, {SIGNS}, {PROFILE}".split(", "),
+        *f"{IDENTITY}, dtype string, quantised string, {SCALARS}, {SIGNS}, {PROFILE}".split(", "),
         *(f"equalised_{column}" for column in SCALARS.split(", ")),
         *of_controls(SCALARS, ("signs",)),
         "strategy string",

@@ -234,6 +234,7 @@ ONCE = {
     "m": formulas.exact(lambda r: r.w.shape[0]),
     "n": formulas.exact(lambda r: r.w.shape[1]),
     "dtype": formulas.exact(lambda r: str(r.w.dtype)),
+    "quantised": formulas.exact(lambda r: ""),
     "zero_rows": formulas.exact(lambda r: np.sum(~r.w.any(axis=1))),
     "zero_columns": formulas.exact(lambda r: np.sum(~r.w.any(axis=0))),
     "profile_rows": profile(1),

@@ -37,7 +37,7 @@ _SOURCE = "Staats, Thamm & Rosenow 2024"
 _TAP = Column(TEXT, "", "the linear layer whose input x is; layers that read the same x share one")
 _TOKENS = Column(COUNT, "", "vectors x in the mean: tokens; rows where a head reads one vector a row")
 _AXES = Column(COUNT, "", "r: eigenvectors that the data determine, evals_j > d eps evals_1")
-_OF_MATRIX = tuple(key for key in IDENTITY if key != "dtype")
+_OF_MATRIX = tuple(key for key in IDENTITY if key not in ("dtype", "quantised"))
 
 OVERLAP = {
     **{key: MATRICES[key] for key in _OF_MATRIX},
@@ -226,6 +226,8 @@ class Collector:
         for tap, x in wanted.items():
             moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
             tokens = mask if x.ndim == 3 else mask.any(axis=1)
+            if routes := nn.routes_of(tap):
+                tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
             self._moments[tap] = covariance.accumulate(moments, x, tokens)
         if wanted and number == len(self.batches) - 1:
             self._write(unit_of(next(iter(wanted))))
@@ -235,6 +237,8 @@ class Collector:
         for tap in [tap for tap in self.groups if unit_of(tap) == unit and tap in self._moments]:
             moments = self._moments.pop(tap)
             count = int(moments.tokens)
+            if not count and nn.routes_of(tap):
+                continue  # no token went to this expert
             try:
                 axes = covariance.principal_axes(covariance.covariance(moments, self.centred))
             except ValueError as error:

@@ -7,6 +7,7 @@ at least one vector of a matrix is rejected in at most `level` of the matrices. 
 min_i b p_(i)/i, which is at most the level where any vector is rejected.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,4 +96,5 @@ def cells(row: dict[str, Any]) -> list[str]:
 def render_family(table: "pd.DataFrame") -> str:
     """The table as aligned plain text for a terminal."""
     lines = [[*HEADINGS.values()], *(cells(row) for row in table.to_dict("records"))]
-    return f"{CAPTION};\n{NOTE}:\n{aligned(lines, left=2)}" if len(lines) > 1 else ""
+    said = textwrap.fill(f"{CAPTION}; {NOTE}", 100)
+    return f"{said}\n{aligned(lines, left=2)}" if len(lines) > 1 else ""

@@ -63,7 +63,7 @@ def _checkpoint(run: Run) -> Any:
     from eigensweep import models
 
     identity = run.manifest["checkpoint"]
-    opened = models.open_checkpoint(identity["source"])
+    opened = models.open_checkpoint(identity["source"], base=identity.get("base", {}).get("source"))
     if opened.identity["sha256"] != identity["sha256"]:
         raise RunError(f"{identity['source']}: is no longer the checkpoint of this run, its content has changed")
     object.__setattr__(run, "checkpoint", opened)  # hashed once

@@ -51,7 +51,7 @@ def read_decoder(c: Any) -> Architecture:
         max_positions=c.max_position_embeddings,
         norm_eps=float(c.rms_norm_eps),
         activation=getattr(c, activation),
-        windows=tuple(window if slide else FULL_ATTENTION for slide in slides),
+        windows=tuple(window if slide and window else FULL_ATTENTION for slide in slides),
         attention_scales=((c.query_pre_attn_scalar if sandwich else head_dim) ** -0.5,) * num_blocks,
         tied=c.tie_word_embeddings,
         norm="rms_plus_one" if gemma else "rms",

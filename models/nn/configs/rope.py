@@ -63,9 +63,10 @@ def _longer(c: Any, rope: Rope, numbers: dict[str, Any], given: Mapping[str, Any
     fields = vars(rope) | {"beta_fast": numbers.get("beta_fast", 32.0), "beta_slow": numbers.get("beta_slow", 1.0)}
     if rope.kind == "yarn":
         if attention is None:
-            scale, over = numbers.get("mscale"), numbers.get("mscale_all_dim")
-            both = scale is not None and over is not None
-            attention = _mscale(rope.factor, scale) / _mscale(rope.factor, over) if both else _mscale(rope.factor)
+            attention = _mscale(rope.factor)
+            if "mscale" in numbers and "mscale_all_dim" in numbers:
+                scale, over = (_mscale(rope.factor, numbers[name]) for name in ("mscale", "mscale_all_dim"))
+                attention = scale / over
         return Rope(
             **fields | {"attention_factor": attention, "truncate": bool(c.rope_parameters.get("truncate", True))}
         )
