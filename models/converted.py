@@ -10,11 +10,12 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.families.rules import Layout
 from eigensweep.models.matrix import Cut, Matrix, Skipped, Tensor
 from eigensweep.models.plan import Leaf, Plan
 from eigensweep.models.sources import Source, files_sha256
@@ -168,8 +169,15 @@ def _dtype(name: Any) -> np.dtype:
 
 def _matrix(source: Source, entry: dict[str, Any]) -> Matrix:
     tensor = source.tensors[entry["path"]]
-    cut = Cut(tensor, "embedding" if entry["transposed"] else "linear", entry["index"])
-    fields = {**entry, "shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
+    layout = entry.get("layout", "embedding" if entry["transposed"] else "linear")
+    if layout not in get_args(Layout):
+        raise ValueError(f"{entry['name']} is said to lie as {layout!r}")
+    rows = _shape(entry["rows"]) if "rows" in entry else None
+    if rows is not None and (len(rows) != 2 or not rows[0] < rows[1] <= tensor.shape[0]):
+        raise ValueError("a matrix is no share of its leaf")
+    cut = Cut(tensor, layout, entry["index"], rows)
+    fields = {key: value for key, value in entry.items() if key not in ("layout", "rows")}
+    fields |= {"shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
     matrix = Matrix(**fields, dtype=tensor.dtype, file=tensor.file, reader=cut.read_matrix)
     if matrix.shape != cut.matrix_shape:
         raise ValueError(f"{matrix.name} is said to be {list(matrix.shape)}, its leaf holds {list(cut.matrix_shape)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from eigensweep.models.errors import CheckpointError, listed, printable, shown
 from eigensweep.models.families.rules import Dims, Family, Part, Rule, depth_of
-from eigensweep.models.generic import read_generically, reason_to_skip
+from eigensweep.models.generic import read_generically, reason_to_skip, unreadable
 from eigensweep.models.matrix import FLOATING, Cut, Tensor, same_content
 from eigensweep.models.plan import Draft, Leaf, Plan
 
@@ -127,7 +127,8 @@ class _Reader:
     def fits(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> bool:
         """Notes every mismatch with the config; False if the tensor cannot be cut as the rule says."""
         notes = []
-        if block is not None and block >= (depth := depth_of(self.dims, rule.tower)) + self.dims.get("extra_blocks", 0):
+        depth = depth_of(self.dims, rule.tower)
+        if block is not None and block >= depth + self.dims.get("extra_blocks", 0):
             notes.append(f"unexpected {tensor.name}: the config has {depth} blocks")
         elif rule_state(self.dims, rule.when, block) is False:
             notes.append(f"unexpected {tensor.name}: by its config the model has none")
@@ -141,7 +142,7 @@ class _Reader:
             notes.append(f"{tensor.name}: a floating dtype was expected, got {tensor.dtype}")
         self.draft.mismatches += notes
         self.misfits += notes
-        simple = len(rule.parts) == 1 and not rule.stacked
+        simple = len(rule.parts) == 1 and (len(rule.shape) <= 2 or rule.layout == "convolution")
         return fits or (simple and len(tensor.shape) == len(rule.shape))
 
     def apply(self, rule: Rule, tensor: Tensor, block: int | None, expert: int | None) -> None:
@@ -149,7 +150,7 @@ class _Reader:
         if not self.fits(rule, tensor, block, expert):
             read_generically(self.draft, tensor)
             return
-        if reason := rule.reason or reason_to_skip(tensor):
+        if reason := rule.reason or (reason_to_skip if rule.layout == "vector" else unreadable)(tensor):
             self.draft.skip(tensor, reason)
         position = self.position[rule.pattern]
         first = self.first_block_rule.get(rule.tower, min(self.first_block_rule.values(), default=0))
@@ -232,7 +233,9 @@ class _Reader:
 
 def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list[str]:
     """A warning where a decoder's blocks carry another task's head: it is no language model any more."""
-    causal = any(part.path == "unembedding/kernel" for rule in family.rules for part in rule.parts)
+    # An encoder-decoder that classifies is as much itself as one that writes.
+    decoders = (rule for rule in family.rules if rule.tower in ("", "text"))
+    causal = any(part.path == "unembedding/kernel" for rule in decoders for part in rule.parts)
     heads = {leaf.tensor.name: None for path, leaf in draft.leaves.items() if path.startswith("classifier/")}
     if not causal or not heads:
         return []

@@ -6,6 +6,7 @@ W of y = W x or as the leaf of the pytree, and put back again. A `Matrix` is wha
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -154,17 +155,27 @@ class Cut:
         shape = list(self.tensor.shape if self.expert is None else self.tensor.shape[1:])
         if self.rows:
             shape[self._axis] = self.groups * (self.rows[1] - self.rows[0])
-        return tuple(shape)
+        return tuple(shape[-2:] if self.layout == "embedding" else shape)  # tables may stand behind axes of 1
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
-        """Shape of the leaf: kernels are (in, out), tables (entries, d)."""
-        return self.stored_shape[::-1] if self.layout == "linear" else self.stored_shape
+        """Shape of the leaf: kernels are (in, out), of convolutions (in * taps, out); tables (entries, d)."""
+        return self.stored_shape if self.layout == "vector" else self.matrix_shape[::-1]
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
         """Shape of W, (out, in)."""
-        outputs, inputs = self.stored_shape if self.layout == "linear" else self.stored_shape[::-1]
+        shape = self.stored_shape
+        match self.layout:
+            case "convolution":
+                return shape[0], math.prod(shape[1:])
+            case "head_outputs":
+                heads, inputs, head = shape
+                return heads * head, inputs
+            case "head_inputs":
+                heads, head, outputs = shape
+                return outputs, heads * head
+        outputs, inputs = shape if self.layout == "linear" else shape[::-1]
         return outputs, inputs
 
     def _read(self) -> np.ndarray:
@@ -185,13 +196,22 @@ class Cut:
 
     def read_leaf(self) -> np.ndarray:
         """The leaf of the pytree, in the stored dtype."""
-        weight = self._read()
-        return weight.T if self.layout == "linear" else weight
+        return self._read() if self.layout == "vector" else self.read_matrix().T
 
     def read_matrix(self) -> np.ndarray:
         """W, (out, in): the transpose of the leaf."""
-        weight = self._read()
-        return weight if self.layout == "linear" else weight.T
+        return self._turned(self._read()).reshape(self.matrix_shape)
+
+    def _turned(self, weight: np.ndarray) -> np.ndarray:
+        """A stored weight, its outputs before its inputs; a view."""
+        match self.layout:
+            case "conv1d" | "embedding":
+                return weight.T
+            case "head_outputs":
+                return weight.swapaxes(1, 2)
+            case "head_inputs":
+                return np.moveaxis(weight, 2, 0)
+        return weight
 
     def as_matrix(
         self,
@@ -229,9 +249,11 @@ class Cut:
 
     def put_matrix(self, stored: np.ndarray, matrix: np.ndarray) -> None:
         """Writes W back to its place in `stored`, an array of the whole tensor, which is changed."""
-        weight = matrix if self.layout == "linear" else matrix.T
         whole = stored if self.expert is None else stored[self.expert]
         share = self._share(whole)  # a view of the whole
+        weight = np.empty(self.stored_shape, matrix.dtype)
+        turned = self._turned(weight)
+        turned[...] = matrix.reshape(turned.shape)
         share[...] = weight.reshape(share.shape)
 
 
@@ -241,7 +263,8 @@ class Matrix:
 
     Attributes:
       name: unique; the source tensor's own name, with `:query` for a part of a fused tensor, `[3]` for a slice of
-        a stacked one, `:delta` for a LoRA update of that weight.
+        a stacked one, `:delta` for a LoRA update of that weight (`:lora` for DoRA's without the base), `:base` and
+        `:merged` beside it where the base is at hand.
       role: one of `roles.ROLES`.
       block: index of the transformer block, None outside the blocks.
       shape: (m, n) = (outputs, inputs). Embeddings are maps too, from one-hot tokens: (d, vocabulary).
@@ -254,7 +277,8 @@ class Matrix:
       index: the slice of that leaf's first axis, where the leaf is a stack.
       transposed: W is the transpose of that leaf (or slice); always so in trees of known architectures.
       tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
-        "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
+        "decoder.cross" for a decoder's attention to an encoder; of an adapter beside its base "base", "merged" and
+        "delta", in a tower "text.base" and so on. "" where the model is one stack, and for what its
         stacks share.
       quantised: what it was stored as, where `read` dequantises it ("nf4, blocks of 64, nested"); else empty.
       grid: reads what its entries were rounded to; None where it was not, or to no grid of that kind.

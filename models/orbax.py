@@ -51,7 +51,7 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
     notes = {
         "identity": checkpoint.identity,
         "config": checkpoint.config,
-        "matrices": [matrix_note(matrix) for matrix in checkpoint.matrices],
+        "matrices": [matrix_note(matrix) | _layout_note(checkpoint, matrix) for matrix in checkpoint.matrices],
         "skipped": [dataclasses.asdict(skipped) for skipped in checkpoint.skipped],
         "warnings": checkpoint.warnings,
     }
@@ -64,6 +64,14 @@ def matrix_note(matrix: Matrix) -> dict[str, Any]:
     """What `eigensweep.json` says of a matrix; the rest its leaf tells."""
     fields = {f.name: getattr(matrix, f.name) for f in dataclasses.fields(matrix)}
     return {name: value for name, value in fields.items() if name not in ("reader", "file", "dtype", "grid")}
+
+
+def _layout_note(checkpoint: "Checkpoint", matrix: Matrix) -> dict[str, Any]:
+    """How a matrix lies in a leaf that is kept as it was stored, where neither all of it nor its transpose is W."""
+    cut = checkpoint.plan.cuts.get(matrix.name)
+    if cut is None or matrix.transposed:
+        return {}
+    return ({} if cut.layout == "linear" else {"layout": cut.layout}) | ({"rows": cut.rows} if cut.rows else {})
 
 
 def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""A checkpoint as a Flax pytree: nested dicts with string keys, Dense kernels (in, out), fused weights split."""
+"""A checkpoint as a Flax pytree: nested dicts with string keys, Dense kernels (in, out), fused weights split.
+
+The kernel of a convolution is unfolded, (in * taps, out): what it applies to the patch beneath it.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar

@@ -1,7 +1,6 @@
 """Benjamini-Hochberg: which of many p-values to reject with the false discovery rate held at a level."""
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 
 def benjamini_hochberg(p: np.ndarray, level: float) -> np.ndarray:
@@ -22,8 +21,10 @@ def benjamini_hochberg(p: np.ndarray, level: float) -> np.ndarray:
     """
     rejected = np.zeros(p.shape, bool)
     for family in np.ndindex(p.shape[:-1]):
-        known = ~np.isnan(p[family])
-        rejected[family][known] = false_discovery_control(p[family][known]) <= level
+        ordered = _ordered(p[family])
+        below = np.flatnonzero(ordered <= level * np.arange(1, ordered.size + 1) / ordered.size)
+        if below.size:
+            rejected[family] = p[family] <= ordered[below[-1]]
     return rejected
 
 
@@ -38,5 +39,13 @@ def simes(p: np.ndarray) -> float:
 
     Reference: R. J. Simes, Biometrika 73 (1986) 751.
     """
-    known = p[~np.isnan(p)]
-    return float(np.min(false_discovery_control(known))) if known.size else float("nan")
+    ordered = _ordered(p)
+    return float(np.min(ordered * ordered.size / np.arange(1, ordered.size + 1), initial=1)) if ordered.size else np.nan
+
+
+def _ordered(p: np.ndarray) -> np.ndarray:
+    """What is known of p, ascending."""
+    known = np.sort(p[~np.isnan(p)])
+    if known.size and not (known[0] >= 0 and known[-1] <= 1):
+        raise ValueError(f"p-values from {known[0]} to {known[-1]}: expected numbers between 0 and 1")
+    return known

@@ -36,7 +36,7 @@ def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
         assert text in done.stdout
     study = open_ablation(tmp_path / "run")
     assert len(study.results) == 1 + 2 * 12
-    assert (tmp_path / "run" / "figures" / "ablation.pdf").exists()
+    assert (tmp_path / "run" / "report.html").exists()
     table = study.results.set_index(["scope", "removal"])["loss"]
     assert table["query", "decile:1"] > table["", "baseline"] + 1
 

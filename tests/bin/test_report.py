@@ -26,9 +26,10 @@ def runs(make_checkpoint, tmp_path_factory):
 
 
 def test_one_run_is_drawn_where_it_lies_and_two_are_compared(runs, tmp_path, command, program):
-    done = command("report", f"--run={runs / '0'}").succeeded()
+    done = command("report", f"--run={runs / '0'}", "--figures", fonts=True).succeeded()
     assert done.stdout.strip() == str(runs / "0" / "report.html")
     assert (runs / "0" / "report.html").exists()
+    assert b"/FontFile2" in (runs / "0" / "figures" / "ranks.pdf").read_bytes()  # TrueType, as journals want it
     program("report", f"--run={runs / '0'}", f"--run={runs / '1'}", f"--out={tmp_path}").succeeded()
     assert (tmp_path / "comparison.html").exists()
 

@@ -15,7 +15,7 @@ from eigensweep.engine import SweepOptions
 def test_stories260k_end_to_end(shared, tmp_path, command):
     checkpoint = shared / "checkpoints" / "llama-stories260k"
     arguments = [f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}"]
-    done = command("sweep", *arguments, fonts=True).succeeded()
+    done = command("sweep", *arguments).succeeded()
     assert "query" in done.stdout
     assert "report.html" in done.stdout
     run = engine.open_run(tmp_path / "run")
@@ -24,8 +24,9 @@ def test_stories260k_end_to_end(shared, tmp_path, command):
         "query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down", "embedding",
     }  # fmt: skip
     files = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"manifest.json", "matrices.parquet", "spectra.parquet", "report.html", "figures"} <= files
-    again = command("sweep", *arguments, "--noreport").succeeded()  # they are drawn
+    assert {"manifest.json", "matrices.parquet", "spectra.parquet", "report.html"} <= files
+    assert "figures" not in files  # drawn on demand
+    again = command("sweep", *arguments, "--noreport").succeeded()
     assert "finished before" in again.stdout
     assert "36 matrices" in again.stdout
 

@@ -1,6 +1,13 @@
 """Small runs made by NumPy alone: the same columns as a sweep's, plain statistics, so that figures can be drawn."""
 
+import base64
+import gzip
+import json
 import math
+import os
+import re
+import shutil
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -229,3 +236,79 @@ def outline_of():
 def run():
     """A small transformer with embeddings, three blocks, six roles and a Gaussian control."""
     return build_run(transformer())
+
+
+def unpacked(text):
+    """What a page holds: its blob read back, arrays as NumPy's, as engine/report/page/packing.py describes it."""
+    (packed,) = re.findall(r'<script type="application/octet-stream" id="data">([^<]*)</script>', text)
+    blob = gzip.decompress(base64.b64decode(packed))
+    start = 4 + int.from_bytes(blob[:4], "little")
+    kinds = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "f32": "<f4", "f64": "<f8"}
+
+    def revived(value):
+        if isinstance(value, list):
+            return [revived(x) for x in value]
+        if not isinstance(value, dict):
+            return value
+        if "$" not in value:
+            return {key: revived(x) for key, x in value.items()}
+        kind, offset, length = value["$"]
+        width = np.dtype(kinds[kind]).itemsize
+        planes = np.frombuffer(blob, np.uint8, length * width, start + offset).reshape(width, length)
+        return np.ascontiguousarray(planes.T).view(kinds[kind]).ravel()
+
+    content = revived(json.loads(blob[4:start]))
+    for name, column in content["rows"].items():
+        if isinstance(column, dict):
+            content["rows"][name] = [column["words"][i - 1] if i else None for i in column["places"]]
+    return content
+
+
+@pytest.fixture(scope="session")
+def data_of():
+    """A page's text -> what it holds, see `unpacked`."""
+    return unpacked
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, driven by Playwright; skipped, with the reason, where there is none."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    missing = "no Chromium on this machine (apt-get install chromium): the page is not tried in a browser"
+    if path is None:
+        if os.environ.get("EIGENSWEEP_REQUIRE_DATA") and not os.environ.get("EIGENSWEEP_NO_BROWSER"):
+            pytest.fail(f"{missing}; where none can be had, set EIGENSWEEP_NO_BROWSER=1")
+        warnings.warn(missing, stacklevel=1)
+        pytest.skip(missing)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(path, hash, width, theme): the page, drawn; fails on any message of the console and any request."""
+    opened, wrong = [], []
+
+    def visit(path, hash="", width=1400, theme="light", **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
+        opened.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: wrong.append(request.url) if asks(request, path) else None)
+        page.goto(f"{path.as_uri()}#{hash}")
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield visit
+    for context in opened:
+        context.close()
+    assert wrong == []
+
+
+def asks(request, path):
+    """Whether a request is for anything but the page, and what it makes itself."""
+    return not request.url.startswith(("blob:", "data:")) and request.url.partition("#")[0] != path.as_uri()

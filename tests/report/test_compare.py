@@ -62,12 +62,12 @@ def test_a_comparison_takes_two(training, tmp_path):
         write_comparison(training[:1], tmp_path)
 
 
-def test_script_draws_one_run_from_its_directory(training, capsys):
+def test_script_draws_one_run_from_its_directory(training, capsys, data_of):
     directory = training[2].directory
-    with flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None)):
+    with flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None), (script._FIGURES, True)):
         script.main()
     assert capsys.readouterr().out.strip() == str(directory / "report.html")
-    assert "q.weight" in (directory / "report.html").read_text("utf-8")
+    assert "q.weight" in data_of((directory / "report.html").read_text("utf-8"))["rows"]["name"]
     assert (directory / "figures" / "spectrum_query.pdf").is_file()
 
 

@@ -1,7 +1,6 @@
 """The script draws every kind of run directory from its files alone, those of version 0.1 too."""
 
 import contextlib
-import html
 import io
 import json
 from functools import cache
@@ -11,12 +10,14 @@ import pytest
 from absl.testing import flagsaver
 
 from eigensweep.engine import RunError, open_ablation, open_finetune, open_overlap, open_run, write_report
-from eigensweep.engine.report import registry, style
+from eigensweep.engine.report import registry
 from eigensweep.engine.studies import STUDIES, load
 from eigensweep.engine.studies.ablation.study import LAYOUT as ABLATION
 from eigensweep.engine.studies.ablation.study import Ablation
+from eigensweep.engine.studies.ablation.summary import CONTRAST
 from eigensweep.engine.studies.finetune.effects import LAYOUT as FINETUNE
 from eigensweep.engine.studies.overlap.study import LAYOUT as OVERLAP
+from eigensweep.engine.studies.sweep import family
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.files import read_table, write_json, write_table
 from eigensweep.engine.tables.matrices import SCALARS, VECTORS
@@ -162,11 +163,11 @@ FIGURES = {
     "ablation": {"ablation"},
     "finetune": {"finetune_curves", "finetune_order", "spectral_change"},
 }
-SECTIONS = {
-    "sweep": ["Summary", "All roles", *ROLES, "Matrices"],
-    "overlap": ["Summary", "All roles", *ROLES, "Matrices", "Overlap with activations"],
-    "ablation": ["Removal of singular values", "All removals"],
-    "finetune": ["Fine-tuning", "All models"],
+TABLES = {
+    "sweep": ["Summary by role", family.CAPTION],
+    "overlap": ["Summary by role", family.CAPTION, "Overlap with activations"],
+    "ablation": ["Removal of singular values", f"{CONTRAST[0].upper()}{CONTRAST[1:]}"],
+    "finetune": ["All models", "Changes against the model of the same seed with nothing removed"],
 }
 TITLES = {
     "sweep": "Weight spectra of somewhere/small",
@@ -176,9 +177,8 @@ TITLES = {
 }
 
 
-def headings(text, tag):
-    parts = text.split(f"<{tag}>")[1:]
-    return [html.unescape(part[: part.index(f"</{tag}>")]) for part in parts]
+def headings(held):
+    return [table["heading"] for study in held["studies"] for table in study["tables"]]
 
 
 def drawn(directory):
@@ -195,7 +195,7 @@ def finished(makers, tmp_path_factory):
         makers[kind](directory)
         there = {path: path.read_bytes() for path in directory.rglob("*.parquet")}
         with (
-            flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None)),
+            flagsaver.flagsaver((script._RUN, [str(directory)]), (script._OUT, None), (script._FIGURES, True)),
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
             script.main()
@@ -209,49 +209,45 @@ def finished(makers, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", STUDIES)
-def test_script_draws_every_kind_of_run(finished, outline_of, kind):
+def test_script_draws_every_kind_of_run(finished, data_of, kind):
     directory = finished(kind)
     assert set(drawn(directory)) == {f"{stem}.{suffix}" for stem in FIGURES[kind] for suffix in ("png", "pdf")}
     text = (directory / "report.html").read_text("utf-8")
-    outline = outline_of(text)
+    held = data_of(text)
     studies = ["sweep", "overlap"] if kind == "overlap" else [kind]
-    assert headings(text, "h1") == [TITLES[kind]]
-    assert headings(text, "h2") == [*SECTIONS[kind], "Settings", "Columns"]
-    settings = text[text.index('<section id="settings">') : text.index('<section id="columns">')]
-    assert headings(settings, "h3") == studies
+    assert held["title"] == TITLES[kind]
+    assert f"<title>{TITLES[kind]}</title>" in text
+    assert headings(held) == TABLES[kind]
+    assert [settings["study"] for settings in held["settings"]] == studies
     assert HOSTILE not in text
-    assert html.escape(HOSTILE, quote=True) in text
-    for _, attrs in outline.tags:
-        for key in ("src", "href", "action", "data", "poster", "srcset"):
-            assert attrs.get(key, "#").startswith(("data:image/png;base64,", "#"))
-    links = [a["href"][1:] for a in outline.all("a")]
-    assert set(links) <= {attrs["id"] for _, attrs in outline.tags if "id" in attrs}
-    assert len(outline.all("img")) == len(FIGURES[kind])
+    assert bool(held["size"]) == (kind in ("sweep", "overlap"))
 
     load()
-    columns = text[text.index('<section id="columns">') :]
+    explained = {name: {row[0]: row[1:] for row in rows} for name, rows in held["documents"].items()}
     for study in studies:
         for table, declared in registry.STUDIES[study].layout.tables.items():
-            explained = columns[columns.index(f"What the columns of {table}.parquet mean") :]
-            explained = explained[: explained.index("</details>")]
             for name, column in declared.items():
-                assert f'<th scope="row"><code>{name}</code></th><td>{html.escape(column.unit)}</td>' in explained
+                if table in explained:
+                    assert explained[table][name] == [column.unit, column.formula, column.source]
+                elif name in held["columns"]:
+                    assert held["columns"][name]["doc"] == column.formula
+    assert set(explained) | ({"matrices"} if held["size"] else set()) == {
+        table for study in studies for table in registry.STUDIES[study].layout.tables
+    }
 
 
-def test_what_went_wrong_is_above_everything_else(finished):
+def test_what_went_wrong_is_told(finished, data_of):
     for kind, warning in (("overlap", f"1 matrices met no activations: 1.{HOSTILE}"), ("ablation", HOSTILE)):
-        text = (finished(kind) / "report.html").read_text("utf-8")
-        box = text[text.index('<div class="warnings"') : text.index("</header>")]
-        assert html.escape(warning, quote=True) in box
+        held = data_of((finished(kind) / "report.html").read_text("utf-8"))
+        assert warning in held["warnings"]
 
 
-def test_an_unfinished_study_is_left_out_and_named_where_nothing_else_is(makers, monkeypatch, tmp_path):
-    monkeypatch.setattr(style, "save", lambda figure, stem: bytes(24))
+def test_an_unfinished_study_is_left_out_and_named_where_nothing_else_is(makers, tmp_path, data_of):
     makers["overlap"](tmp_path)
     path = tmp_path / "overlap.json"
     write_json(path, json.loads(path.read_text()) | {"status": "running"})
-    text = write_report(tmp_path, tmp_path / "out").read_text("utf-8")
-    assert headings(text, "h2") == [*SECTIONS["sweep"], "Settings", "Columns"]
+    held = data_of(write_report(tmp_path, tmp_path / "out").read_text("utf-8"))
+    assert headings(held) == TABLES["sweep"]
     path = tmp_path / "manifest.json"
     write_json(path, json.loads(path.read_text()) | {"status": "running"})
     with pytest.raises(RunError, match="sweep, overlap not finished"):
@@ -317,20 +313,23 @@ def test_a_sweep_of_version_0_1_has_its_controls_by_kind(make_sweep, control, tm
     ("kind", "opened"),
     [("sweep", open_run), ("overlap", open_overlap), ("ablation", open_ablation), ("finetune", open_finetune)],
 )
-def test_a_directory_of_version_0_1_is_drawn_as_it_was(makers, finished, kind, opened, tmp_path):
+def test_a_directory_of_version_0_1_is_drawn_as_it_was(makers, finished, kind, opened, tmp_path, data_of):
     makers[kind](tmp_path)
     make_old(kind, tmp_path)
     assert opened(tmp_path).study == kind
-    text = write_report(tmp_path, tmp_path / "out").read_text("utf-8")
+    held = data_of(write_report(tmp_path, tmp_path / "out", figures=True).read_text("utf-8"))
     new, old = drawn(finished(kind)), drawn(tmp_path / "out")
     if kind == "overlap":  # its old manifest says that it was centred
         assert open_overlap(tmp_path).centred
         for name in ("covariances.png", "covariances.pdf"):
             assert new.pop(name) != old.pop(name)
     assert new == old
-    assert headings(text, "h1") == [TITLES[kind]]
-    settings = text[text.index('<section id="settings">') : text.index('<section id="columns">')]
-    assert headings(settings, "h3") == (["sweep", "overlap"] if kind == "overlap" else [kind])
+    assert held["title"] == TITLES[kind]
+    assert [settings["study"] for settings in held["settings"]] == (
+        ["sweep", "overlap"] if kind == "overlap" else [kind]
+    )
+    before = data_of((finished(kind) / "report.html").read_text("utf-8"))
+    assert held["columns"].keys() == before["columns"].keys()
 
 
 def test_every_column_says_what_it_is():

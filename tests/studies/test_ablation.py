@@ -306,6 +306,6 @@ def test_an_infinite_loss_after_a_removal_is_kept_and_drawn(make_checkpoint, tmp
     assert 0 < infinite.sum() < 10
     assert set(table.index[infinite].get_level_values("scope")) == {"query"}
     assert np.isinf(table.loc[infinite, ["change", "perplexity"]]).all(axis=None)
-    page = engine.write_report(tmp_path)
+    page = engine.write_report(tmp_path, figures=True)
     assert page.stat().st_size > 10_000
     assert (tmp_path / "figures" / "ablation.png").stat().st_size > 5000

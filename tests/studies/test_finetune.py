@@ -58,7 +58,7 @@ def run(folder, workdir, told=lambda what: None, **changes):
 def study(bert, tmp_path_factory):
     """The study with its report, done once."""
     workdir = tmp_path_factory.mktemp("study") / "run"
-    engine.write_report(run(bert, workdir))
+    engine.write_report(run(bert, workdir), figures=True)
     return workdir
 
 
@@ -301,7 +301,7 @@ def test_one_order_alone_is_told_and_drawn(study, tmp_path):
     (row,) = effects_of(alone)
     assert row["order"] == "after"
     assert row["change"] == pytest.approx(effects_of(whole)[1]["change"])
-    engine.write_report(alone, tmp_path)
+    engine.write_report(alone, tmp_path, figures=True)
     assert (tmp_path / "figures" / "finetune_order.png").stat().st_size > 5000
 
 

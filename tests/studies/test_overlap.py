@@ -127,7 +127,7 @@ def test_table_and_figures_of_a_random_model(small, found, tmp_path):
     np.testing.assert_allclose(table["inside"], table["null"], rtol=0.08)
     assert (table[["p_right", "p_left", "p_smallest"]].fillna(1) > 1e-3).all(axis=None)
     assert len(render_overlap(table).splitlines()) == 1 + len(table)
-    engine.write_report(found, tmp_path)
+    engine.write_report(found, tmp_path, figures=True)
     for name in ("overlap.png", "covariances.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 5000
 

@@ -1,9 +1,9 @@
 """report.html: one self-contained page, drawn in the browser from data that lie packed inside it.
 
-`shell.html` is the document, `style.css` its looks, `js/` its script, in one piece: the page asks for nothing outside
-itself, evaluates nothing, and its policy names script and style by their hashes. Texts of a checkpoint reach the
-document through Jinja's escaping (the title) or through `textContent`. No library draws it: the smallest that could
-(Plotly, Bokeh) are larger than the page may be.
+`shell.html` is the document, `style.css` and `figures.css` its looks, `js/` its script, in one piece: the page asks
+for nothing outside itself, evaluates nothing, and its policy names script and style by their hashes. Texts of a
+checkpoint reach the document through Jinja's escaping (the title) or through `textContent`. No library draws it: the
+smallest that could (Plotly, Bokeh) are larger than the page may be.
 """
 
 import base64
@@ -20,7 +20,8 @@ from eigensweep.engine.tables.result import Result
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "util", "data", "state", "filter", "columns", "charts", "colors", "export", "law", "matrix_figures", "vector_figures",
+    "util", "data", "state", "filter", "columns", "charts", "colors", "export",
+    "law", "matrix_figures", "vector_figures", "plots",
     "views/findings", "views/map", "views/table", "views/matrix", "views/scatter", "views/studies", "main",
 )  # fmt: skip
 
@@ -28,7 +29,7 @@ SCRIPTS = (
 @cache
 def style() -> str:
     """The style sheet."""
-    return (HERE / "style.css").read_text("utf-8")
+    return "".join((HERE / f"{name}.css").read_text("utf-8") for name in ("style", "figures"))
 
 
 @cache

@@ -39,9 +39,7 @@ def content(shown: Sequence[tuple[Result, View]], tables: Mapping[str, Columns])
         "findings": [f.__dict__ for _, view in shown for f in view.findings],
         "studies": [_study(result, view) for result, view in shown],
         "settings": [_settings(result) for result, _ in shown],
-        "documents": {
-            name: [[k, c.unit, c.formula, c.source] for k, c in columns.items()] for name, columns in tables.items()
-        },
+        "documents": {name: _explained(c) for name, c in tables.items() if main is None or name != "matrices"},
         **(_matrices(main, tables) if main else _NO_MATRICES),
     }
 
@@ -52,13 +50,15 @@ def _has_matrices(result: Result) -> bool:
 
 
 def _matrices(result: Result, tables: Mapping[str, Columns]) -> dict[str, Any]:
+    import pandas as pd
+
     frame, roles = labelled(result.frame("matrices"))
     known = {**_EVERY_COLUMN, **tables.get("matrices", {})}
     columns, rows = {}, {}
     for name in frame.columns:
         column, values = known.get(name, Column("", "", "")), frame[name]
-        if values.dtype.kind in "OSUT" or values.dtype.name in ("string", "str"):
-            kind, rows[name] = "text", _words([None if x is None or x != x else str(x) for x in values])
+        if not pd.api.types.is_numeric_dtype(values) and any(isinstance(x, str) for x in values):
+            kind, rows[name] = "text", _words([x if isinstance(x, str) else None for x in values])
         else:
             numbers = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
             kind = "count" if column.dtype == COUNT or values.dtype.kind in "iu" else "float"
@@ -135,6 +135,10 @@ def _warnings(shown: Sequence[tuple[Result, View]]) -> list[str]:
 
 def _study(result: Result, view: View) -> dict[str, Any]:
     return {"name": result.study, "title": view.title, "tables": [t.__dict__ for t in view.tables], "data": view.data}
+
+
+def _explained(columns: Columns) -> list[list[str]]:
+    return [[name, column.unit, column.formula, column.source] for name, column in columns.items()]
 
 
 def _settings(result: Result) -> dict[str, Any]:

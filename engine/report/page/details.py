@@ -49,14 +49,14 @@ def _thresholds(row: Mapping[str, Any], prefix: str, level: float) -> tuple[floa
     from eigensweep.engine.spectral import edges
     from eigensweep.engine.spectral.null import equalised
 
-    m, n, law = int(row["m"]), int(row["n"]), edges
+    m, n, left, right = int(row["m"]), int(row["n"]), edges.left_threshold, edges.right_threshold
     if prefix == EQUALISED:
         m, n = (size - int(np.nan_to_num(scalar(row, name))) for size, name in ((m, "zero_rows"), (n, "zero_columns")))
-        law = equalised  # type: ignore[assignment]
-    if row["status"] != "ok" or math.isnan(scalar(row, f"{prefix}num_right_outliers")):
+        left, right = equalised.left_threshold, equalised.right_threshold
+    if row["status"] != "ok" or min(m, n) < 1 or math.isnan(scalar(row, f"{prefix}num_right_outliers")):
         return math.nan, math.nan
     unit = math.sqrt(max(m, n))
-    return law.left_threshold(m, n, level) / unit, law.right_threshold(m, n, level) / unit
+    return left(m, n, level) / unit, right(m, n, level) / unit
 
 
 def _kept(rows: Sequence[Mapping[str, Any]], lists: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

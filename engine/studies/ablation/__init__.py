@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.ablation import summary
+from eigensweep.engine.studies.ablation.charts import charts
 from eigensweep.engine.studies.ablation.figures import draw
 from eigensweep.engine.studies.ablation.study import LAYOUT, Ablation, open_ablation
 
@@ -16,17 +18,21 @@ if TYPE_CHECKING:
 PER_FIGURE = 12  # panels; a study of single matrices makes several figures
 
 
-def view(study: Ablation) -> View:
+def view_of(study: Ablation) -> View:
     """What the page shows of the study: the summary's tables."""
     named = [(name, "") for name in summary.HEADINGS]
     tables = [Table("Removal of singular values", named, summary.removals(study), summary.baseline(study))]
     if found := summary.verdicts(study):
         caption = f"{summary.CONTRAST[0].upper()}{summary.CONTRAST[1:]}"
         tables.append(Table(caption, [(name, "") for name in summary.CONTRAST_HEADINGS], found))
-    return View(f"Removal of singular values from {checkpoint_name(study)}", tables=tables)
+    return View(
+        f"Removal of singular values from {checkpoint_name(study)}",
+        tables=tables,
+        data={"charts": as_data(charts(study))},
+    )
 
 
-def figures(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
+def figures_of(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
     """Changes of the loss, a panel a scope."""
     scopes = [scope for scope in dict.fromkeys(study.results["scope"]) if scope]
     starts = range(0, len(scopes), PER_FIGURE)
@@ -36,4 +42,4 @@ def figures(study: Ablation) -> Mapping[str, Callable[[], "Figure"]]:
     }
 
 
-REPORTED = register(Reported(LAYOUT, open_ablation, view, figures))
+REPORTED = register(Reported(LAYOUT, open_ablation, view_of, figures_of))

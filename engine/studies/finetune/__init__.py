@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
-from eigensweep.engine.studies.finetune import drift, summary
-from eigensweep.engine.studies.finetune import figures as drawings
+from eigensweep.engine.studies.finetune import drift, figures, summary
+from eigensweep.engine.studies.finetune.charts import charts
 from eigensweep.engine.studies.finetune.effects import EFFECTS, LAYOUT, MEASURES, Finetuning, effects, open_finetune
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run
 from eigensweep.engine.tables.columns import to_table
@@ -19,21 +20,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def view(run: Finetuning) -> View:
+def view_of(run: Finetuning) -> View:
     """What the page shows of the study: the summary's tables."""
     named = [(name, "") for name in summary.HEADINGS]
     tables = [Table("All models", named, summary.models(run), summary.majority(run))]
     if found := summary.changes(run):
         caption = "Changes against the model of the same seed with nothing removed"
         tables.append(Table(caption, [(name, "") for name in summary.EFFECT_HEADINGS], found))
-    return View(f"Fine-tuning of {checkpoint_name(run)}", tables=tables)
+    return View(
+        f"Fine-tuning of {checkpoint_name(run)}", tables=tables, data={"charts": as_data(charts(run, _sweeps(run)))}
+    )
 
 
-def figures(run: Finetuning) -> Mapping[str, Callable[[], "Figure"]]:
+def figures_of(run: Finetuning) -> Mapping[str, Callable[[], "Figure"]]:
     """The trainings' curves, the order's effect where deciles were removed, what moved where spectra were taken."""
-    drawn: dict[str, Callable[[], Figure]] = {"finetune_curves": partial(drawings.draw_curves, run)}
+    drawn: dict[str, Callable[[], Figure]] = {"finetune_curves": partial(figures.draw_curves, run)}
     if run.deciles():
-        drawn["finetune_order"] = lambda: drawings.draw(run, {measure: effects(run, measure) for measure in MEASURES})
+        drawn["finetune_order"] = lambda: figures.draw(run, {measure: effects(run, measure) for measure in MEASURES})
     if sweeps := _sweeps(run):
         drawn["spectral_change"] = partial(drift.draw, *sweeps)
     return drawn
@@ -57,4 +60,4 @@ def _sweeps(run: Finetuning) -> tuple[Run, Run] | None:
 
 _DERIVED = {"finetune_effects": EFFECTS, "spectral_change": drift.SPECTRAL_CHANGE}
 _LAYOUT = replace(LAYOUT, tables={**LAYOUT.tables, **_DERIVED})
-REPORTED = register(Reported(_LAYOUT, open_finetune, view, figures, derive))
+REPORTED = register(Reported(_LAYOUT, open_finetune, view_of, figures_of, derive))

@@ -15,7 +15,7 @@ PANELS = {"before": "remove, then fine-tune", "after": "fine-tune, then remove"}
 UNITS = {"loss": "change of loss, nats", "accuracy": "change of accuracy"}
 
 
-def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
+def title(rows: list[dict[str, Any]], num_seeds: int, unit: str = "nats") -> tuple[str, str]:
     """Whether the order matters for the smallest values, by the interval over seeds; the largest such contrast."""
     smallest = max(row["decile"] for row in rows)
     order = "after - before" if any(r["order"] == "after - before" for r in rows) else rows[0]["order"]
@@ -25,7 +25,7 @@ def title(rows: list[dict[str, Any]], num_seeds: int) -> tuple[str, str]:
     certain = row["seed_low"] > 0 or row["seed_high"] < 0
     verdict = "more than noise between seeds" if certain else "not told from noise between seeds"
     scope = style.shorten(row["scope"], 24)
-    seen = f"decile {smallest} of {scope}: {what} is {row['change']:+.4f} nats, {verdict}"
+    seen = f"decile {smallest} of {scope}: {what} is {row['change']:+.4f} {unit}, {verdict}"
     seeds = f"{num_seeds} seeds" if num_seeds > 1 else "1 seed"
     return seen, (
         f"changes against the same seed's model with nothing removed; dots: {seeds}; "

@@ -20,7 +20,8 @@ TAP_TITLES = {  # last parts of a tap's path -> what enters there
 }
 
 
-def _by_kind(found: Overlap) -> dict[str, list[dict]]:
+def by_kind(found: Overlap) -> dict[str, list[dict]]:
+    """The covariances by what enters there; those inside the blocks alone where there are any."""
     panels: dict[str, list[dict]] = {}
     for row in found.covariances.to_dict("records"):
         kind = "/".join(row["tap"].split("/")[2:]) if row["tap"].startswith("blocks/") else row["tap"]
@@ -31,7 +32,7 @@ def _by_kind(found: Overlap) -> dict[str, list[dict]]:
 
 def draw(found: Overlap) -> "Figure":
     """Eigenvalues of F by rank, a panel a kind of input, a line a block."""
-    panels = _by_kind(found)
+    panels = by_kind(found)
     figure = style.new_figure(height=2.75)
     style.headline(figure, *title(found))
     left, gap = 0.1, 0.045
@@ -59,7 +60,7 @@ def draw(found: Overlap) -> "Figure":
 
 def title(found: Overlap) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
-    panels = _by_kind(found)
+    panels = by_kind(found)
     first = [r["evals"][0] / np.sum(r["evals"]) for rows in panels.values() for r in rows]
     centred = found.centred
     tokens = max(r["num_tokens"] for rows in panels.values() for r in rows)

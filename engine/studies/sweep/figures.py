@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figures(run: Run) -> Mapping[str, Callable[[], "Figure"]]:
+def figures_of(run: Run) -> Mapping[str, Callable[[], "Figure"]]:
     """By the stem of their files: heatmaps, ranks, spectrum_ROLE and pvalues_ROLE; those that there is data for."""
     groups = by_role(run)
     drawn: dict[str, Callable[[], Figure]] = {}

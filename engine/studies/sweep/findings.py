@@ -6,6 +6,7 @@ Benjamini-Hochberg over the whole run in one of these two; a sentence that nothi
 tests, and none of them at the run's level. The reading as it is appears as evidence alone: beside what remains of it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,8 +30,8 @@ MOST_ROLES = 4  # named in one sentence
 FEW = 5  # outliers of a role together, below which shares of them say nothing
 REMAINS = 0.75  # of a role's outliers: where more remain, the scales are no story
 _SHARES = {
-    0.0: "none", 0.05: "hardly any", 0.1: "a tenth", 0.2: "a fifth", 0.25: "a quarter", 1 / 3: "a third", 0.4: "two fifths",
-    0.5: "half", 0.6: "three fifths", 2 / 3: "two thirds", 0.75: "three quarters",
+    0.0: "none", 0.05: "hardly any", 0.1: "a tenth", 0.2: "a fifth", 0.25: "a quarter", 1 / 3: "a third",
+    0.4: "two fifths", 0.5: "half", 0.6: "three fifths", 2 / 3: "two thirds", 0.75: "three quarters",
 }  # fmt: skip
 _NOTHING_TO_SAY = (
     "Nothing here tells a signal from rows and columns of different scale: the sweep took neither the equalised "
@@ -79,7 +80,7 @@ class _Seen:
         return [label for label in self.groups if label in there]
 
     def of_role(self, role: str) -> np.ndarray:
-        return (self.frame["role"].astype(str) == role).to_numpy()
+        return np.asarray(self.frame["role"].astype(str) == role)
 
 
 def _tests(run: Run, frame: "pd.DataFrame") -> dict[str, np.ndarray]:
@@ -127,14 +128,14 @@ def _beyond_signs(seen: _Seen) -> Iterator[Finding]:
 def _noise(seen: _Seen) -> Iterator[Finding]:
     """Roles, at least one, in which no test at all fires."""
     p = np.array(list(seen.tests.values()))
-    quiet = (p > seen.level).all(axis=0)  # NaN is not quiet: what could not be tested is not noise
+    quiet = np.all(p > seen.level, axis=0)  # NaN is not quiet: what could not be tested is not noise
     roles = [role for role in seen.roles() if quiet[seen.of_role(role)].all()]
     if roles:
         members = sum(int(seen.of_role(role).sum()) for role in roles)
         smallest = float(np.nanmin(p[:, np.isin(seen.frame["role"].astype(str), roles)]))
         evidence = (
-            f"{p.shape[0]} tests of {'each of ' if members > 1 else ''}{_counted(members, 'matrix', 'matrices')} against "
-            f"random signs and equalised; smallest p {number(smallest)}."
+            f"{p.shape[0]} tests of {'each of ' if members > 1 else ''}{_counted(members, 'matrix', 'matrices')} "
+            f"against random signs and equalised; smallest p {number(smallest)}."
         )
         state = {"view": "table", "q": _role_filter(roles)}
         yield Finding(f"{_listed(roles)}: nothing beyond noise by any test", evidence, state)
@@ -165,8 +166,8 @@ def _scales(seen: _Seen) -> Iterator[Finding]:
         if np.isfinite(x := seen.numbers(columns.get(kind, f"{kind}num_{side}_outliers"))[chosen]).any()
     ]
     evidence = (
-        f"{number(was)} in {_counted(int(chosen.sum()), 'matrix', 'matrices')} as they are, {number(remain)} equalised; "
-        f"medians a matrix: {', '.join(medians)}. What is gone, scales of rows and columns explain."
+        f"{number(was)} in {_counted(int(chosen.sum()), 'matrix', 'matrices')} as they are, {number(remain)} "
+        f"equalised; medians a matrix: {', '.join(medians)}. What is gone, scales of rows and columns explain."
     )
     column = f"num_{side}_outliers"
     state = {"view": "scatter", "x": column, "y": EQUALISED + column, "q": _role_filter([role])}
@@ -227,7 +228,7 @@ def _listed(roles: Sequence[str]) -> str:
 
 def _role_filter(roles: Sequence[str]) -> str:
     """The page's expression for these roles."""
-    return 'role="{}"'.format("|".join(role.replace('"', "") for role in roles))
+    return 'role="{}"'.format("|".join(re.sub(r'(["|\\])', r"\\\1", role) for role in roles))
 
 
 def _counted(count: int, one: str, many: str) -> str:

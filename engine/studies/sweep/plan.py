@@ -21,7 +21,6 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
-LEFT_OUT = ("name", "shape", "dtype", "reason")
 MOST_NAMED = 5  # tensors that a dry run names of those left out for one reason
 TRIAL = 384  # shorter side of the matrices that the time is estimated from
 
@@ -127,9 +126,7 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
         quantised = getattr(matrix, "quantised", "")
         dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
         groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
-    rows = [
-        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
-    ]
+    rows = [[role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
     lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
     if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:

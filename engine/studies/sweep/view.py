@@ -17,7 +17,7 @@ _SUMMARY = (
 )
 
 
-def view(run: Run) -> View:
+def view_of(run: Run) -> View:
     """What the page shows of a sweep."""
     failed = run.matrices[run.matrices["status"] != "ok"]
     warnings = [f"{shorten(row.name, 200)}: {row.status}" for row in failed[["name", "status"]].itertuples(index=False)]

@@ -51,7 +51,7 @@
 
   let clips = 0;
 
-  /* An SVG with axes: {svg, plot, x, y}; `plot` is a clipped group for the marks. */
+  /* An SVG with axes: {svg, plot, x, y}; `plot` is a clipped group for the marks; an axis may bring its `ticks`, [value, text]. */
   ES.frame = ({ width, height, x, y, label, margin = {} }) => {
     const space = { top: 12, right: 14, bottom: x.label ? 42 : 26, left: y.label ? 58 : 44, ...margin };
     const across = ES.scale({ ...x, to: [space.left, Math.max(space.left + 20, width - space.right)] });
@@ -59,13 +59,14 @@
     const [left, right] = across.to, [bottom, top] = down.to, clip = `clip${++clips}`;
     const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': label, class: 'chart' });
     const axes = svg('g', { class: 'axes' });
-    for (const t of across.ticks(Math.max(2, (right - left) / 80))) {
+    const ticks = (axis, scale, count) => axis.ticks || scale.ticks(count).map(t => [t, ES.format(t).replace(/\.?0+e/, 'e')]);
+    for (const [t, text] of ticks(x, across, Math.max(2, (right - left) / 80))) {
       axes.append(svg('path', { class: 'grid', d: `M${across(t).toFixed(1)} ${top}V${bottom}` }),
-        svg('text', { x: across(t), y: bottom + 16, 'text-anchor': 'middle' }, ES.format(t)));
+        svg('text', { x: across(t), y: bottom + 16, 'text-anchor': 'middle' }, text));
     }
-    for (const t of down.ticks(Math.max(2, (bottom - top) / 45))) {
+    for (const [t, text] of ticks(y, down, Math.max(2, (bottom - top) / 45))) {
       axes.append(svg('path', { class: 'grid', d: `M${left} ${down(t).toFixed(1)}H${right}` }),
-        svg('text', { x: left - 6, y: down(t) + 4, 'text-anchor': 'end' }, ES.format(t)));
+        svg('text', { x: left - 6, y: down(t) + 4, 'text-anchor': 'end' }, text));
     }
     axes.append(svg('path', { class: 'axis', d: `M${left} ${top}V${bottom}H${right}` }));
     if (x.label) axes.append(svg('text', { class: 'label', x: (left + right) / 2, y: height - 6, 'text-anchor': 'middle' }, x.label));

@@ -17,10 +17,10 @@
 
   ES.isNumber = column => Boolean(ES.data.columns[column]) && ES.data.columns[column].type !== 'text';
 
-  /* A column's heading with its reading; long ones shortened. */
+  /* How an axis names a column. */
   ES.heading = column => {
-    const { label, unit } = ES.data.columns[column];
-    return unit ? `${label}, ${unit}` : label;
+    const { unit } = ES.data.columns[column], name = column.replace(/^num_/, 'number of ').replaceAll('_', ' ');
+    return unit ? `${name}, ${unit}` : name;
   };
 
   /* Columns in groups: [what they are of, names]. */

@@ -53,8 +53,7 @@
       counts.forEach((count, i) => { result[i + 1] = result[i] + count; });
       return result;
     };
-    const ofSide = side => ({ at: sum(side.count), mean: null });
-    starts = { values: sum(spectra.values.count), right: ofSide(spectra.right), left: ofSide(spectra.left) };
+    starts = { values: sum(spectra.values.count), right: sum(spectra.right.count), left: sum(spectra.left.count) };
   }
 
   function kept(series, from, to) {
@@ -91,16 +90,18 @@
   }
 
   function sideOf(spectra, side, place) {
-    const series = spectra[side], from = starts[side].at[place], to = starts[side].at[place + 1];
+    const series = spectra[side], from = starts[side][place], to = starts[side][place + 1];
     const index = kept(series, from, to);
-    const p = Float32Array.from(index, (_, i) => Math.exp(-series.code[from + i] / 3000));
+    const p = Float32Array.from(index, (_, i) => Math.exp((1 - series.code[from + i]) / spectra.scale));
+    const rejected = Uint8Array.from(index, (_, i) => series.code[from + i] >= series.cut[place] ? 1 : 0);
     const mean = series.thinned[place];
     const avg = mean ? Float32Array.from(index, (_, i) => series.mean[mean - 1 + i] / 255) : averages(index, p);
-    return { index, p, avg, thinned: mean > 0 };
+    return { index, p, avg, rejected, thinned: mean > 0 };
   }
 
-  /* A matrix's reading: {size, values, thinned, right: {index, p, avg, thinned}, left}; null where it has none.
-     values: all singular values, descending, those between kept ones interpolated; p and avg at the kept indices. */
+  /* A matrix's reading: {size, values, thinned, right: {index, p, avg, rejected, thinned}, left}; null where it has none.
+     values: all singular values, descending, those between kept ones interpolated; p, its local average and whether
+     Benjamini-Hochberg rejects (1 or 0) at the kept indices. */
   ES.spectrum = (row, prefix = '') => {
     const { spectra, readings } = ES.data;
     const reading = readings.findIndex(each => each.prefix === prefix);

@@ -1,9 +1,10 @@
 /* Expressions that choose matrices: `role:mlp_up left>20 block>=3 -name:layer.0 "two words"`; all must hold.
 
    COLUMN:TEXT holds where the column's text contains TEXT (`a|b`: either), COLUMN=TEXT where it is equal, COLUMN>NUMBER
-   and >=, <, <=, != where the number does; a bare word where name, role, status or phase contains it; `-` negates. */
+   and >=, <, <=, != where the number does; a bare word where name, role, status or phase contains it; `-` negates.
+   Between quotes, a backslash takes the meaning from a quote, a bar and itself. */
 (() => {
-  const PART = /(-?)(?:([\p{L}\p{N}_]+)\s*(>=|<=|!=|>|<|=|:)\s*)?("[^"]*"|[^\s"]+)/gu;
+  const PART = /(-?)(?:([\p{L}\p{N}_]+)\s*(>=|<=|!=|>|<|=|:)\s*)?("(?:[^"\\]|\\.)*"|[^\s"]+)/gu;
   const BARE = ['name', 'role', 'status', 'phase'];
   const ALIASES = {
     right: 'num_right_outliers', left: 'num_left_outliers', right_beyond_signs: 'num_right_outliers_beyond_signs',
@@ -41,8 +42,14 @@
     '=': (x, y) => x === y, ':': (x, y) => x === y, '!=': (x, y) => x !== y && !Number.isNaN(x),
   };
 
+  /* Alternatives of a text: split at its bars, escapes undone. */
+  const alternatives = text => text.match(/(?:[^|\\]|\\.|\\$)+/gs)?.map(word => word.replace(/\\(.)/gs, '$1')) ?? [];
+
+  /* Texts as one quoted alternative of an expression. */
+  ES.quoted = texts => `"${texts.map(text => text.replace(/["|\\]/g, '\\$&')).join('|')}"`;
+
   function textual(values, operator, text) {
-    const words = text.toLowerCase().split('|').filter(Boolean);
+    const words = alternatives(text.toLowerCase());
     const test = operator === ':' ? value => words.some(word => value.includes(word)) : value => words.includes(value);
     const wanted = operator !== '!=';
     return i => test(String(values[i] ?? '').toLowerCase()) === wanted;
@@ -67,7 +74,7 @@
   ES.compile = expression => {
     const tests = [];
     for (const [, minus, word, operator, quoted] of String(expression || '').matchAll(PART)) {
-      const text = quoted.startsWith('"') ? quoted.slice(1, -1) : quoted;
+      const text = quoted.length > 1 && quoted.startsWith('"') ? quoted.slice(1, -1) : quoted.replace(/\\/g, '\\\\');
       let test;
       if (word) {
         const column = ES.columnOf(word);

@@ -38,7 +38,7 @@
   const expression = (lines, blocks) => {
     const inside = blocks.filter(block => block >= 0), parts = [];
     const roles = [...new Set(lines.map(line => line.role))];
-    parts.push(`role="${roles.join('|').replace(/"/g, '')}"`);
+    parts.push(`role=${ES.quoted(roles)}`);
     if (inside.length) parts.push(`block>=${Math.min(...inside)} block<=${Math.max(...inside)}`);
     const experts = lines.map(line => line.expert).filter(each => each !== null);
     if (experts.length) parts.push(`expert>=${Math.min(...experts)} expert<=${Math.max(...experts)}`);
@@ -113,8 +113,8 @@
       }
     }));
     const picture = svg('svg', { width, height: bottom + 34, viewBox: `0 0 ${width} ${bottom + 34}`, class: 'chart', role: 'img', 'aria-label': `${measure} by block and role` },
-      lines.map((line, r) => svg('text', { x: left - 6, y: top + (r + 0.5) * height + 4, 'text-anchor': 'end' }, ES.shorten(line.label, Math.max(8, Math.floor(left / 7))))),
-      blocks.map((block, c) => c % Math.ceil(24 / step) ? null : svg('text', { x: left + (c + 0.5) * step, y: bottom + 14, 'text-anchor': 'middle' }, block < 0 ? 'none' : block)),
+      lines.map((line, r) => svg('text', { class: 'tick', x: left - 6, y: top + (r + 0.5) * height + 4, 'text-anchor': 'end' }, ES.shorten(line.label, Math.max(8, Math.floor(left / 7))))),
+      blocks.map((block, c) => c % Math.ceil(24 / step) ? null : svg('text', { class: 'tick', x: left + (c + 0.5) * step, y: bottom + 14, 'text-anchor': 'middle' }, block < 0 ? 'none' : block)),
       svg('text', { class: 'label', x: left + blocks.length * step / 2, y: bottom + 30, 'text-anchor': 'middle' }, 'block'),
       svg('path', { class: 'empty', d: empty }),
       faded.map((d, k) => d && svg('path', { d, style: { fill: color((k + 0.5) / COLORS) }, opacity: 0.22 })).filter(Boolean),

@@ -147,7 +147,7 @@
   /* Everything of one matrix; `wide` where it has the page's width to itself. */
   function column(row, state, space, wide, common) {
     const name = cell('name', row), about = ES.shorten(name, 80), file = name, log = state.axes === 'log';
-    const head = el('h2', { class: 'name' }, ES.bdi(name));
+    const head = el('h2', { class: 'name' }, el('bdi', {}, ES.shorten(name, 200).split(/(?<=[._])/).slice(0, 40).flatMap(part => [part, el('wbr')])));
     const readings = common.readings.get(row);
     if (!readings.length) {
       return el('section', { class: 'matrix', 'data-row': row }, head, facts(row),
@@ -164,7 +164,7 @@
         ES.pFigure(readings, side, { ...options, size, chosen: choose(side) }), `${file} p-values ${side}`)),
     ];
     const third = half ? Math.floor((space - 48) / 3) : space;
-    return el('section', { class: 'matrix', 'data-row': row, 'aria-label': about }, head, facts(row), el('div', { class: half ? 'pair' : '' }, panels),
+    return el('section', { class: 'matrix', 'data-row': row, 'aria-label': about }, head, facts(row), el('div', { class: half ? 'two' : null }, panels),
       ...vectors(row, row === current(state) ? state : {}, { about, width: third, height: 200 }, file), lists(row, readings[0]));
   }
 

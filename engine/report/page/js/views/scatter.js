@@ -22,7 +22,7 @@
   function legend(roles, counts) {
     return el('ul', { class: 'legend' }, roles.map((role, k) => counts[k] ? el('li', {},
       svg('svg', { width: 14, height: 14, viewBox: '-7 -7 14 14', 'aria-hidden': true }, svg('path', { class: `mark hue${k % HUES}`, d: `M0 0${SHAPES[k % SHAPES.length]}` })),
-      ES.link({ q: `role="${role.replace(/"/g, '')}"` }, ES.bdi(role, 30)), el('span', { class: 'note' }, ` ${counts[k]}`)) : null));
+      ES.link({ q: `role=${ES.quoted([role])}` }, ES.bdi(role, 30)), el('span', { class: 'note' }, ` ${counts[k]}`)) : null));
   }
 
   function draw(root, state) {
