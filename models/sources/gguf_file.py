@@ -17,6 +17,7 @@ from eigensweep.models.families import gguf as naming
 from eigensweep.models.matrix import Skipped, Tensor
 from eigensweep.models.quantised.gguf_grid import rounding_of
 from eigensweep.models.sources import Source, files_sha256
+from eigensweep.models.sources.files import is_there, open_regular
 from eigensweep.models.sources.gguf_header import Header
 
 _PLAIN: dict[int, np.dtype] = {
@@ -77,7 +78,8 @@ class _Stored:
         """The bytes of some rows."""
         count = (stop - start) * self.row
         try:
-            raw = np.fromfile(self.path, np.uint8, count, offset=self.offset + start * self.row)
+            with open_regular(self.path) as file:
+                raw = np.fromfile(file, np.uint8, count, offset=self.offset + start * self.row)
         except OSError as e:
             raise CheckpointError(f"{self.path}: tensor {self.name!r} cannot be read: {e.strerror}") from e
         if raw.size != count:
@@ -119,7 +121,7 @@ def _stored(header: Header, name: str, shape: tuple[int, ...], kind: int, offset
 def _read_header(path: Path) -> tuple[dict[str, Any], list[_Stored]]:
     """The metadata that is kept, and where every tensor lies, without overlaps and within the file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             header = Header(path, file, file.seek(0, 2))
             file.seek(0)
             entries = header.read()
@@ -150,7 +152,7 @@ def _shards(path: Path, metadata: Mapping[str, Any]) -> list[Path]:
     if not found or int(found[3]) != count:
         raise CheckpointError(f"{path}: one of {count} files, but not named -00001-of-{count:05}.gguf")
     shards = [path.with_name(f"{found[1]}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
-    if missing := [shard.name for shard in shards if not shard.is_file()]:
+    if missing := [shard.name for shard in shards if not is_there(shard)]:
         raise CheckpointError(f"{path}: one of {count} files, of which {missing[0]} is not there")
     return shards
 
