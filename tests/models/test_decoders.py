@@ -127,7 +127,8 @@ def test_gemmas_projector_lies_in_out(decoders):
     np.testing.assert_allclose(matrix.read() @ x, y)
 
 
-@pytest.mark.parametrize("name", [name for name in DECODERS if "vision_config" not in DECODERS[name][2]])
+# Of PhiMoE's experts transformers reads w1, w2 and w3 alone, and no checkpoint of noise has a vision tower.
+@pytest.mark.parametrize("name", [n for n in DECODERS if "vision_config" not in DECODERS[n][2] and n != "phi-moe"])
 def test_synthetic_checkpoints_load_into_torch(decoders, tmp_path, name):
     model, folder = decoders(name)
     write_synthetic(tmp_path / "out", json.loads((folder / "config.json").read_text()), dtype="float32", spikes=1)
