@@ -10,10 +10,16 @@ import sys
 
 from eigensweep.bin.commands import COMMANDS
 from eigensweep.bin.help import version_line
+from eigensweep.bin.output import heard
 
 
 def run() -> None:
     """The console script `eigensweep`: hands over to the command that its first argument names."""
+    with heard():
+        _run()
+
+
+def _run() -> None:
     command, *rest = sys.argv[1:] or ["--help"]
     if command in ("--help", "-help", "-h", "help"):
         width = max(map(len, COMMANDS))

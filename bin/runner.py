@@ -6,6 +6,7 @@ of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag say
 
 import importlib.util
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 from absl import app, flags, logging
 
 from eigensweep.bin.help import PRESETS, help_text, preset_names, version_line
-from eigensweep.models.errors import InputError
+from eigensweep.bin.output import heard, say_error
+from eigensweep.models.errors import InputError, printable
 
 if TYPE_CHECKING:
     from eigensweep.engine.run.options import Options
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from eigensweep.models import Checkpoint
 
 PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
+_LONGEST = 3000  # characters of an error
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 Chosen = TypeVar("Chosen", bound="Options")
@@ -61,7 +64,8 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
             _define(options)
             sys.argv = _modern(sys.argv, options)
         # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
-        app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
+        with heard():
+            app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
 
     return run
 
@@ -95,7 +99,7 @@ def opened(source: str, base: str | None = None) -> "Checkpoint":
 
     checkpoint = models.open_checkpoint(source, base=base)
     for warning in checkpoint.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {printable(warning)}")
     return checkpoint
 
 
@@ -222,6 +226,5 @@ def _flags_parser(module: str, options: type["Options"] | None) -> Callable[[lis
 
 
 def _fail(message: object) -> NoReturn:
-    sys.stdout.flush()
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    say_error(textwrap.shorten(printable(" ".join(str(message).split())), _LONGEST, placeholder=" …"))
     sys.exit(2)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eigensweep.models.errors import InputError
+from eigensweep.models.errors import InputError, printable
 
+OLDEST_DATASETS = 4
 TRUTH = ("false", "true")
 """The labels of BoolQ and WiC."""
 
@@ -19,7 +20,7 @@ class DataError(InputError, ValueError):
 
 def one_line(error: BaseException) -> str:
     """An exception's message on one line, cut where it is long, or its type where it has none."""
-    return textwrap.shorten(str(error), 400, placeholder=" …") or type(error).__name__
+    return printable(textwrap.shorten(str(error), 400, placeholder=" …")) or type(error).__name__
 
 
 def read_text(path: str | Path) -> str:
@@ -98,12 +99,17 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
     """One column of a data set of the hub, joined by two newlines, through the library `datasets`.
 
     Raises:
-      DataError: `datasets` is not installed, or the data set, split or column is not there.
+      DataError: `datasets` is not installed or older than version 4, or the data set, split or column is not there.
     """
     try:
-        from datasets import load_dataset
+        from datasets import __version__, load_dataset
     except ImportError as error:
         raise DataError(f"{dataset}: data sets of the hub need the library: pip install datasets") from error
+    if int(__version__.partition(".")[0]) < OLDEST_DATASETS:  # they run a data set's script where they are let
+        raise DataError(
+            f"{dataset}: data sets of the hub are read with datasets {OLDEST_DATASETS} or newer, which runs no code of "
+            f"theirs; installed is {__version__}: pip install -U datasets"
+        )
     try:
         rows = load_dataset(dataset, name, split=split)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: data sets that are scripts

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from eigensweep.models.data.text import DataError, one_line
+from eigensweep.models.errors import CheckpointError, shown
+from eigensweep.models.sources.files import stat_regular
 
 # tokens that a model's own tokenizer has at least, as a share of the embedding's rows, some of which are unused
 FEWEST_TOKENS = 0.75
+_SUFFIXES = (".json", ".jinja", ".model", ".txt")
 
 
 def load_tokenizer(source: str | Path) -> Any:
@@ -28,6 +31,7 @@ def load_tokenizer(source: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
+    _check_files(Path(source).expanduser())
     name, _, revision = str(source).partition("@")
     if not revision or Path(source).is_dir():
         name, revision = str(source), "main"
@@ -36,9 +40,28 @@ def load_tokenizer(source: str | Path) -> Any:
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     except Exception as error:
         raise DataError(f"no tokenizer could be read from {source}: {one_line(error)}") from error
+    longest = getattr(tokenizer, "model_max_length", None)
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float) or not longest > 0):
+        raise DataError(f"{source}: tokenizer_config.json: model_max_length is {shown(longest)}, a number was expected")
     if not words:
         raise DataError(f"no tokenizer could be read from {source}: it has no vocabulary file (tokenizer.json, …)")
     return tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    """Refuses a folder in which something else than a file bears a tokenizer file's name: a FIFO would be waited for.
+
+    Raises:
+      DataError: names it.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in _SUFFIXES:
+                stat_regular(path)
+    except (CheckpointError, OSError) as error:
+        raise DataError(f"no tokenizer could be read from {folder}: {one_line(error)}") from error
 
 
 def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model", fewest: float = FEWEST_TOKENS) -> None:
@@ -130,10 +153,8 @@ def added_bos(tokenizer: Any) -> int | None:
 
 @contextmanager
 def _naming(message: str) -> Iterator[None]:
-    """Turn the `tokenizers` library's failures, which it raises as bare Exception, into a DataError."""
+    """Turn a tokenizer's failures, whatever its files make the library trip over, into a DataError."""
     try:
         yield
     except Exception as error:
-        if type(error) is not Exception:
-            raise
         raise DataError(f"{message}: {one_line(error)}") from error

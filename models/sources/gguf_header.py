@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eigensweep.models.errors import CheckpointError
+from eigensweep.models.errors import CheckpointError, shown
+from eigensweep.models.sources.files import tensor_name
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -89,13 +90,13 @@ class Header:
             name = self.text()
             value = self.value(self.number("I"))
             if name in self.metadata:
-                raise self.fail(f"names {name!r} twice")
+                raise self.fail(f"names {shown(name)} twice")
             self.metadata[name] = value
         return [self.tensor() for _ in range(tensors)]
 
     def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
-        name, dims = self.text(), self.number("I")
+        name, dims = tensor_name(self.path, self.text()), self.number("I")
         if dims > _MOST_DIMS:
-            raise self.fail(f"tensor {name!r} has {dims} axes")
+            raise self.fail(f"tensor {shown(name)} has {dims} axes")
         shape = tuple(self.number("Q") for _ in range(dims))[::-1]
         return name, shape, self.number("I"), self.number("Q")

@@ -34,6 +34,7 @@ DTYPES = {code: np.dtype(scalar) for code, scalar in _DTYPES.items()}
 
 _PACKED = {"F4": (4, "float4_e2m1fn"), "F6_E2M3": (6, "float6_e2m3fn"), "F6_E3M2": (6, "float6_e3m2fn")}
 """Bits and NumPy's name of the codes of parts of a byte. Such tensors can be named, not read."""
+_CODES = _PACKED | {code: (8 * dtype.itemsize, dtype.name) for code, dtype in DTYPES.items()}
 _MOST_AXES = 64  # NumPy's own limit
 _MOST_BYTES = 2**63 - 1
 
@@ -83,13 +84,13 @@ def _entry(path: Path, name: str, entry: Any) -> _Entry:
     if not isinstance(entry, dict):
         raise CheckpointError(f"{where}: the header's entry is no object")
     shape, offsets, code = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")
-    if not isinstance(code, str) or code not in DTYPES | _PACKED.keys():
+    if not isinstance(code, str) or code not in _CODES:
         raise CheckpointError(f"{where}: unknown dtype {shown(code)}")
     if not whole_numbers(shape):
         raise CheckpointError(f"{where}: shape {shown(shape)} is no list of sizes")
     if not whole_numbers(offsets) or len(offsets) != 2:
         raise CheckpointError(f"{where}: data_offsets {shown(offsets)} are no [begin, end]")
-    bits, dtype = _PACKED[code] if code in _PACKED else (8 * DTYPES[code].itemsize, DTYPES[code].name)
+    bits, dtype = _CODES[code]
     # Sizes that an axis of size zero hides are multiplied, too: no array can have them.
     if len(shape) > _MOST_AXES or math.prod(size or 1 for size in shape) * bits // 8 > _MOST_BYTES:
         raise CheckpointError(f"{where}: no array has the shape {shown(shape)}")

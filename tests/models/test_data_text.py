@@ -86,6 +86,14 @@ def test_hub_data_needs_the_library(monkeypatch):
         data.read_hub("wikitext")
 
 
+def test_hub_data_needs_a_library_that_runs_no_scripts(monkeypatch):
+    old = type(sys)("datasets")
+    old.load_dataset, old.__version__ = None, "3.6.0"
+    monkeypatch.setitem(sys.modules, "datasets", old)
+    with pytest.raises(DataError, match=r"wikitext: .*datasets 4 or newer.*installed is 3\.6\.0"):
+        data.read_hub("wikitext")
+
+
 def test_hub_data_is_one_column_joined(monkeypatch):
     class Rows(dict):
         column_names = ("text",)
@@ -97,6 +105,7 @@ def test_hub_data_is_one_column_joined(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets"))
     sys.modules["datasets"].load_dataset = load_dataset
+    sys.modules["datasets"].__version__ = "4.0.0"
     assert data.read_hub("wikitext") == "a\n\nb"
     with pytest.raises(DataError, match="wikitext: no column 'body'; there are text"):
         data.read_hub("wikitext", column="body")
