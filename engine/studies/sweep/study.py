@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from eigensweep.engine.studies.sweep.notebook import Vectors
+    from eigensweep.engine.studies.sweep.notebook import Page, Vectors
 
 NAME = "sweep"
 
@@ -70,6 +70,10 @@ class Run(MatrixResult):
     def compare(self, *others: "Run") -> "pd.DataFrame":
         """Medians and sums by role, of this run and others beside each other; see `notebook.compare`."""
         return notebook().compare([self, *others])
+
+    def report(self, height: int = 900) -> "Page":
+        """The interactive page, shown inside a notebook; `height` in pixels."""
+        return notebook().Page.of(self, height)
 
     def _repr_html_(self) -> str:
         return notebook().shown(self)
