@@ -165,7 +165,7 @@
   /* p-values of one side by index: single ones as dots, their averages with the null's band, rejected ones marked. */
   ES.pFigure = (readings, side, { width, height = 220, log = false, about, size, chosen }) => {
     const first = readings[0], { index, p, avg, sd, rejected } = first.p[side];
-    const label = `p-values of the ${side} singular vectors of ${about} by index, averaged over ${WINDOW}: ${rejected.length} of ${index.length} rejected`;
+    const label = `p-values of the ${side} singular vectors of ${about} by index, averaged over ${WINDOW}: ${rejected.length}${first.p[side].thinned ? '' : ` of ${index.length}`} rejected`;
     const frame = framed({
       width, height, label, x: { from: [log ? 1 : 0, Math.max(2, size || first.size) + (log ? 0 : 1)], log, label: 'index (1 = largest singular value)' },
       y: { from: [0, 1], label: 'p-value' },
@@ -189,7 +189,7 @@
     plot.append(path('dots rejected', ES.dots(Array.from(index, (i, k) => marked.has(i) ? [x(i + 1), y(p[k])] : [NaN, NaN]))));
     plot.append(path('rug rejected', rejected.map(i => `M${x(i + 1).toFixed(1)} ${y.to[0]}v6`).join('')));
     hover(frame, first, at => {
-      let k = nearestPlace(index, at - 1);
+      const k = nearestPlace(index, at - 1);
       return { i: index[k], x: index[k] + 1, y: p[k], lines: [`mean of ${WINDOW}: ${ES.format(avg[k])}, null 0.5 ± ${ES.format(sd[k], 2)}`] };
     }, chosen);
     return frame.svg;
