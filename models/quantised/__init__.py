@@ -20,7 +20,7 @@ from eigensweep.models.sources import Source
 _FORMATS = (bitsandbytes, packed, fp4, scaled)
 _CODES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *scaled.FP8, *PACKED)
 _PART = re.compile(
-    r"(?:.*[._])?(?:q?weights?_?(?:packed|shape|format)?|w_q|blocks|codes|codebooks?|_data|q?zeros?|zero_points?|g_idx"
+    r"(?:.*[._])?(?:q?weights?_?(?:packed|shape|format)?|w_q|compressed|bitmask|row_offsets|blocks|codes|codebooks?|_data|q?zeros?|zero_points?|g_idx"
     r"|(?:q?scales?|scale_inv|scale_2|global_scale|_?scaling|scale_and_zero|_zero|_shift|meta|perm|tables?|su|sv)"
     r"|SCB|(?:nested_)?(?:absmax|quant_map)|quant_state\.bitsandbytes__\w+|max_val|min_val)",
     re.IGNORECASE,
