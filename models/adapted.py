@@ -92,12 +92,11 @@ def _three(matrix: Matrix, merged: _Read, delta: _Read, dtype: str) -> Iterator[
     """W, W + delta W and delta W as the sweep sees them."""
     rounded = (functools.partial(_rounded, read, dtype) for read in (merged, delta))
     readers: dict[str, _Read] = dict(zip(KINDS, (matrix.reader, *rounded), strict=True))
+    changed = replace(matrix, dtype=dtype, tied=(), quantised="", grid=None)
     for kind in KINDS:
         yield replace(
-            matrix,
+            matrix if kind == "base" else changed,
             name=f"{matrix.name}:{kind}",
-            dtype=matrix.dtype if kind == "base" else dtype,
-            tied=matrix.tied if kind == "base" else (),
             path="",
             index=None,
             transposed=False,

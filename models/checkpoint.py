@@ -80,6 +80,9 @@ class Checkpoint:
         Raises:
           CheckpointError: one cannot be had.
         """
+        if self.base is not None:
+            self.base.fetch(self.matrices if matrices is None else matrices)
+            matrices = None  # of the adapter, everything
         if self.source.fetch is not None:
             wanted = self.source.files if matrices is None else {matrix.file for matrix in matrices}
             self.source.fetch(wanted)
@@ -146,8 +149,8 @@ def open_checkpoint(source: Any, *, config: Any = None, base: Any = None) -> Che
         return Checkpoint(opened, plan_converted(opened), str(opened.notes["identity"].get("architecture")))
     if opened.kind == "lora":
         plan = plan_lora(opened, str(folder / "adapter_config.json") if folder else "config")
-        base = family_of_names(matrix.name.split(":")[0] for matrix in plan.matrices)
-        return Checkpoint(opened, plan, base.name if base else "generic")
+        named = family_of_names(matrix.name.split(":")[0] for matrix in plan.matrices)
+        return Checkpoint(opened, plan, named.name if named else "generic")
     tensors = [
         *opened.tensors.values(),
         *(replace(opened.tensors[kept], name=name) for name, kept in opened.aliases.items()),

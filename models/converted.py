@@ -172,8 +172,11 @@ def _matrix(source: Source, entry: dict[str, Any]) -> Matrix:
     layout = entry.get("layout", "embedding" if entry["transposed"] else "linear")
     if layout not in get_args(Layout):
         raise ValueError(f"{entry['name']} is said to lie as {layout!r}")
-    cut = Cut(tensor, layout, entry["index"])
-    fields = {key: value for key, value in entry.items() if key != "layout"}
+    rows = _shape(entry["rows"]) if "rows" in entry else None
+    if rows is not None and (len(rows) != 2 or not rows[0] < rows[1] <= tensor.shape[0]):
+        raise ValueError("a matrix is no share of its leaf")
+    cut = Cut(tensor, layout, entry["index"], rows)
+    fields = {key: value for key, value in entry.items() if key not in ("layout", "rows")}
     fields |= {"shape": tuple(entry["shape"]), "tied": tuple(entry["tied"])}
     matrix = Matrix(**fields, dtype=tensor.dtype, file=tensor.file, reader=cut.read_matrix)
     if matrix.shape != cut.matrix_shape:

@@ -233,7 +233,9 @@ class _Reader:
 
 def _task_heads(draft: Draft, family: Family, config: Mapping[str, Any]) -> list[str]:
     """A warning where a decoder's blocks carry another task's head: it is no language model any more."""
-    causal = any(not rule.tower and part.path == "unembedding/kernel" for rule in family.rules for part in rule.parts)
+    # An encoder-decoder that classifies is as much itself as one that writes.
+    decoders = (rule for rule in family.rules if rule.tower in ("", "text"))
+    causal = any(part.path == "unembedding/kernel" for rule in decoders for part in rule.parts)
     heads = {leaf.tensor.name: None for path, leaf in draft.leaves.items() if path.startswith("classifier/")}
     if not causal or not heads:
         return []

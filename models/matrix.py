@@ -263,7 +263,8 @@ class Matrix:
 
     Attributes:
       name: unique; the source tensor's own name, with `:query` for a part of a fused tensor, `[3]` for a slice of
-        a stacked one, `:delta` for a LoRA update of that weight.
+        a stacked one, `:delta` for a LoRA update of that weight (`:lora` for DoRA's without the base), `:base` and
+        `:merged` beside it where the base is at hand.
       role: one of `roles.ROLES`.
       block: index of the transformer block, None outside the blocks.
       shape: (m, n) = (outputs, inputs). Embeddings are maps too, from one-hot tokens: (d, vocabulary).
@@ -276,7 +277,8 @@ class Matrix:
       index: the slice of that leaf's first axis, where the leaf is a stack.
       transposed: W is the transpose of that leaf (or slice); always so in trees of known architectures.
       tower: the stack that it stands in, where the model has several: "encoder", "decoder", "vision", "text", "audio";
-        "decoder.cross" for a decoder's attention to an encoder. "" where the model is one stack, and for what its
+        "decoder.cross" for a decoder's attention to an encoder; of an adapter beside its base "base", "merged" and
+        "delta", in a tower "text.base" and so on. "" where the model is one stack, and for what its
         stacks share.
       quantised: what it was stored as, where `read` dequantises it ("nf4, blocks of 64, nested"); else empty.
       grid: reads what its entries were rounded to; None where it was not, or to no grid of that kind.

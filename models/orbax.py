@@ -66,10 +66,12 @@ def matrix_note(matrix: Matrix) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in ("reader", "file", "dtype", "grid")}
 
 
-def _layout_note(checkpoint: "Checkpoint", matrix: Matrix) -> dict[str, str]:
-    """How a matrix lies in a leaf that is kept as it was stored, where neither W nor its transpose does."""
+def _layout_note(checkpoint: "Checkpoint", matrix: Matrix) -> dict[str, Any]:
+    """How a matrix lies in a leaf that is kept as it was stored, where neither all of it nor its transpose is W."""
     cut = checkpoint.plan.cuts.get(matrix.name)
-    return {} if cut is None or matrix.transposed or cut.layout == "linear" else {"layout": cut.layout}
+    if cut is None or matrix.transposed:
+        return {}
+    return ({} if cut.layout == "linear" else {"layout": cut.layout}) | ({"rows": cut.rows} if cut.rows else {})
 
 
 def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> None:

@@ -28,7 +28,11 @@ _Wanted = tuple[str, tuple[int, ...], Rule]
 
 SIGMA = 0.02
 STRENGTHS = (1.25, 1.75, 2.5, 4.0)  # of the spikes, in units of the right edge; taken in turn
-PREFIXES = {"gpt2": "transformer.", "bert": "bert.", "roberta": "roberta.", "gpt_neox": "gpt_neox."}  # else "model."
+PREFIXES = {
+    **dict.fromkeys(("gpt2", "falcon", "bloom", "mpt"), "transformer."),
+    **dict.fromkeys(("mamba", "mamba2"), "backbone."),
+    **{name: f"{name}." for name in ("bert", "roberta", "gpt_neox")},
+}  # else "model."
 HEADS = ("unembedding/", "mlm/", "classifier/")  # leaves that stand outside the base model
 LLAMA_8B = {
     "architectures": ["LlamaForCausalLM"],

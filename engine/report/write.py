@@ -1,14 +1,20 @@
 """A run directory's page, and its figures for papers: every study that it holds, from its tables alone."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.page import page
 from eigensweep.engine.report.registry import STUDIES
+from eigensweep.engine.spectral.cores import num_cores
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import write_bytes
 from eigensweep.engine.tables.layout import studies_in
 from eigensweep.engine.tables.result import Result
+
+LEAST_SHARE = 6  # figures: a process of its own takes about as long to start as two take to draw
 
 
 def finished_in(directory: str | Path) -> list[Result]:
@@ -52,17 +58,64 @@ def write_report(run: Result | str | Path, directory: str | Path | None = None, 
     target = Path(directory if directory is not None else home)  # type: ignore[arg-type]
     for result in results:
         STUDIES[result.study].derive(result, target)
-    shown = [(result, STUDIES[result.study].view(result)) for result in results]
-    tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
-    write_bytes(target / "report.html", page(shown, tables).encode("utf-8", "replace"))
+    write_bytes(target / "report.html", _page_of(results).encode("utf-8", "replace"))
     if figures:
         write_figures(results, target / "figures")
     return target / "report.html"
 
 
+def report_html(run: Result) -> str:
+    """The page of one result as a string; nothing is written."""
+    return _page_of([run])
+
+
+def _page_of(results: list[Result]) -> str:
+    shown = [(result, STUDIES[result.study].view(result)) for result in results]
+    tables = {name: table for result in results for name, table in STUDIES[result.study].layout.tables.items()}
+    return page(shown, tables)
+
+
 def write_figures(results: list[Result], folder: Path) -> None:
-    """Draw every figure of these studies into `folder`, one after another."""
+    """Draw every figure of these studies into `folder`: a process a core where there are many, each its share.
+
+    Raises:
+      RunError: a figure cannot be written.
+    """
+    stems = [(i, stem) for i, result in enumerate(results) for stem in STUDIES[result.study].figures(result)]
+    workers = min(num_cores(), len(stems) // LEAST_SHARE)
+    if workers < 2 or any(result.directory is None for result in results):
+        _draw(results, folder, 0, 1)
+        return
+    others = [_process([str(result.directory) for result in results], folder, i, workers) for i in range(1, workers)]
+    try:
+        _draw(results, folder, 0, workers)
+    finally:
+        ended = [(process.communicate()[1], process.returncode) for process in others]
+    for said, status in ended:
+        if status:
+            raise RunError(f"{folder}: figures could not be drawn: {said.strip().splitlines()[-1]}")
+
+
+def _draw(results: list[Result], folder: Path, share: int, of: int) -> None:
+    """Draw every `of`-th figure, from `share` on."""
+    drawn = [pair for result in results for pair in STUDIES[result.study].figures(result).items()]
     with style.context():
-        for result in results:
-            for stem, draw in STUDIES[result.study].figures(result).items():
-                style.save(draw(), folder / stem)
+        for stem, draw in drawn[share::of]:
+            style.save(draw(), folder / stem)
+
+
+def _process(directories: list[str], folder: Path, share: int, of: int) -> "subprocess.Popen[str]":
+    """A process that draws a share; a new one, because a fork of one with JAX's threads may hang."""
+    code = (
+        "import sys, json; from eigensweep.engine.report import style, write; from eigensweep.engine import studies; "
+        "said = json.loads(sys.argv[1]); style.RC.update(said['rc']); write.draw_share(**said['share'])"
+    )
+    named = {"directories": directories, "folder": str(folder), "share": share, "of": of}
+    words = [sys.executable, "-c", code, json.dumps({"rc": style.RC, "share": named})]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+
+
+def draw_share(directories: list[str], folder: str, share: int, of: int) -> None:
+    """What the other processes of `write_figures` do: one result a directory and study, in the caller's order."""
+    results = [result for directory in dict.fromkeys(directories) for result in finished_in(directory)]
+    _draw(results, Path(folder), share, of)

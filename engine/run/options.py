@@ -80,6 +80,18 @@ class Options:
                 raise ValueError(f"there is no option {key!r}{hint}")
         return cls(**values)
 
+    @classmethod
+    def check_types(cls, values: Mapping[str, Any]) -> None:
+        """Hold the options of a manifest, of whatever version, against the fields' types.
+
+        Raises:
+          TypeError, ValueError: one is of another type, or beyond its limits.
+        """
+        kinds = get_type_hints(cls)
+        for key in set(values) & set(cls.by_name()):
+            limits = {name: cls.by_name()[key].metadata.get(name) for name in ("least", "most", "inside")}
+            _check(key, _typed(key, values[key], kinds[key]), limits)  # words may have been others
+
     def to_json(self) -> dict[str, Any]:
         """What the numbers depend on, as a JSON-able dict: equal dicts mean equal numbers."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("counts", True)}

@@ -4,12 +4,14 @@ The numbers come from NumPy's Philox generator, keyed by a JAX key and the kind 
 in every batch, and much faster on a CPU than XLA's sort.
 """
 
+from typing import Protocol
+
 import jax
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-_GAUSSIAN, _PERMUTATION, _SIGNS = 0, 1, 2  # keep the controls of one key apart
+_GAUSSIAN, _PERMUTATION, _SIGNS, _GRID = 0, 1, 2, 3  # keep the controls of one key apart
 _CHUNK = 1 << 22  # entries summed at a time in float64
 _IN_CACHE = 1 << 15  # entries whose powers are summed at a time
 
@@ -44,6 +46,70 @@ def signs(key: Array, w: NDArray) -> NDArray:
     permutation mixes.
     """
     return flip(w, packed_bits(generator(key, _SIGNS), w.size))
+
+
+class Grid(Protocol):
+    """What the entries of a quantised (m, n) matrix were rounded to: offsets[g] + steps[g] levels in its block g."""
+
+    @property
+    def blocks(self) -> NDArray: ...
+    @property
+    def steps(self) -> NDArray: ...
+    @property
+    def offsets(self) -> NDArray: ...
+    @property
+    def levels(self) -> NDArray: ...
+
+
+def grid(key: Array, w: NDArray, rounded: Grid) -> NDArray:
+    """Gaussian noise on a grid as fine as that of a quantised matrix: what rounding alone makes of noise. float32.
+
+    The entries of each block that shares a step are turned to a random direction: that of a Gaussian block is uniform,
+    and independent of its length. They are rounded to the block's own levels, stretched so that the block reaches as
+    far towards the ends of its grid as w's does, because quantisers choose steps by the largest entries (a grid whose
+    ends lie unequally far has a block the way round that fits it better); and they are brought back to the block's sum
+    of squares, to which rounding adds. So of Gaussian weights, whatever the scales of their blocks,
+    this is about another draw from the same law, rounded as they were.
+    """
+    draws = generator(key, _GRID).standard_normal(w.shape, dtype=np.float32)
+    blocks, count = rounded.blocks, len(rounded.steps)
+
+    def lengths(x: NDArray) -> NDArray:
+        return np.sqrt(np.bincount(blocks.ravel(), np.square(x, dtype=np.float64).ravel(), count))
+
+    draws *= _ratio(lengths(w), lengths(draws))[blocks]
+    one, other = _reach(draws, rounded), _reach(-draws, rounded)
+    draws *= np.where(other < one, np.float32(-1), np.float32(1))[blocks]
+    stretch = _ratio(np.minimum(one, other), _reach(w, rounded))
+    draws = round_to(draws, blocks, rounded.steps * stretch, rounded.offsets * stretch, rounded.levels)
+    draws *= _ratio(lengths(w), lengths(draws))[blocks]
+    return draws
+
+
+def round_to(x: NDArray, blocks: NDArray, steps: NDArray, offsets: NDArray, levels: NDArray) -> NDArray:
+    """Every entry of x (m, n) at the nearest number of its block's grid, see `Grid`; float32."""
+    step, offset, levels = steps[blocks], offsets[blocks], np.asarray(levels, np.float32)
+    codes = np.divide(x - offset, step, out=np.zeros(x.shape, np.float32), where=step != 0)
+    codes = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, codes)]
+    codes *= step
+    codes += offset
+    return codes
+
+
+def _reach(x: NDArray, rounded: Grid) -> NDArray:
+    """(G,) how far the entries of each block reach towards the ends of its grid: 1 at an end."""
+    ends = np.stack([rounded.offsets + rounded.steps * rounded.levels[i] for i in (0, -1)])
+    low, high = np.minimum(ends.min(axis=0), 0), np.maximum(ends.max(axis=0), 0)
+    flat, blocks = np.ravel(x).astype(np.float32), rounded.blocks.ravel()
+    reach = np.zeros(len(low), np.float32)
+    np.maximum.at(reach, blocks, _ratio(np.maximum(flat, 0), high[blocks]))
+    np.maximum.at(reach, blocks, _ratio(np.minimum(flat, 0), low[blocks]))
+    return reach
+
+
+def _ratio(x: NDArray, y: NDArray) -> NDArray:
+    """x/y in float32, 0 where y is 0."""
+    return np.divide(x, y, out=np.zeros(np.shape(y)), where=y != 0).astype(np.float32)
 
 
 def packed_bits(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:

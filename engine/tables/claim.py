@@ -16,6 +16,7 @@ import filelock
 import jax
 
 from eigensweep.engine.tables import hosts
+from eigensweep.engine.tables.check import check_manifest
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import remove_unfinished, write_json
 from eigensweep.engine.tables.layout import Layout, studies_in
@@ -95,17 +96,18 @@ def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record:
     remove_unfinished(directory)
     there = None
     for study, manifest in studies_in(directory).items():
+        check_manifest(directory / (layout.manifest if study == layout.study else f"({study})"), manifest)
         if study == layout.study:
             there = manifest
         elif study not in layout.joins and layout.study not in manifest.get("joins", _JOINED.get(study, ())):
             raise RunError(f"{directory}: holds a run of another kind ({study}); take a new workdir")
+    parts = layout.parts(directory)
     if there is None:
         manifest = new_manifest(layout, identity, record) | {"joins": list(layout.joins)}
-        if foreign := remove_foreign_parts(layout.parts(directory), digest_of(_plain(identity), layout)):
+        if foreign := remove_foreign_parts(parts, digest_of(_plain(identity), layout)):
             for begun in layout.unfinished:
                 shutil.rmtree(directory / begun, ignore_errors=True)
-            word = f"{layout.parts(directory)}: {foreign} parts of another run lay there without its manifest: removed"
-            manifest["warnings"] = [*manifest.get("warnings", ()), word]
+            _warn(manifest, f"{parts}: {foreign} parts of another run lay there without its manifest: removed")
         write_json(directory / layout.manifest, manifest)
         return manifest
     if different := _differences(there, _plain(identity)):
@@ -113,7 +115,13 @@ def _claim(directory: Path, layout: Layout, identity: Mapping[str, Any], record:
             f"{directory}: holds another {layout.study} ({'; '.join(different)}). Take a new workdir, or start it with "
             "what is there."
         )
+    if foreign := remove_foreign_parts(parts, digest_of({key: there.get(key) for key in identity}, layout)):
+        _warn(there, f"{parts}: {foreign} parts were of another run or version: removed, and their units done again")
     return there
+
+
+def _warn(manifest: dict[str, Any], word: str) -> None:
+    manifest["warnings"] = [*manifest.get("warnings", ()), word]
 
 
 def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:

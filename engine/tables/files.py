@@ -52,19 +52,32 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Replace a Parquet file, atomically."""
-    write_atomically(path, lambda file: pq.write_table(table, file))
+    write_bytes(path, table_bytes(table))
 
 
-def read_table(path: Path) -> pa.Table:
+def table_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file's bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def read_table(path: Path, check: Callable[[bytes], None] | None = None) -> pa.Table:
     """A Parquet file.
+
+    Args:
+      check: is given its bytes, and raises what it likes.
 
     Raises:
       RunError: it is not there, or broken.
     """
     try:
-        return pq.read_table(path)
+        data = path.read_bytes()
+        if check is not None:
+            check(data)
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error
+        raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -81,8 +94,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path}: cannot be read: expected an object, found {type(content).__name__}")

@@ -12,8 +12,8 @@ ROLES = (
     "convolution", "embedding", "position_embedding",
     "query_latent", "query", "position_query", "key_value_latent", "rotary_key", "key", "position_key", "value",
     "attention_gate", "attention_output",
-    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_output",
-    "ssm_input", "ssm_gate", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
+    "linear_query", "linear_key", "linear_value", "linear_gate", "linear_beta", "linear_decay", "linear_output",
+    "ssm_input", "ssm_gate", "ssm_step_latent", "ssm_step", "ssm_b", "ssm_c", "ssm_output",
     "mlp_gate", "mlp_up", "mlp_down", "shared_mlp_gate", "shared_mlp_up", "shared_mlp_down",
     "expert", "pooler", "classifier", "unembedding", "other",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a study leaves in a run directory: its manifest and its tables."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ class Layout:
       tables: columns of every table, by the stem of its Parquet file.
       manifest: the file that says what the numbers depend on, and whether they are all there.
       joins: studies that may share the directory; with any other it is refused.
+      keys: columns which together tell a row of a table from every other, by table.
+      needed: columns that every version wrote and that are never null, by table; the keys are.
+      record: keys that every version's manifest has when the study is done.
+      also: columns that a table may have besides, by table.
       unfinished: folders of what it has begun; they go with parts that turn out to be another run's.
     """
 
@@ -27,6 +31,10 @@ class Layout:
     tables: Mapping[str, Columns]
     manifest: str = MAIN
     joins: tuple[str, ...] = ()
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    record: tuple[str, ...] = ()
+    also: Mapping[str, Columns] = field(default_factory=dict)
     unfinished: tuple[str, ...] = ()
 
     def parts(self, directory: Path) -> Path:

@@ -298,6 +298,8 @@ CONTROLS = {
     "signs": "the same entries with random signs",
     "gaussian": "a Gaussian matrix of the same shape and sigma",
     "permutation": "a permutation of its entries",
+    "grid": "Gaussian noise with the sum of squares of each block of entries that share a scale, on the "
+    "levels of the quantised W; of a W that is not quantised, a Gaussian matrix",
 }
 
 

@@ -2,7 +2,7 @@
 
 A part is one Parquet file with a row a finished unit of work (a matrix, a removal, a block): its name, how long it
 took, and its rows of every table as lists of structs. It carries a digest of the identity of the run that it belongs
-to: a part of another run is never taken for one's own. So do the tables and the manifest in the end.
+to: a part of another run is never taken for one's own.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eigensweep.engine.tables import hosts
+from eigensweep.engine.tables.check import SUMS, file_sum
 from eigensweep.engine.tables.columns import schema
 from eigensweep.engine.tables.errors import RunError
-from eigensweep.engine.tables.files import read_table, remove_unfinished, write_json, write_table
+from eigensweep.engine.tables.files import read_table, remove_unfinished, table_bytes, write_bytes, write_json
 from eigensweep.engine.tables.layout import Layout
 
 RUN = "run"
-"""The key of the digest, in a part's and a table's metadata and in the manifest."""
+"""The key of the digest in a part's metadata."""
 PATIENCE = 60.0  # seconds until the parts of other hosts must have come through a network file system
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """The rows of one unit, by table."""
@@ -75,7 +77,8 @@ class Work:
             for unit, of in rows.items()
         ]
         digest = hashlib.sha256("\0".join((self._digest, *rows)).encode()).hexdigest()[:20]
-        write_table(self._folder / f"{digest}.parquet", pa.Table.from_pylist(part, self._schema))
+        data = table_bytes(pa.Table.from_pylist(part, self._schema))
+        write_bytes(self._folder / f"{digest}-{file_sum(data)[:20]}.parquet", data)
 
     def read(self, unit: str) -> dict[str, list[dict[str, Any]]]:
         """The rows of a finished unit, by table.
@@ -99,11 +102,13 @@ class Work:
         if hosts.is_first():
             patience = PATIENCE if jax.process_count() > 1 else 0.0
             merged, seconds = self._merged(units, patience)
+            sums = {}
             for table, rows in merged.items():
-                marked = rows.replace_schema_metadata({RUN: self._digest})
-                write_table(self.directory / f"{table}.parquet", marked)
+                data = table_bytes(rows)
+                write_bytes(self.directory / f"{table}.parquet", data)
+                sums[f"{table}.parquet"] = file_sum(data)
             timings = {what: round(spent, 3) for what, spent in seconds.items()}
-            self.manifest |= {"timings": timings, **record, RUN: self._digest, "status": "done"}
+            self.manifest |= {"timings": timings, **record, SUMS: sums, "status": "done"}
             write_json(self.directory / self.layout.manifest, self.manifest)
             self._remove_parts()
         hosts.wait_for_all("merged")
@@ -142,13 +147,20 @@ class Work:
         """The parts of this very run."""
         for path in sorted(self._folder.glob("*.parquet")):
             if _run_of(path) == self._digest:
-                yield read_table(path) if columns is None else pq.read_table(path, columns=columns)
+                table = read_table(path, partial(_check_part, path))
+                yield table if columns is None else table.select(columns)
 
     def _remove_parts(self) -> None:
         for path in self._folder.glob("*.parquet"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+
+
+def _check_part(path: Path, data: bytes) -> None:
+    """Its name ends with its sum; not so in versions before 0.3."""
+    if (known := path.stem.partition("-")[2]) and known != file_sum(data)[:20]:
+        raise RunError(f"{path}: is damaged; delete it, and start again with the same workdir to do its units again")
 
 
 def digest_of(identity: Mapping[str, Any], layout: Layout) -> str:
@@ -173,5 +185,5 @@ def _run_of(path: Path) -> str:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error
+        raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     return metadata.get(RUN.encode(), b"").decode(errors="replace")

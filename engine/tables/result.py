@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
+from eigensweep.engine.tables.check import (
+    LISTS,
+    check_lengths,
+    check_manifest,
+    check_same_rows,
+    check_sum,
+    check_table,
+    smaller_sides,
+)
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.files import read_table
 from eigensweep.engine.tables.layout import Layout, studies_in
@@ -38,6 +47,7 @@ class Result:
     manifest: dict[str, Any]
     directory: Path | None = None
     layout: ClassVar[Layout]  # the study's files
+    options: ClassVar[Any] = None  # the class of its options
     _frames: dict[str, "pd.DataFrame"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -55,8 +65,34 @@ class Result:
             raise RunError(f"{directory}: not the run directory of a finished {layout.study}{holds}")
         if manifest.get("status") != "done":
             raise RunError(f"{directory}: the {layout.study} has not finished; start it again with the same workdir")
-        tables = {table: read_table(directory / f"{table}.parquet") for table in layout.tables}
-        return cls(tables, manifest, directory)
+        check_manifest(directory / layout.manifest, manifest, layout.record)
+        cls._check_options(directory / layout.manifest, manifest.get("options", {}))
+        read = cls({table: cls._read_table(directory, table, manifest) for table in layout.tables}, manifest, directory)
+        read.check(directory)
+        return read
+
+    def check(self, directory: Path) -> None:
+        """Hold the tables of a directory against each other.
+
+        Raises:
+          RunError: they do not belong together.
+        """
+
+    @classmethod
+    def _read_table(cls, directory: Path, name: str, manifest: dict[str, Any]) -> pa.Table:
+        layout, path = cls.layout, directory / f"{name}.parquet"
+        table = read_table(path, lambda data: check_sum(path, data, manifest))
+        columns = {**layout.also.get(name, {}), **layout.tables[name]}
+        check_table(path, table, columns, layout.keys.get(name, ()), layout.needed.get(name, ()))
+        return table
+
+    @classmethod
+    def _check_options(cls, path: Path, options: dict[str, Any]) -> None:
+        if cls.options is not None:
+            try:
+                cls.options.check_types(options)
+            except (TypeError, ValueError) as error:
+                raise RunError(f"{path}: is damaged: options: {error}") from error
 
     @property
     def study(self) -> str:
@@ -80,6 +116,17 @@ class Result:
 
 class MatrixResult(Result):
     """A result with the tables of decomposed matrices, whose columns `tables.matrices` declares."""
+
+    def check(self, directory: Path) -> None:
+        """Every matrix has its spectrum, of the length that its shape says; those without statistics may have none."""
+        matrices, spectra = self.tables["matrices"], self.tables["spectra"]
+        path = directory / "spectra.parquet"
+        check_same_rows(path, spectra, matrices, ("name",))
+        smaller = smaller_sides(directory / "matrices.parquet", matrices)
+        rows = zip(matrices["name"].to_pylist(), matrices["status"].to_pylist(), smaller, strict=True)
+        sides = {name: side if status == "ok" else None for name, status, side in rows}
+        lists = [name for name in LISTS if name in self.layout.tables["spectra"]]
+        check_lengths(path, spectra, lists, [sides[name] for name in spectra["name"].to_pylist()])
 
     matrices = frame_of("matrices", "One row a matrix: scalars; counts are nullable integers.")
     spectra = frame_of("spectra", "One row a matrix: float64 arrays in index order, singular values descending.")

@@ -53,10 +53,7 @@ QWEN3 = _decoder(
     dims=partial(decoder_dims, reads=("attention_bias",), qk_norm=True),
 )
 GRANITE = _decoder(
-    name="granite",
-    model_types=("granite",),
-    defaults=LLAMA.defaults,
-    dims=partial(decoder_dims, reads=_BIASES),
+    name="granite", model_types=("granite",), defaults=LLAMA.defaults, dims=partial(decoder_dims, reads=_BIASES)
 )
 SMOLLM3 = _decoder(
     name="smollm3",

@@ -67,10 +67,10 @@ def masked_head(dense: str, norm_name: str, decoder: str, bias: str = "", dim: s
     adds the decoder's own.
     """
     (decode,) = linear(decoder, "mlm/decoder", "unembedding", "vocab", dim, when="optional")
-    biases = (vector(f"{decoder}.bias", "mlm/bias", "vocab", "optional"),)
+    biases = [vector(f"{decoder}.bias", "mlm/bias", "vocab", "optional")]
     if bias:
         own = vector(f"{decoder}.bias", "mlm/decoder/bias", "vocab", "optional", tied_to="mlm/bias")
-        biases = (vector(bias, "mlm/bias", "vocab", "optional"), own)
+        biases = [vector(bias, "mlm/bias", "vocab", "optional"), own]
     return (
         *linear(dense, "mlm/dense", "other", dim, "d", "optional", when="optional"),
         *norm(norm_name, "mlm/norm", dim, bias=True, when="optional"),

@@ -16,8 +16,8 @@ _ATTENTION, _PATH = "h.{b}.self_attention", "blocks/{b}/attention"
 def _dims(config: Mapping[str, Any], heads: int, groups: int, biased: bool, mlp: int) -> dict[str, Any]:
     """Sizes where the outputs of query_key_value fall into `groups`, each with queries, one key and one value."""
     d = config["hidden_size"]
-    if d % heads:
-        raise ValueError(f"{heads} heads do not divide hidden_size {d}")
+    if d % heads or heads % groups:
+        raise ValueError(f"{heads} heads do not divide hidden_size {d}, or do not fall into {groups} groups")
     kv = groups * (d // heads)
     return {
         **flags(config),

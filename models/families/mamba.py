@@ -14,11 +14,11 @@ from typing import Any
 from eigensweep.models.families.decoder_blocks import PREFIXES, attention_rules, blocks_of, mlp_rules
 from eigensweep.models.families.mixtures import expert_rules, moe_dims, router
 from eigensweep.models.families.rules import (
-    DEPTHWISE,
     Dims,
     Family,
     Part,
     Rule,
+    convolution,
     embedding,
     flags,
     heads,
@@ -37,11 +37,8 @@ def _part(path: str, name: str, size: str) -> Part:
 
 
 def _convolution(source: str, path: str, channels: str, when: str) -> tuple[Rule, ...]:
-    kernel = Part(f"{path}/convolution/kernel")
-    return (
-        Rule(f"{source}.conv1d.weight", (channels, "one", "taps"), (kernel,), "vector", when=when, reason=DEPTHWISE),
-        vector(f"{source}.conv1d.bias", f"{path}/convolution/bias", channels, f"{when}_conv_bias"),
-    )
+    shape = (channels, "one", "taps")
+    return convolution(f"{source}.conv1d", f"{path}/convolution", shape, f"{when}_conv_bias", when)
 
 
 def _mixer(source: str, path: str, when: str) -> tuple[Rule, ...]:

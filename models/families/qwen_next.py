@@ -21,7 +21,7 @@ from eigensweep.models.families.decoder_blocks import (
     qk_norms,
 )
 from eigensweep.models.families.mixtures import SHARED_EXPERT, expert_rules, moe_dims, router, sparse_blocks
-from eigensweep.models.families.rules import DEPTHWISE, Dims, Family, Part, Rule, linear, norm, sizes, vector
+from eigensweep.models.families.rules import Dims, Family, Part, Rule, convolution, linear, norm, sizes, vector
 
 _LINEAR, _PATH, _FULL = "layers.{b}.linear_attn", "blocks/{b}/linear_attention", "blocks/{b}/attention"
 
@@ -104,14 +104,7 @@ _PROJECTIONS = (
     *linear(f"{_LINEAR}.in_proj_a", f"{_PATH}/decay", "linear_decay", "value_heads", "d", when="linear"),
 )
 _LINEAR_ATTENTION = (
-    Rule(
-        f"{_LINEAR}.conv1d.weight",
-        ("conv", "one", "taps"),
-        (Part(f"{_PATH}/convolution/kernel"),),
-        "vector",
-        when="linear",
-        reason=DEPTHWISE,
-    ),
+    *convolution(f"{_LINEAR}.conv1d", f"{_PATH}/convolution", ("conv", "one", "taps"), when="linear"),
     vector(f"{_LINEAR}.A_log", f"{_PATH}/A_log", "value_heads", "linear"),
     vector(f"{_LINEAR}.dt_bias", f"{_PATH}/decay/bias", "value_heads", "linear"),
     *norm(f"{_LINEAR}.norm", f"{_PATH}/norm", "value_head", when="linear"),

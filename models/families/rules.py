@@ -146,13 +146,23 @@ class Family:
 
 
 NO_PARAMETERS = (
-    (r"(?:.*\.)?(?:position_ids|token_type_ids)", "a buffer of indices, no parameter"),
-    (r".*rotary_emb\.(?:inv_freq|cos_cached|sin_cached)", "a buffer of rotary frequencies, no parameter"),
+    (
+        r"(?i:(?:.*[./])?(?:position_ids|token_type_ids|relative_position_index|relative_coords_table))",
+        "a buffer of indices, no parameter",
+    ),
+    (
+        r"(?i:(?:.*[./])?(?:(?:rope|rotary)(?:_emb)?_)?(?:inv_freq|freqs?(?:_cis|_cos|_sin)?|cos|sin)(?:_cache|_cached)?)",
+        "a buffer of rotary frequencies, no parameter",
+    ),
     (r".*\.attn\.(?:masked_)?bias|.*\.attention\.(?:masked_)?bias", "a buffer with the causal mask, no parameter"),
+    (
+        r"(?i:(?:.*[./])?(?:(?:causal|attn|attention|src|tgt)_)?(?:mask|tril|triu))",
+        "a buffer with a mask, no parameter",
+    ),
+    (r"(?i:(?:.*[./])?(?:running_(?:mean|var|std)|num_batches_tracked))", "running statistics, no parameter"),
+    (r"(?i:(?:.*[./])?alibi(?:_slopes|_biases)?)", "a buffer of biases by distance, no parameter"),
 )
-"""Buffers that older versions of transformers wrote among the weights."""
-
-DEPTHWISE = "a depthwise convolution: some taps a channel, no map from channels to channels"
+"""Buffers that lie among the weights, by their names."""
 
 
 def depth_of(dims: Dims, tower: str) -> int:
@@ -172,7 +182,10 @@ def linear(source: str, path: str, role: str, out: str, inp: str, bias: str | No
 
 
 def convolution(source: str, path: str, shape: tuple[str, ...], bias: str | None = None, when: str = "always"):
-    """Rules for a convolution's kernel, stored (out, in, taps, ...), and for its bias if it can have one."""
+    """Rules for a convolution's kernel, stored (out, in, taps, ...), and for its bias if it can have one.
+
+    Of a depthwise one, (channels, 1, taps), the rows are the channels' own filters.
+    """
     weight = Rule(f"{source}.weight", shape, (Part(f"{path}/kernel", "convolution"),), "convolution", when=when)
     return (weight,) if bias is None else (weight, vector(f"{source}.bias", f"{path}/bias", shape[0], bias))
 

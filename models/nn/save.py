@@ -19,7 +19,14 @@ from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, walk
 from eigensweep.models.staging import staged
 
-_STEMS = {"bert": "Bert", "camembert": "Camembert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
+_STEMS = {
+    "bert": "Bert",
+    "camembert": "Camembert",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+}
 _UNSTORED = ("reader", "file", "dtype")
 
 

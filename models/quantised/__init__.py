@@ -12,13 +12,13 @@ from typing import Any
 
 from eigensweep.models.errors import listed
 from eigensweep.models.families import family_of
-from eigensweep.models.matrix import Skipped, Tensor
+from eigensweep.models.matrix import PACKED, Skipped, Tensor
 from eigensweep.models.quantised import bitsandbytes, fp4, packed, scaled
 from eigensweep.models.quantised.weight import Settings, Tensors, UnreadableError, Weight
 from eigensweep.models.sources import Source
 
 _FORMATS = (bitsandbytes, packed, fp4, scaled)
-_CODES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *scaled.FP8)
+_CODES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *scaled.FP8, *PACKED)
 _PART = re.compile(
     r"(?:.*[._])?(?:q?weights?_?(?:packed|shape|format)?|w_q|blocks|codes|codebooks?|_data|q?zeros?|zero_points?|g_idx"
     r"|(?:q?scales?|scale_inv|scale_2|global_scale|_?scaling|scale_and_zero|_zero|_shift|meta|perm|tables?|su|sv)"
@@ -58,7 +58,8 @@ def dequantised(source: Source) -> Source:
     for name, tensor in tensors.items():
         if name in found:
             whole = found[name].tensor
-            kept[whole.name] = _turned(whole) if found[name].turned and stored_turned(whole.name) else whole
+            other = found[name].turned and len(whole.shape) == 2 and stored_turned(whole.name)
+            kept[whole.name] = _turned(whole) if other else whole
         elif name not in used and name not in left_out and name not in second:
             kept[name] = tensor
     aliases = {name: first for name, first in source.aliases.items() if first in kept and name not in kept}
@@ -149,7 +150,8 @@ def _stored_turned(config: Mapping[str, Any] | None) -> Callable[[str], bool]:
     def turned(name: str) -> bool:
         assert family is not None
         renamed = family.rename(name)
-        return any(rule.layout == "conv1d" and rule.regex.fullmatch(renamed) for rule in family.rules)
+        rules = (rule for rule in family.rules if rule.layout == "conv1d" and not rule.stacked)
+        return any(rule.regex.fullmatch(renamed) for rule in rules)
 
     return turned if family else lambda _: False
 

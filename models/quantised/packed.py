@@ -89,7 +89,6 @@ def _gptq(found: dict[str, Tensor], settings: Settings, parts: tuple[str, ...]) 
         _check(found, parts, "g_idx", (inputs,), "int32", "int64")
     elif inputs % groups:
         raise UnreadableError(parts, f"{groups} groups do not divide {inputs} inputs, and there is no g_idx")
-    size = inputs // groups
     mask, more = (1 << bits) - 1, 1 if kind == "gptq" else 0
 
     def group_of() -> np.ndarray:
@@ -103,7 +102,7 @@ def _gptq(found: dict[str, Tensor], settings: Settings, parts: tuple[str, ...]) 
         return unpack_bits(packed.read()[:, start:stop].T, bits, inputs)
 
     said = f"gptq {bits} bits, " + (f"groups of {-(-inputs // groups)}" if groups > 1 else "a scale a row")
-    if index is not None and index.nbytes <= 1 << 24 and not _in_order(index, size, inputs):
+    if settings.values.get("desc_act") is True and index is not None:
         said += ", act-order"
     return _weight(parts, packed.file, (out, inputs), said, codes, scales, zeros, group_of, range(mask + 1))
 
@@ -185,10 +184,6 @@ def _groups(index: Tensor | None, inputs: int, groups: int) -> np.ndarray:
     if found.min() < 0 or found.max() >= groups:
         raise CheckpointError(f"{index.file}: {index.name}: groups {found.min()} to {found.max()}, of {groups}")
     return found
-
-
-def _in_order(index: Tensor, size: int, inputs: int) -> bool:
-    return bool(np.array_equal(index.read(), np.arange(inputs) // size))
 
 
 def _weight(

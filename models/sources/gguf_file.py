@@ -19,6 +19,7 @@ from eigensweep.models.quantised.gguf_grid import rounding_of
 from eigensweep.models.sources import Source, files_sha256
 from eigensweep.models.sources.files import is_there, open_regular
 from eigensweep.models.sources.gguf_header import Header
+from eigensweep.models.sources.watch import Watch
 
 _PLAIN: dict[int, np.dtype] = {
     code: np.dtype(scalar)
@@ -163,11 +164,12 @@ def open_gguf(path: Path, name: str) -> Source:
     Raises:
       CheckpointError: a broken file, or the package gguf is missing.
     """
-    metadata, stored = _read_header(path)
+    watch = Watch()
+    metadata, stored = _read_header(watch.add(path))
     shards = _shards(path, metadata)
     for shard in shards:
         if shard != path:
-            more, others = _read_header(shard)
+            more, others = _read_header(watch.add(shard))
             metadata = more | metadata
             stored += others
     config, heads = naming.config_of(metadata, {tensor.name: tensor.shape for tensor in stored})
@@ -184,9 +186,9 @@ def open_gguf(path: Path, name: str) -> Source:
         dtype = _PLAIN[entry.kind].name if entry.kind in _PLAIN else "float32"
         rounding = None if entry.kind in _PLAIN else rounding_of(entry.said, entry)
         tensor = Tensor(entry.name, entry.shape, dtype, entry.path.name, entry.rows, rounding)
-        tensors[entry.name] = _as_transformers(tensor, heads)
+        tensors[entry.name] = watch.tensor(_as_transformers(tensor, heads), entry.path)
     files = {shard.name: shard for shard in shards}
-    sha256 = functools.partial(files_sha256, files if len(files) > 1 else {"": path})
+    sha256 = watch.hashed(functools.partial(files_sha256, files if len(files) > 1 else {"": path}))
     warnings = (naming.WARNING,) if config is None else ()
     sizes = {file: shard.stat().st_size for file, shard in files.items()}
     return Source(name, "gguf", tensors, None, sizes, sha256, warnings=warnings, left_out=tuple(left_out), sizes=config)

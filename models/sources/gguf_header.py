@@ -99,7 +99,7 @@ class Header:
     def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         name, dims = tensor_name(self.path, self.text()), self.number("I")
         if dims > _MOST_DIMS:
-            raise self.fail(f"tensor {name!r} has {dims} axes")
+            raise self.fail(f"tensor {shown(name)} has {dims} axes")
         shape = tuple(self.number("Q") for _ in range(dims))[::-1]
         if math.prod(size or 1 for size in shape) > _MOST_ENTRIES:
             raise self.fail(f"tensor {name!r}: no array has the shape {list(shape)}")

@@ -169,6 +169,11 @@ def test_a_run_shows_itself_and_compares(run, torch_gpt2):
     shown = run._repr_html_()
     assert "<table>" in shown
     assert "mlp_up" in shown
+    assert "<li title=" in shown
+    page = run.report(height=700)
+    assert page.html.startswith("<!doctype html>")
+    assert "height:700px" in page._repr_html_()
+    assert "<script" not in page._repr_html_()  # all of it is inside the frame's attribute
     other = es.sweep(torch_gpt2, progress=False)
     table = run.compare(other)
     assert list(table.index) == list(run.summary().role)

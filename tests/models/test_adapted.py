@@ -141,6 +141,26 @@ def test_a_run_knows_its_base(tiny, tmp_path):
         open_checkpoint(tmp_path / "adapter", base=other)
 
 
+def test_a_quantised_base(tiny, tmp_path):
+    """bitsandbytes' int8: W = codes * SCB/127, a row each; what is merged was never rounded to that grid."""
+    base, before, after = adapt(tiny, tmp_path, "llama", target_modules=["q_proj"], r=2, lora_alpha=3)
+    state, scales = dict(before), {}
+    for name in [name for name in before if "q_proj" in name]:
+        scales[name] = np.abs(before[name]).max(1).astype(np.float32)
+        state[name] = np.rint(before[name] / scales[name][:, None] * 127).astype(np.int8)
+        state[name.replace("weight", "SCB")] = scales[name]
+    config = json.loads((base / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    checkpoint = open_checkpoint(tmp_path, base=open_checkpoint(state, config=config))
+    for matrix in checkpoint.matrices:
+        name, kind = matrix.name.split(":")
+        assert bool(matrix.quantised) == (matrix.grid is not None) == (kind == "base")
+        rounded = state[name].astype(np.float64) * scales[name][:, None] / 127
+        delta = after[name] - before[name]
+        expected = {"base": rounded, "merged": rounded + delta, "delta": delta}[kind]
+        np.testing.assert_allclose(matrix.read(), expected, atol=3e-5)
+
+
 def test_bases_that_are_refused(tiny, tmp_path):
     base, *_ = adapt(tiny, tmp_path, "llama", target_modules=["q_proj"], r=2, lora_alpha=3)
     with pytest.raises(CheckpointError, match="no adapter; a base is for adapters alone"):

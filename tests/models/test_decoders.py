@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eigensweep.models import load_params, open_checkpoint
+from eigensweep.models import CheckpointError, load_params, open_checkpoint
+from eigensweep.models.families import agreed_rule
+from eigensweep.models.synth import write_synthetic
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+load_file = pytest.importorskip("safetensors.numpy").load_file
 
 
 def beside(name):
@@ -67,7 +70,7 @@ def test_every_matrix_is_what_torch_applies(decoders, name, monkeypatch):
     model, _ = decoders(name)
     seen = witnesses(model, monkeypatch)
     for naming in ("published", "modules"):
-        text = [m for m in opened(decoders, name, naming).matrices if m.tower != "vision"]
+        text = [m for m in opened(decoders, name, naming).matrices if m.tower != "vision" and m.role != "convolution"]
         matrices = {key_of(matrix): matrix for matrix in text}
         assert len(matrices) == len(text)
         assert {(m.guessed, m.tower) for m in text} == {(False, "text" if "vision_config" in DECODERS[name][2] else "")}
@@ -89,7 +92,16 @@ def test_every_parameter_has_its_leaf_and_its_reason(decoders, name, naming):
     load_params(checkpoint)  # refuses what is missing or unexpected
     stored = sum(p.numel() for p in model.parameters())
     stored += sum(b.numel() for key, b in model.state_dict().items() if key.endswith("e_score_correction_bias"))
-    assert sum(leaf.read().size for leaf in checkpoint.leaves) == stored
+    leaves = {leaf.path: leaf.read() for leaf in checkpoint.leaves}
+    assert sum(leaf.size for leaf in leaves.values()) == stored
+    whole = {}
+    for matrix in checkpoint.matrices:
+        cut, w = checkpoint.plan.cuts[matrix.name], matrix.read()
+        if matrix.index is None:
+            np.testing.assert_array_equal(leaves[matrix.path], w.T if matrix.transposed else w)
+        cut.put_matrix(whole.setdefault(cut.tensor.name, np.full(cut.tensor.shape, np.nan)), w)
+    for tensor, array in whole.items():  # its matrices are all of it, and go back to their places
+        np.testing.assert_array_equal(array, checkpoint.source.tensors[tensor].read())
     swept = {checkpoint.plan.cuts[matrix.name].tensor.name for matrix in checkpoint.matrices}
     left_out = {skipped.name for skipped in checkpoint.skipped}
     assert swept | left_out == {*checkpoint.source.tensors, *checkpoint.source.aliases}
@@ -113,3 +125,88 @@ def test_gemmas_projector_lies_in_out(decoders):
     x = np.random.default_rng(0).standard_normal(16)
     y = torch.matmul(torch.tensor(x), model.model.multi_modal_projector.mm_input_projection_weight.detach())
     np.testing.assert_allclose(matrix.read() @ x, y)
+
+
+@pytest.mark.parametrize("name", [name for name in DECODERS if "vision_config" not in DECODERS[name][2]])
+def test_synthetic_checkpoints_load_into_torch(decoders, tmp_path, name):
+    model, folder = decoders(name)
+    write_synthetic(tmp_path / "out", json.loads((folder / "config.json").read_text()), dtype="float32", spikes=1)
+    checkpoint = open_checkpoint(tmp_path / "out")
+    assert checkpoint.warnings == ()
+    load_params(checkpoint)
+    made, info = type(model).from_pretrained(tmp_path / "out", output_loading_info=True, dtype=torch.float32)
+    assert not [key for key in info["missing_keys"] if ".norms." not in key]  # StableLM's, which need not be there
+    assert not info["unexpected_keys"]
+    assert sum(p.numel() for p in made.parameters()) == sum(p.numel() for p in model.parameters())
+
+
+def test_blocks_that_predict_further_tokens(decoders):
+    """DeepSeek V3 is published with one block more than its depth, which transformers does not load."""
+    model, folder = decoders("deepseek-v3")
+    config = json.loads((folder / "config.json").read_text())
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    further = {k.replace("layers.1.", "layers.2."): v + 1 for k, v in state.items() if "layers.1." in k}
+    further |= {f"model.layers.2.{name}.weight": np.ones(24) for name in ("enorm", "hnorm", "shared_head.norm")}
+    projection = np.random.default_rng(0).standard_normal((24, 48))
+    further["model.layers.2.eh_proj.weight"] = projection
+    further["model.layers.2.embed_tokens.weight"] = state["model.embed_tokens.weight"]
+    further["model.layers.2.shared_head.head.weight"] = state["lm_head.weight"]
+    checkpoint = open_checkpoint(state | further, config=config)
+    assert checkpoint.warnings == ()
+    load_params(checkpoint)
+    plain = open_checkpoint(state, config=config).matrices
+    matrices = {m.name: m for m in checkpoint.matrices}
+    assert {m.block for m in checkpoint.matrices if m not in plain} >= {2}
+    assert sum(m.block == 1 for m in plain) + 1 == sum(m.block == 2 for m in checkpoint.matrices)
+    np.testing.assert_array_equal(matrices["model.layers.2.eh_proj.weight"].read(), projection)
+    assert matrices["model.embed_tokens.weight"].tied == ("model.layers.2.embed_tokens.weight",)
+    assert matrices["lm_head.weight"].tied == ("model.layers.2.shared_head.head.weight",)
+    with_one_more = {k.replace("layers.1.", "layers.3."): v for k, v in state.items() if "layers.1." in k}
+    assert "the config has 2 blocks" in open_checkpoint(state | further | with_one_more, config=config).warnings[0]
+
+
+def test_published_configs_without_a_text_config(decoders):
+    """Qwen2-VL's config.json holds the text model's sizes at the top, Mamba's and BLOOM's files other names."""
+    _, folder = decoders("qwen2-images")
+    config = json.loads((folder / "config.json").read_text())
+    text = config.pop("text_config")
+    flat = open_checkpoint(load_file(folder / "model.safetensors"), config={**text, **config})
+    nested = open_checkpoint(folder)
+    assert [(m.name, m.role, m.tower) for m in flat.matrices] == [(m.name, m.role, m.tower) for m in nested.matrices]
+    assert flat.warnings == ()
+    for name, old, new in (("bloom", "transformer.", ""), ("mamba", "backbone.embeddings.", "backbone.embedding.")):
+        _, folder = decoders(name)
+        config = json.loads((folder / "config.json").read_text())
+        if name == "bloom":
+            config["n_embed"], config["num_attention_heads"] = config.pop("hidden_size"), config.pop("n_head")
+        renamed = {key.replace(old, new): value for key, value in load_file(folder / "model.safetensors").items()}
+        checkpoint = open_checkpoint(renamed, config=config)
+        assert checkpoint.warnings == ()
+        assert [m.path for m in checkpoint.matrices] == [m.path for m in open_checkpoint(folder).matrices]
+
+
+def test_adapters_of_plain_attention_are_not_taken_for_gated_ones():
+    """Qwen3-Next alone keeps a gate beside the queries; an adapter's names do not tell it from the others."""
+    rule, block, _ = agreed_rule("model.layers.7.self_attn.q_proj.weight")
+    assert ([part.role for part in rule.parts], block) == (["query"], 7)
+    assert agreed_rule("model.layers.0.mixer.in_proj.weight") is None  # Mamba 1 or 2
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("falcon-grouped", {"num_kv_heads": 3}, "do not fall into 3 groups"),
+        ("falcon-by-head", {"num_attention_heads": 5}, "5 heads do not divide hidden_size 24"),
+        ("qwen3-next", {"linear_num_key_heads": 3}, "do not fall into 3 equal groups"),
+        ("deepseek-v3", {"num_nextn_predict_layers": 10**9}, "num_nextn_predict_layers is 1000000000"),
+        ("deepseek-v3", {"n_routed_experts": 10**9}, "n_routed_experts is 1000000000"),
+        ("mamba", {"time_step_rank": [1]}, "no usable config of a mamba model"),
+        ("jamba", {"attn_layer_period": -1}, "attn_layer_period is -1"),
+        ("llama4", {"moe_layers": 3}, "no usable config of a llama4 model"),
+        ("mpt", {"n_layers": 10**8}, "n_layers is 100000000"),
+    ],
+)
+def test_configs_without_sense(decoders, name, change, message):
+    config = json.loads((decoders(name)[1] / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint({"model.norm.weight": np.ones(4)}, config={**config, **change})

@@ -82,6 +82,39 @@ CASES = {
     ),
 }
 
+DISTILBERT = {
+    "vocab_size": 97,
+    "dim": 48,
+    "hidden_dim": 80,
+    "n_layers": 2,
+    "n_heads": 3,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+}
+ELECTRA = {**parity.BASE, "num_attention_heads": 3, "embedding_size": 20}
+CASES |= {
+    "olmo2": (
+        "Olmo2ForCausalLM",
+        "Olmo2Config",
+        {**parity.BASE, "num_attention_heads": 6, "num_key_value_heads": 2, "attention_bias": True},
+        24,
+    ),
+    "distilbert-masked-lm": ("DistilBertForMaskedLM", "DistilBertConfig", {**DISTILBERT, "activation": "relu"}, 24),
+    "distilbert-classifier": (
+        "DistilBertForSequenceClassification",
+        "DistilBertConfig",
+        {**DISTILBERT, "num_labels": 3},
+        24,
+    ),
+    "electra-generator": ("ElectraForMaskedLM", "ElectraConfig", {**ELECTRA, "hidden_act": "relu"}, 24),
+    "electra-discriminator": (
+        "ElectraForSequenceClassification",
+        "ElectraConfig",
+        {**ELECTRA, "embedding_size": 48, "num_labels": 3},
+        24,
+    ),
+}
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_forward_pass_is_that_of_transformers(name):
@@ -163,7 +196,7 @@ def test_an_experts_taps_are_what_torch_feeds_it(mixture):
     assert nn.tap_of("blocks/1/moe/experts/3/gate/kernel") == "blocks/1/moe/experts/3/up/kernel"
 
 
-def test_a_mixture_is_edited_streamed_and_traced_like_any_other(mixture):
+def test_a_mixture_is_edited_streamed_and_traced_like_any_other_model(mixture):
     _, checkpoint, model, params, rows = mixture
     rng = np.random.default_rng(1)
     chosen = [m for m in checkpoint.matrices if m.block == 1 and (m.expert == 1 or "gate.weight" in m.name)]
@@ -174,15 +207,14 @@ def test_a_mixture_is_edited_streamed_and_traced_like_any_other(mixture):
         np.testing.assert_array_equal(
             np.asarray(nn.get(edited, matrix.path)).T, replaced[matrix.name].astype(np.float32)
         )
-    scores = nn.score(model, edited, rows, 2)
-    streamed = nn.streamed_scores(checkpoint, model, replaced, rows, 2)
-    np.testing.assert_allclose(streamed.loss, scores.loss, rtol=1e-5)
-    before = nn.score(model, params, rows, 2)
-    assert np.abs(scores.loss - before.loss).max() > 1e-3
-    x, context = model.embed(params, rows.input_ids, rows.attention_mask)
-    slope = jax.grad(lambda block: model.block(block, 1, x, context)[0].sum())(params["blocks"]["1"])["moe"]
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
-    assert np.abs(slope["router"]["kernel"]).max() > 0
+    inputs = rows.input_ids, rows.attention_mask
+    whole = model.apply(edited, *inputs)
+    assert np.abs(np.asarray(whole.logits - model.apply(params, *inputs).logits)[rows.attention_mask]).max() > 1e-2
+    loss, count, _ = nn.score_logits(whole.logits, rows.targets)
+    streamed = nn.streamed_scores(checkpoint, model, replaced, rows, 4)
+    np.testing.assert_allclose(streamed.loss, loss / np.maximum(count, 1), rtol=1e-5)
+    traced = jax.jit(lambda p: model.apply(p, *inputs).logits)(edited)  # no loop over blocks that differ
+    np.testing.assert_allclose(traced, whole.logits, atol=1e-4)
 
 
 def test_a_converted_mixture_gives_the_same_logits(mixture, tmp_path):
@@ -195,8 +227,8 @@ def test_a_converted_mixture_gives_the_same_logits(mixture, tmp_path):
 
 
 def test_the_experts_run_one_after_the_other(mixture):
-    """What is compiled for 16 experts holds the activations of one of them, not of all."""
-    config = {**mixture[1].config, "num_experts": 16, "moe_intermediate_size": 512, "mlp_only_layers": []}
+    """What is compiled for 8 experts holds the activations of one of them, not of all."""
+    config = {**mixture[1].config, "num_experts": 8, "moe_intermediate_size": 512, "mlp_only_layers": []}
     model = nn.build(config)
     ids = np.zeros((8, 64), np.int32)
     params = model.abstract()
@@ -205,7 +237,7 @@ def test_the_experts_run_one_after_the_other(mixture):
     used = compiled.compile().memory_analysis().temp_size_in_bytes
     weights = sum(leaf.size * 4 for leaf in jax.tree.leaves(params["blocks"]["0"]["moe"]))
     one = 8 * 64 * 512 * 4
-    assert used - weights < 8 * one
+    assert used - weights < 6 * one
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_gptq_written_out(write, bits, kind):
     tensors, exact = gptq(bits, 3, np.random.default_rng(bits), kind == "act-order", kind == "v2")
     if kind == "without g_idx":
         del tensors["model.layers.0.self_attn.q_proj.g_idx"]
-    settings = {"quant_method": "gptq", "bits": bits, "group_size": 64}
+    settings = {"quant_method": "gptq", "bits": bits, "group_size": 64, "desc_act": kind == "act-order"}
     settings |= {"checkpoint_format": "gptq_v2"} if kind == "v2" else {}
     matrix = only(write(tensors, settings))
     assert (matrix.name, matrix.role) == ("model.layers.0.self_attn.q_proj.weight", "query")
@@ -378,6 +378,32 @@ def test_a_quantised_llama_is_the_family_it_is(write, tiny):
         said == f"{len(exact)} weights are stored quantised and read dequantised "
         f"({len(exact)} fp8 e4m3, 16x16 blocks): their noise includes rounding"
     )
+
+
+def test_experts_of_gpt_oss(write):
+    from transformers import GptOssConfig, GptOssForCausalLM
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    sizes = {"vocab_size": 24, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 3, "num_experts_per_tok": 2}
+    model_config = GptOssConfig(**sizes, **heads, rope_parameters={"rope_type": "default"})
+    state, exact, rng = dict(GptOssForCausalLM(model_config).state_dict()), {}, np.random.default_rng(0)
+    for name in [name for name in state if name.endswith(("gate_up_proj", "down_proj"))]:
+        experts, inputs, out = state.pop(name).shape
+        blocks = torch.from_numpy(rng.integers(0, 256, (experts, out, inputs // 32, 16), np.uint8))
+        scales = torch.from_numpy(rng.integers(110, 125, (experts, out, inputs // 32), np.uint8))
+        state |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+        exact[name] = convert_moe_packed_tensors(blocks, scales).float().numpy()
+    checkpoint = write(state, {"quant_method": "mxfp4"}, **model_config.to_dict())
+    assert (checkpoint.architecture, checkpoint.plan.mismatches) == ("gpt_oss", ())
+    read = [matrix for matrix in checkpoint.matrices if matrix.quantised]
+    assert {matrix.role for matrix in read} == {"mlp_up", "mlp_gate", "mlp_down"}
+    assert len(read) == 3 * len(exact) // 2 * next(iter(exact.values())).shape[0]
+    for matrix in read:
+        stored = exact[matrix.name.split("[")[0]][matrix.expert]
+        share = {"mlp_gate": slice(0, None, 2), "mlp_up": slice(1, None, 2)}.get(matrix.role, slice(None))
+        np.testing.assert_array_equal(matrix.read().astype(np.float32), stored[:, share].T)
+        check_grid(matrix)
 
 
 PACKED = {"qweight": np.zeros((24, 96), np.int32), "qzeros": np.zeros((3, 12), np.int32)}

@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 
+from eigensweep.engine.tables import groups
 from eigensweep.models import ROLES, errors, guess_role, params, roles, staging
 
 NAMES = {
@@ -52,6 +53,10 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_guess(name):
     assert guess_role(name) == NAMES[name]
+
+
+def test_tables_have_a_place_for_every_role():
+    assert set(groups.ROLES) == set(ROLES)
 
 
 def test_every_guess_is_a_role():

@@ -363,3 +363,25 @@ def test_a_config_that_leaves_out_its_towers_sizes(made, tmp_path):
     config = json.loads(model.config.to_json_string())
     del config["text_config"]["num_attention_heads"], config["vision_config"]["num_channels"]
     assert open_checkpoint(dict(model.state_dict()), config=config).warnings == ()
+
+
+@pytest.mark.parametrize("groups", [1, 6])
+def test_mambas_convolution_is_its_channels_filters(groups):
+    """Depthwise: of (channels, 1, taps) the rows are the filters; and one that mixes channels, for comparison."""
+    torch.manual_seed(0)
+    module = torch.nn.Conv1d(6, 6, 4, groups=groups, padding=3)
+    found = open_checkpoint({"layers.0.mixer.conv1d.weight": module.weight.detach()})
+    (matrix,) = found.matrices
+    assert (matrix.role, matrix.block, matrix.guessed) == ("convolution", 0, True)
+    np.testing.assert_allclose(matrix.read(), probing.applied(module), atol=1e-6)
+
+
+def test_the_convolutions_of_mamba():
+    torch.manual_seed(0)
+    config = transformers.MambaConfig(hidden_size=8, num_hidden_layers=2, vocab_size=20, state_size=4, expand=2)
+    model = transformers.MambaForCausalLM(config)
+    found = open_checkpoint(dict(model.state_dict()), config={**config.to_dict(), "model_type": "mamba"}).matrices
+    found = [m for m in found if m.role == "convolution"]
+    assert [(m.block, m.shape, m.guessed) for m in found] == [(0, (16, 4), False), (1, (16, 4), False)]
+    for matrix, layer in zip(found, model.backbone.layers, strict=True):
+        np.testing.assert_allclose(matrix.read(), probing.applied(layer.mixer.conv1d), atol=1e-6)

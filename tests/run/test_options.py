@@ -69,7 +69,10 @@ def test_numbers_of_numpy_and_whole_numbers_for_floats_do():
         ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"seed": 2**63}, f"seed is {2**63}; expected at most {2**63 - 1}"),
         ({"blocks": "a"}, "blocks is 'a'; expected numbers and ranges"),
-        ({"control": ""}, "control is ''; expected signs, gaussian, permutation, several of them joined by commas"),
+        (
+            {"control": ""},
+            "control is ''; expected signs, gaussian, permutation, grid, several of them joined by commas",
+        ),
     ],
 )
 def test_wrong_options_are_refused(wrong, said):

@@ -53,7 +53,7 @@ def _thresholds(row: Mapping[str, Any], prefix: str, level: float) -> tuple[floa
     if prefix == EQUALISED:
         m, n = (size - int(np.nan_to_num(scalar(row, name))) for size, name in ((m, "zero_rows"), (n, "zero_columns")))
         left, right = equalised.left_threshold, equalised.right_threshold
-    if row["status"] != "ok" or math.isnan(scalar(row, f"{prefix}num_right_outliers")):
+    if row["status"] != "ok" or min(m, n) < 1 or math.isnan(scalar(row, f"{prefix}num_right_outliers")):
         return math.nan, math.nan
     unit = math.sqrt(max(m, n))
     return left(m, n, level) / unit, right(m, n, level) / unit

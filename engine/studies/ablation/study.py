@@ -17,6 +17,7 @@ from eigensweep.engine.spectral.removal import Factors, Removal
 from eigensweep.engine.studies.ablation.factors import factored, low_rank
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
+from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
@@ -72,6 +73,9 @@ LAYOUT = Layout(
         "matrices": {key: MATRICES[key] for key in (*IDENTITY, *_OF_MATRIX)},
         "spectra": {key: SPECTRA[key] for key in ("name", "singular_values", "p_right_avg", "p_left_avg")},
     },
+    keys={"ablation": tuple(_REMOVAL), "ablation_rows": tuple(_REMOVAL), **KEYS},
+    needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
+    record=("evaluation", "options"),
 )
 
 
@@ -105,6 +109,18 @@ class Ablation(MatrixResult):
     """A finished removal study."""
 
     layout: ClassVar[Layout] = LAYOUT
+    options: ClassVar[type[AblationOptions]] = AblationOptions
+
+    def check(self, directory: Path) -> None:
+        """Every removal has its rows of data, as many as the baseline."""
+        super().check(directory)
+        results, rows = self.tables["ablation"], self.tables["ablation_rows"]
+        path = directory / "ablation_rows.parquet"
+        check_same_rows(path, rows, results, tuple(_REMOVAL))
+        if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
+            raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
+        count = len(rows["row_loss"][0])
+        check_lengths(path, rows, [f"row_{key}" for key in _OF_ROW], [count] * rows.num_rows)
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")

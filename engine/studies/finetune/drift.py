@@ -9,6 +9,7 @@ from eigensweep.engine.report.spectrum import NULL, known_mean
 from eigensweep.engine.spectral import deciles
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group, group_of
 from eigensweep.engine.tables.matrices import MATRICES
 
@@ -39,13 +40,13 @@ def drift(before: Run, after: Run) -> "pd.DataFrame":
     Columns: `SPECTRAL_CHANGE`.
 
     Raises:
-      ValueError: the runs share no matrix.
+      RunError: the runs share no matrix.
     """
     import pandas as pd
 
     rows = [row for pair in _pairs(before, after) for row in _rows(*pair)]
     if not rows:
-        raise ValueError("the runs have no matrix in common")
+        raise RunError(f"{before.directory}, {after.directory}: the runs have no matrix in common")
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,9 @@ from scipy import stats
 
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.studies.ablation.study import BOOTSTRAP
+from eigensweep.engine.tables.check import check_lengths, check_same_rows
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.result import Result, frame_of
 
@@ -59,7 +61,19 @@ EFFECTS = {
     "seeds": Column(LIST, "[y]", "each seed's change"),
 }
 _TABLES = {"finetune": FINETUNE, "finetune_rows": ROWS, "finetune_history": HISTORY}
-LAYOUT = Layout(NAME, _TABLES, "finetune.json", unfinished=("training",))
+LAYOUT = Layout(
+    NAME,
+    _TABLES,
+    "finetune.json",
+    keys={"finetune": tuple(_MEMBER), "finetune_rows": tuple(_MEMBER), "finetune_history": (*_MEMBER, "step")},
+    needed={
+        "finetune": ("loss", "accuracy"),
+        "finetune_rows": ("row_loss", "row_correct"),
+        "finetune_history": ("train_loss", "validation_loss"),
+    },
+    record=("majority",),
+    unfinished=("training",),
+)
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 
 
@@ -67,6 +81,17 @@ class Finetuning(Result):
     """A finished study; the manifest has the majority baseline, too."""
 
     layout: ClassVar[Layout] = LAYOUT
+
+    def check(self, directory: Path) -> None:
+        """Every member has its rows of data, as many as the others, and its seed's baseline."""
+        members, rows = self.tables["finetune"], self.tables["finetune_rows"]
+        path = directory / "finetune_rows.parquet"
+        check_same_rows(path, rows, members, tuple(_MEMBER))
+        count = len(rows["row_loss"][0])
+        check_lengths(path, rows, ("row_loss", "row_correct"), [count] * rows.num_rows)
+        named = [tuple(row.values()) for row in members.select(list(_MEMBER)).to_pylist()]
+        if lacking := sorted({seed for seed, *_ in named} - {seed for seed, *rest in named if rest == ["none", "", 0]}):
+            raise RunError(f"{directory / 'finetune.parquet'}: is damaged: seed {lacking[0]} has no baseline")
 
     members = frame_of("finetune", "One row a member.")
     history = frame_of("finetune_history", "One row a look at the validation rows.")

@@ -22,6 +22,7 @@ from eigensweep.engine.spectral.covariance import Axes, Moments
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
+from eigensweep.engine.tables.check import check_lengths, smaller_sides
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
@@ -66,7 +67,20 @@ COVARIANCES = {
         LIST, "[x]^2", "all eigenvalues of F = mean x x^T over the tokens (centred: their covariance), descending"
     ),
 }
-LAYOUT = Layout(NAME, {"overlap": OVERLAP, "overlap_covariances": COVARIANCES}, "overlap.json", ("sweep",))
+LAYOUT = Layout(
+    NAME,
+    {"overlap": OVERLAP, "overlap_covariances": COVARIANCES},
+    "overlap.json",
+    ("sweep",),
+    keys={"overlap": ("name",), "overlap_covariances": ("tap",)},
+    needed={
+        "overlap": (
+            *("role", "m", "n", "tap", "num_tokens", "num_axes", "overlap_null", "overlap_null_99"),
+            *("overlap", "overlap_partner", "p_overlap"),
+        ),
+        "overlap_covariances": ("d", "num_tokens", "num_axes", "evals"),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,19 @@ class Overlap(Result):
     """A finished overlap study."""
 
     layout: ClassVar[Layout] = LAYOUT
+    options: ClassVar[type[OverlapOptions]] = OverlapOptions
+
+    def check(self, directory: Path) -> None:
+        """Every matrix is one of the sweep's, and its lists have a value a singular value; spectra have one a axis."""
+        overlap, covariances = self.tables["overlap"], self.tables["overlap_covariances"]
+        path, shape = directory / "overlap.parquet", ["name", "m", "n"]
+        check_lengths(path, overlap, ("overlap", "overlap_partner", "p_overlap"), smaller_sides(path, overlap))
+        dims = covariances["d"].to_pylist()
+        check_lengths(directory / "overlap_covariances.parquet", covariances, ("evals",), dims)
+        swept = {tuple(row.values()) for row in open_run(directory).tables["matrices"].select(shape).to_pylist()}
+        for row in overlap.select(shape).to_pylist():
+            if tuple(row.values()) not in swept:
+                raise RunError(f"{path}: is damaged, or not of the sweep beside it, which has no such {row['name']}")
 
     @property
     def run(self) -> Run:

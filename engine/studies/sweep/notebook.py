@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from eigensweep.engine.report.spectrum import Spectrum, by_role, control_label, 
 from eigensweep.engine.spectral.svd import decompose
 from eigensweep.engine.studies import comparison
 from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra
+from eigensweep.engine.studies.sweep.findings import findings
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.studies.sweep.summary import cells, headings, summary_table
 from eigensweep.engine.tables.errors import RunError
@@ -143,13 +145,34 @@ def compare(runs: Sequence[Run]) -> "pd.DataFrame":
 
 
 def shown(run: Run) -> str:
-    """The run as a notebook shows it."""
+    """The run as a notebook shows it: what was found, and the summary by role."""
     table = summary_table(run)
     source = html.escape(style.shorten(str(run.manifest.get("checkpoint", {}).get("source", "a run")), 120))
+    found = "".join(f"<li title='{html.escape(f.evidence)}'>{html.escape(f.text)}</li>" for f in findings(run))
     head = _row("th", [heading for heading, _ in headings(table.columns).values()])
     body = "".join(_row("td", cells(row)) for row in table.to_dict("records"))
-    return f"<p><b>{source}</b>: {len(run.matrices)} matrices</p><table>{head}{body}</table>"
+    return f"<p><b>{source}</b>: {len(run.matrices)} matrices</p><ul>{found}</ul><table>{head}{body}</table>"
 
 
 def _row(tag: str, texts: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts) + "</tr>"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The interactive page as a notebook shows it: in a frame of its own, from memory."""
+
+    html: str
+    height: int
+
+    @classmethod
+    def of(cls, run: Run, height: int) -> "Page":
+        """The page of a run."""
+        from eigensweep.engine.report.write import report_html
+
+        return cls(report_html(run), height)
+
+    def _repr_html_(self) -> str:
+        frame = html.escape(self.html, quote=True)
+        look = f"width:100%;height:{self.height}px;border:0"
+        return f'<iframe srcdoc="{frame}" style="{look}" sandbox="allow-scripts allow-downloads"></iframe>'

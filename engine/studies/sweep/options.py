@@ -33,7 +33,9 @@ class SweepOptions(MatrixOptions):
     COMMAND: ClassVar[str] = "sweep"
 
     control: str = option(
-        "signs", "random matrices that go down the same path: signs, permutation, gaussian, several, or none"
+        "signs",
+        "random matrices that go down the same path: signs, permutation, gaussian, grid (noise rounded as quantised "
+        "weights are), several, or none",
     )
     equalise: bool = option(True, "read every matrix once more with its rows and columns brought to one scale")
     num_flips: int = option(

@@ -21,7 +21,6 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
-LEFT_OUT = ("name", "shape", "dtype", "reason")
 MOST_NAMED = 5  # tensors that a dry run names of those left out for one reason
 TRIAL = 384  # shorter side of the matrices that the time is estimated from
 
@@ -59,6 +58,8 @@ def make_plan(checkpoint: MatrixCollection, options: SweepOptions) -> Plan:
             f"({_what_there_is(checkpoint)}), none of which is asked for by "
             f"roles={list(options.roles)}, blocks={list(options.blocks)}, min_dim={options.min_dim}"
         )
+    if "grid" in options.controls:
+        _refuse_unknown_grids(chosen)
     return Plan(tuple(chosen), tuple(left_out))
 
 
@@ -70,6 +71,19 @@ def _refuse_unknown(checkpoint: MatrixCollection, options: SweepOptions) -> None
                 f"{key}: {', '.join(unknown)} not in {checkpoint.identity.get('source')}{_meant(unknown[0], there)}; "
                 f"it has {_what_there_is(checkpoint)}"
             )
+
+
+def _refuse_unknown_grids(matrices: list[MatrixSource]) -> None:
+    """RunError where the control `grid` would be no control: nothing is quantised, or its grid is not known."""
+    unknown = [m for m in matrices if getattr(m, "quantised", "") and not getattr(m, "grid", None)]
+    if unknown:
+        kinds = ", ".join(dict.fromkeys(str(getattr(m, "quantised", "")) for m in unknown))
+        raise RunError(
+            f"control=grid: the grid of {len(unknown)} matrices is not known ({kinds}): its levels are not equally far "
+            f"apart in a block, or the checkpoint was converted; the first is {unknown[0].name}"
+        )
+    if not any(getattr(m, "grid", None) for m in matrices):
+        raise RunError("control=grid: none of the matrices to sweep is quantised; control=gaussian is the same")
 
 
 def _meant(unknown: str, there: set[Any]) -> str:
@@ -112,9 +126,7 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
         quantised = getattr(matrix, "quantised", "")
         dtype = f"{matrix.dtype} (of {quantised})" if quantised else matrix.dtype
         groups.setdefault((group.label, _x(matrix.shape), dtype), []).append(matrix)
-    rows = [
-        [role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()
-    ]
+    rows = [[role, _blocks(found), str(len(found)), shape, dtype] for (role, shape, dtype), found in groups.items()]
     lines = [f"{len(plan.matrices)} matrices to sweep", ""]
     lines += [aligned([["role", "blocks", "matrices", "shape", "dtype"], *rows], left=2)]
     if tied := [(m.name, names) for m in plan.matrices if (names := getattr(m, "tied", ()))]:

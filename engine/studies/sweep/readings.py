@@ -55,7 +55,7 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
     usable = min(shape) > 1
     # an accelerator works on the matrices themselves while the host draws their controls
     eager = options.controls if usable and jax.default_backend() != "cpu" else ()
-    drawn = {kind: _draw(kind, names, ws, options.seed) for kind in eager}
+    drawn = {kind: _draw(kind, sources, ws, options.seed) for kind in eager}
     vectors = needs_vectors(options, shape)
     found = decompose_batch(names, ws, options.strategy, ks=True, vectors=vectors)
     as_is = _statistics(found, options, bootstrap=options.bootstrap)
@@ -77,7 +77,7 @@ def rows_of(sources: Sequence[MatrixSource], ws: list[np.ndarray], options: Swee
         prefix = control_prefix(kind)
         rows = [row | {prefix + key: value for key, value in NO_NUMBERS.items()} for row in rows]
         if good:
-            futures = drawn.pop(kind, None) or _draw(kind, names, ws, options.seed)
+            futures = drawn.pop(kind, None) or _draw(kind, sources, ws, options.seed)
             random = [futures[i].result() for i in good]
             control = decompose_batch([names[i] for i in good], random, options.strategy, ks=True)
             for i, statistic in zip(good, _statistics(control, options), strict=True):
@@ -190,10 +190,17 @@ def _add(row: dict[str, Any], prefix: str, statistic: dict[str, Any]) -> None:
     row |= {prefix + key: statistic[key] for key in (*SCALARS, *VECTORS)}
 
 
-def _draw(kind: str, names: Sequence[str], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
+def _draw(kind: str, sources: Sequence[MatrixSource], ws: Sequence[np.ndarray], seed: int) -> list[Future[np.ndarray]]:
     """The control of every matrix, a matrix a core."""
-    draw = getattr(controls, kind)
+
+    def draw(source: MatrixSource, w: np.ndarray) -> np.ndarray:
+        key = purpose_key(seed, kind, source.name)
+        if kind != "grid":
+            return getattr(controls, kind)(key, w)
+        read = getattr(source, "grid", None)
+        return controls.grid(key, w, read()) if read else controls.gaussian(key, w)
+
     pool = ThreadPoolExecutor(num_cores())
-    futures = [pool.submit(draw, purpose_key(seed, kind, name), w) for name, w in zip(names, ws, strict=True)]
+    futures = [pool.submit(draw, source, w) for source, w in zip(sources, ws, strict=True)]
     pool.shutdown(wait=False)
     return futures

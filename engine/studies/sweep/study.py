@@ -13,20 +13,21 @@ from eigensweep.engine.run.nulls import draws_needed
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import batches, cost, read_ahead
 from eigensweep.engine.studies.sweep.options import SweepOptions
-from eigensweep.engine.studies.sweep.plan import LEFT_OUT, Plan, make_plan
+from eigensweep.engine.studies.sweep.plan import Plan, make_plan
 from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables import hosts
+from eigensweep.engine.tables.check import KEYS, LEFT_OUT, NEEDED
 from eigensweep.engine.tables.claim import claimed, new_manifest
 from eigensweep.engine.tables.columns import Columns, to_table
 from eigensweep.engine.tables.layout import Layout
-from eigensweep.engine.tables.matrices import SCALARS, VECTORS, control_prefix, with_controls
+from eigensweep.engine.tables.matrices import CONTROLS, SCALARS, VECTORS, control_prefix, with_controls
 from eigensweep.engine.tables.result import MatrixResult
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from eigensweep.engine.studies.sweep.notebook import Vectors
+    from eigensweep.engine.studies.sweep.notebook import Page, Vectors
 
 NAME = "sweep"
 
@@ -45,7 +46,14 @@ class Run(MatrixResult):
     """
 
     checkpoint: MatrixCollection | None = field(default=None, compare=False)
-    layout: ClassVar[Layout] = Layout(NAME, with_controls(()))
+    layout: ClassVar[Layout] = Layout(
+        NAME,
+        with_controls(()),
+        keys=KEYS,
+        needed=NEEDED,
+        also=with_controls(tuple(CONTROLS), equalised=True, signs=True),
+    )
+    options: ClassVar[type[SweepOptions]] = SweepOptions
 
     def summary(self) -> "pd.DataFrame":
         """A row a role: medians and ranges of the readings, see `engine.summary_table`."""
@@ -62,6 +70,10 @@ class Run(MatrixResult):
     def compare(self, *others: "Run") -> "pd.DataFrame":
         """Medians and sums by role, of this run and others beside each other; see `notebook.compare`."""
         return notebook().compare([self, *others])
+
+    def report(self, height: int = 900) -> "Page":
+        """The interactive page, shown inside a notebook; `height` in pixels."""
+        return notebook().Page.of(self, height)
 
     def _repr_html_(self) -> str:
         return notebook().shown(self)

@@ -44,10 +44,6 @@
     return counts;
   };
 
-  /* The indices of the `count` smallest p-values: those that Benjamini-Hochberg rejects. */
-  const smallest = ({ index, p }, count) => Array.from(p.keys()).sort((i, j) => p[i] - p[j]).slice(0, count).map(i => index[i])
-    .sort((i, j) => i - j);
-
   /* The null's deviation at each kept index: as many p-values as its window of 15 holds, thinned ones counted in. */
   function deviations({ index, thinned }, length) {
     const first = index[0], last = index[index.length - 1];
@@ -76,7 +72,7 @@
     const unit = sigma * Math.sqrt(Math.max(m, n)), place = row * readings.length + readings.findIndex(r => r.prefix === prefix);
     const p = Object.fromEntries(SIDES.map(side => [side, {
       ...spectrum[side], sd: deviations(spectrum[side], side === 'right' ? n : m),
-      rejected: smallest(spectrum[side], count(`rejected_${side}`)),
+      rejected: Array.from(spectrum[side].index).filter((_, k) => spectrum[side].rejected[k]),
     }]));
     return {
       row, prefix, m, n, unit, size: spectrum.size, thinned: spectrum.thinned, values: known.map(x => x / unit), p,
