@@ -45,8 +45,8 @@ VALUES = [
     "", "x", "\ud800", "9" * 30, [], {}, [[]], [None], [0, 10**30], [10**12, 0, 5], [1] * 70, [-1, 4], [True, 4],
     [0.0], {"x": {"y": []}},
     "F4", "F6_E2M3", "F8_E8M0", "F8_E4M3", "BF16", "F64", "U8", "BOOL", "C64", "LORA", "llama", "gpt2", "bert",
-    "mixtral", "gpt_neox", "t5", "deepseek_v3", "gptq", "awq", "mxfp4", "bitsandbytes", "../x", "/etc/passwd", "a" * 256,
-    "model.safetensors", ["LlamaForCausalLM"], [7],
+    "mixtral", "gpt_neox", "t5", "deepseek_v3", "gptq", "awq", "mxfp4", "bitsandbytes", "../x", "/etc/passwd",
+    "a" * 256, "model.safetensors", ["LlamaForCausalLM"], [7],
     {"factor": "x"},
     "(.*)*x", "(a+)+b", "a{99999999999}", "(" * 500 + ")" * 500, "[", "(?=x)", "\\", "q_proj|k_proj",
 ]  # fmt: skip

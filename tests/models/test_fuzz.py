@@ -106,10 +106,8 @@ def _gguf(folder):
     writer.add_tensor("token_embd.weight", rng.standard_normal((3, 32)).astype(np.float32))
     for block in range(2):
         for name in ("attn_q", "attn_k", "ffn_up"):
-            packed = gguf.quants.quantize(
-                rng.standard_normal((32, 32)).astype(np.float32), gguf.GGMLQuantizationType.Q8_0
-            )
-            writer.add_tensor(f"blk.{block}.{name}.weight", packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+            packed = gguf.quants.quantize(rng.standard_normal((32, 32)).astype(np.float32), kind)
+            writer.add_tensor(f"blk.{block}.{name}.weight", packed, raw_dtype=kind)
         writer.add_tensor(f"blk.{block}.attn_norm.weight", np.ones(32, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
