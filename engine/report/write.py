@@ -1,5 +1,6 @@
 """A run directory's page, and its figures for papers: every study that it holds, from its tables alone."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def write_figures(results: list[Result], folder: Path) -> None:
     if workers < 2 or any(result.directory is None for result in results):
         _draw(results, folder, 0, 1)
         return
-    others = [_process([str(result.directory) for result in results], folder, i, workers) for i in range(1, workers)]
+    others = [_process(results, folder, i, workers) for i in range(1, workers)]
     try:
         _draw(results, folder, 0, workers)
     finally:
@@ -104,18 +105,24 @@ def _draw(results: list[Result], folder: Path, share: int, of: int) -> None:
             style.save(draw(), folder / stem)
 
 
-def _process(directories: list[str], folder: Path, share: int, of: int) -> "subprocess.Popen[str]":
+def _process(results: list[Result], folder: Path, share: int, of: int) -> "subprocess.Popen[str]":
     """A process that draws a share; a new one, because a fork of one with JAX's threads may hang."""
-    code = (
-        "import sys, json; from eigensweep.engine.report import style, write; from eigensweep.engine import studies; "
-        "said = json.loads(sys.argv[1]); style.RC.update(said['rc']); write.draw_share(**said['share'])"
-    )
-    named = {"directories": directories, "folder": str(folder), "share": share, "of": of}
-    words = [sys.executable, "-c", code, json.dumps({"rc": style.RC, "share": named})]
+    said = {
+        "studies": [type(result).__module__ for result in results],  # importing them makes the studies known
+        "directories": [str(result.directory) for result in results],
+        "folder": str(folder), "share": share, "of": of, "rc": style.RC,
+    }  # fmt: skip
+    code = "import sys, json; from eigensweep.engine.report import write; write.draw_share(**json.loads(sys.argv[1]))"
+    words = [sys.executable, "-c", code, json.dumps(said)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 
 
-def draw_share(directories: list[str], folder: str, share: int, of: int) -> None:
-    """What the other processes of `write_figures` do: one result a directory and study, in the caller's order."""
+def draw_share(
+    studies: list[str], directories: list[str], folder: str, share: int, of: int, rc: dict[str, object]
+) -> None:
+    """What the other processes of `write_figures` do: they open the same results in the same order."""
+    style.RC.update(rc)
+    for module in studies:
+        importlib.import_module(module)
     results = [result for directory in dict.fromkeys(directories) for result in finished_in(directory)]
     _draw(results, Path(folder), share, of)
