@@ -112,7 +112,7 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
     except (OSError, RuntimeError, ValueError) as e:  # too long a name; ~nobody
         raise CheckpointError(f"{shown(name)}: no such file or folder: {getattr(e, 'strerror', None) or e}") from e
     if not there and looks_like_hub_id(name):
-        return open_hub(name)
+        return open_hub(name, config)
     if path.is_dir():
         return open_orbax(path, name) if is_there(path / NOTES) else open_folder(path, name, config)
     if not there or not is_there(path):

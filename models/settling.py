@@ -71,5 +71,6 @@ def _lies(matrix: Matrix, width: int | None) -> str:
 def _turn(draft: Draft, i: int) -> None:
     key, m = draft.matrices[i]
     cut = draft.cuts[m.name] = replace(draft.cuts[m.name], layout="conv1d")
-    what, more = (m.role, m.block, m.expert), {"path": m.path, "index": m.index, "tower": m.tower}
-    draft.matrices[i] = (key, cut.as_matrix(m.name, what, guessed=True, transposed=True, **more))
+    what = m.role, m.block, m.expert
+    turned = cut.as_matrix(m.name, what, guessed=True, path=m.path, index=m.index, transposed=True, tower=m.tower)
+    draft.matrices[i] = (key, turned)

@@ -110,8 +110,10 @@ _RULES = (
     *linear("classification_head.dense", "classifier/dense", "classifier", "d", "d", "optional", when="optional"),
     *heads("classification_head.out_proj", "classifier", "qa_outputs"),
 )
-_GATED = {**_DEFAULTS, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112}
-_GATED["feed_forward_proj"] = "gated-gelu"
+_GATED: dict[str, Any] = {
+    **_DEFAULTS,
+    **{"d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112, "feed_forward_proj": "gated-gelu"},
+}
 
 T5 = Family(
     name="t5",

@@ -102,5 +102,5 @@ class Header:
             raise self.fail(f"tensor {shown(name)} has {dims} axes")
         shape = tuple(self.number("Q") for _ in range(dims))[::-1]
         if math.prod(size or 1 for size in shape) > _MOST_ENTRIES:
-            raise self.fail(f"tensor {name!r}: no array has the shape {list(shape)}")
+            raise self.fail(f"tensor {shown(name)}: no array has the shape {list(shape)}")
         return name, shape, self.number("I"), self.number("Q")
