@@ -81,6 +81,8 @@ def mutate_tree(rng, tree):
     """Changes one place of a JSON tree."""
     if not (places := nodes(tree, [])):
         return
+    if rng.random() < 0.4:  # the names of tensors, the keys of a config: few among all the numbers below them
+        places = [place for place in places if place[0] is tree]
     container, key = rng.choice(places)
     kind = rng.randrange(6)
     value = container[key]
@@ -186,8 +188,8 @@ def broken(rng, files, folder):
         files[rng.choice(FILES)] = files[rng.choice(sorted(files))]
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    if rng.random() < 0.04:
-        special(rng, folder / rng.choice([*FILES, *files]), __file__)
+    if rng.random() < 0.06:
+        special(rng, folder / rng.choice([*FILES, *files, *files, *files]), __file__)
 
 
 def read(folder):
