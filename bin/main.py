@@ -10,7 +10,7 @@ import sys
 
 from eigensweep.bin.commands import COMMANDS
 from eigensweep.bin.help import version_line
-from eigensweep.bin.output import heard
+from eigensweep.bin.output import heard, say_error
 
 
 def run() -> None:
@@ -30,7 +30,7 @@ def _run() -> None:
     elif command not in COMMANDS:
         from eigensweep.engine.report.style import near
 
-        print(f"error: {command!r} is no command{near(command, COMMANDS)}; see eigensweep --help", file=sys.stderr)
+        say_error(f"{command!r} is no command{near(command, COMMANDS)}; see eigensweep --help")
         sys.exit(2)
     else:
         sys.argv = [f"eigensweep-{command}", *rest]

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
@@ -59,6 +60,8 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
             sys.exit(130)
 
     def run() -> None:
+        # of a full disk the run itself will tell, in one line
+        warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
         if options is not None:
             _define(options)

@@ -9,7 +9,7 @@ from typing import Any
 
 from eigensweep.models.adapted import plan_adapted
 from eigensweep.models.converted import NOTES, open_orbax, plan_converted
-from eigensweep.models.errors import CheckpointError, shown
+from eigensweep.models.errors import CheckpointError, printable, shown
 from eigensweep.models.families import family_of, family_of_names
 from eigensweep.models.families.gguf import gguf_family
 from eigensweep.models.families.inferred import inferred_config
@@ -108,15 +108,15 @@ def _open_source(source: Any, config: dict[str, Any] | None) -> Source:
     name = str(source)
     try:
         path = Path(source).expanduser()
-        there = path.exists()
+        there = "\0" not in name and path.exists()
     except (OSError, RuntimeError, ValueError) as e:  # too long a name; ~nobody
         raise CheckpointError(f"{shown(name)}: no such file or folder: {getattr(e, 'strerror', None) or e}") from e
     if not there and looks_like_hub_id(name):
-        return open_hub(name)
+        return open_hub(name, config)
     if path.is_dir():
         return open_orbax(path, name) if is_there(path / NOTES) else open_folder(path, name, config)
-    if not is_there(path):
-        raise CheckpointError(f"{path}: no such file or folder")
+    if not there or not is_there(path):
+        raise CheckpointError(f"{printable(str(path))}: no such file or folder")
     if path.suffix == ".gguf":
         return open_gguf(path, name)
     if path.suffix != ".safetensors":

@@ -115,8 +115,12 @@ class _Reader:
             self.draft.mismatches.append(f"unexpected {tensor.name} {list(tensor.shape)}: no rule knows it")
             read_generically(self.draft, tensor)
             return
-        rule, match = next((hit for hit in hits if self.has_shape(hit[0], tensor)), hits[0])
+        rule, match = next((hit for hit in hits if self.serves(*hit, tensor)), hits[0])
         self.apply(rule, tensor, _number(match, "b"), _number(match, "e"))
+
+    def serves(self, rule: Rule, match: re.Match, tensor: Tensor) -> bool:
+        wanted = rule_state(self.dims, rule.when, _number(match, "b"))
+        return wanted is not False and self.has_shape(rule, tensor)
 
     def has_shape(self, rule: Rule, tensor: Tensor) -> bool:
         expected = tuple(self.dims[size] for size in rule.shape)

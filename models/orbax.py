@@ -3,14 +3,16 @@
 Beside Orbax's own files lies `eigensweep.json`, see `converted.py`, which reads what is written here.
 """
 
+import contextlib
 import dataclasses
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eigensweep.models.converted import FORMAT, leaf_sha256, write_notes
-from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf
@@ -87,13 +89,8 @@ def write_orbax(out: str | Path, leaves: list[Leaf], notes: dict[str, Any]) -> N
     """
     nest({leaf.path: leaf for leaf in leaves})  # refuses before anything is written
     shapes = {leaf.path: {"shape": leaf.shape, "dtype": leaf.dtype} for leaf in leaves}
-    with staged(out) as stage:
-        try:
-            sums = _save(leaves, stage)
-        except CheckpointError:
-            raise
-        except ValueError as e:  # tensorstore's, e.g. of a full disk
-            raise CheckpointError(f"{out}: cannot be written: {str(e).splitlines()[0]}") from e
+    with staged(out, sum(leaf.nbytes for leaf in leaves)) as stage:
+        sums = _save(leaves, stage)
         entries = {path: entry | {"sha256": sums[path]} for path, entry in shapes.items()}
         write_notes(stage, {"format": FORMAT, "leaves": entries, **notes})
 
@@ -118,8 +115,10 @@ def _save(leaves: list[Leaf], directory: Path) -> dict[str, str]:
                 chosen, batch_infos, batch_args = zip(*batch, strict=True)
                 arrays = [leaf.read() for leaf in chosen]
                 sums.update((leaf.path, leaf_sha256(array)) for leaf, array in zip(chosen, arrays, strict=True))
-                for future in await super().serialize(arrays, batch_infos, batch_args):
-                    future.result()
+                pending = []  # each leaf by itself: a failed write leaves no other behind in its event loop
+                for array, info, arg in zip(arrays, batch_infos, batch_args, strict=True):
+                    pending += await super().serialize([array], [info], [arg])
+                _wait_for(pending)
             return []
 
     # There are no jax.Arrays, but Orbax warns where it has no handler for them.
@@ -130,6 +129,33 @@ def _save(leaves: list[Leaf], directory: Path) -> dict[str, str]:
     stored = {leaf.path: leaf for leaf in leaves if leaf.nbytes}
     # OCDBT and zarr 2 are what `converted.py` reads; said here so that another default changes nothing.
     handler = ocp.PyTreeCheckpointHandler(type_handler_registry=registry, use_ocdbt=True, use_zarr3=False)
-    with ocp.Checkpointer(handler) as checkpointer:
+    with quiet(), ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(directory, args=ocp.args.PyTreeSave(nest(stored)))
     return sums
+
+
+def _wait_for(pending: list[Any]) -> None:
+    """Until all are written or have failed; raises the first failure."""
+    failures = []
+    for future in pending:
+        try:
+            future.result()
+        except (ValueError, OSError) as e:
+            failures.append(e)
+    if failures:
+        raise failures[0]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the log of Orbax, which tells of a full disk in a hundred lines before it raises."""
+    logger = logging.getLogger("absl")
+
+    def none(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(none)
+    try:
+        yield
+    finally:
+        logger.removeFilter(none)

@@ -78,9 +78,10 @@ def grid(key: Array, w: NDArray, rounded: Grid) -> NDArray:
         return np.sqrt(np.bincount(blocks.ravel(), np.square(x, dtype=np.float64).ravel(), count))
 
     draws *= _ratio(lengths(w), lengths(draws))[blocks]
-    one, other = _reach(draws, rounded), _reach(-draws, rounded)
+    low, high = _extremes(draws, blocks, count)
+    one, other = _reach(low, high, rounded), _reach(-high, -low, rounded)
     draws *= np.where(other < one, np.float32(-1), np.float32(1))[blocks]
-    stretch = _ratio(np.minimum(one, other), _reach(w, rounded))
+    stretch = _ratio(np.minimum(one, other), _reach(*_extremes(w, blocks, count), rounded))
     draws = round_to(draws, blocks, rounded.steps * stretch, rounded.offsets * stretch, rounded.levels)
     draws *= _ratio(lengths(w), lengths(draws))[blocks]
     return draws
@@ -96,15 +97,19 @@ def round_to(x: NDArray, blocks: NDArray, steps: NDArray, offsets: NDArray, leve
     return codes
 
 
-def _reach(x: NDArray, rounded: Grid) -> NDArray:
-    """(G,) how far the entries of each block reach towards the ends of its grid: 1 at an end."""
+def _extremes(x: NDArray, blocks: NDArray, count: int) -> tuple[NDArray, NDArray]:
+    """(G,) least and largest entry of each block, or 0 where that is beyond them."""
+    flat, places = np.ravel(x).astype(np.float32), blocks.ravel().astype(np.intp)  # what is fast in `at`
+    low, high = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    np.minimum.at(low, places, flat)
+    np.maximum.at(high, places, flat)
+    return low, high
+
+
+def _reach(low: NDArray, high: NDArray, rounded: Grid) -> NDArray:
+    """(G,) how far blocks with these extremes reach towards the ends of their grids: 1 at an end."""
     ends = np.stack([rounded.offsets + rounded.steps * rounded.levels[i] for i in (0, -1)])
-    low, high = np.minimum(ends.min(axis=0), 0), np.maximum(ends.max(axis=0), 0)
-    flat, blocks = np.ravel(x).astype(np.float32), rounded.blocks.ravel()
-    reach = np.zeros(len(low), np.float32)
-    np.maximum.at(reach, blocks, _ratio(np.maximum(flat, 0), high[blocks]))
-    np.maximum.at(reach, blocks, _ratio(np.minimum(flat, 0), low[blocks]))
-    return reach
+    return np.maximum(_ratio(low, np.minimum(ends.min(axis=0), 0)), _ratio(high, np.maximum(ends.max(axis=0), 0)))
 
 
 def _ratio(x: NDArray, y: NDArray) -> NDArray:

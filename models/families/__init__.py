@@ -14,6 +14,7 @@ from eigensweep.models.families.falcon import FALCONS
 from eigensweep.models.families.gemma import GEMMAS
 from eigensweep.models.families.gpt import GPTS
 from eigensweep.models.families.gpt_oss import GPT_OSS
+from eigensweep.models.families.granite import GRANITES
 from eigensweep.models.families.llama4 import LLAMA4
 from eigensweep.models.families.mamba import MAMBAS
 from eigensweep.models.families.mixtures import MIXTURES
@@ -46,6 +47,7 @@ FAMILIES: tuple[Family, ...] = (
     LLAMA4,
     *QWEN_NEXTS,
     *MAMBAS,
+    *GRANITES,
 )
 
 

@@ -54,13 +54,15 @@ def qk_norms(query: str = "head", key: str = "head", when: str = "qk_norm") -> t
     )
 
 
-def attention_rules(when: str = "always", output_bias: str = "attention_bias") -> tuple[Rule, ...]:
+def attention_rules(
+    when: str = "always", bias: str = "qkv_bias", output_bias: str = "attention_bias"
+) -> tuple[Rule, ...]:
     """Attention with separate projections; biases where the flags say so."""
     path = "blocks/{b}/attention"
     return (
-        *linear(f"{ATTENTION}.q_proj", f"{path}/query", "query", "q", "d", "qkv_bias", when=when),
-        *linear(f"{ATTENTION}.k_proj", f"{path}/key", "key", "kv", "d", "qkv_bias", when=when),
-        *linear(f"{ATTENTION}.v_proj", f"{path}/value", "value", "kv", "d", "qkv_bias", when=when),
+        *linear(f"{ATTENTION}.q_proj", f"{path}/query", "query", "q", "d", bias, when=when),
+        *linear(f"{ATTENTION}.k_proj", f"{path}/key", "key", "kv", "d", bias, when=when),
+        *linear(f"{ATTENTION}.v_proj", f"{path}/value", "value", "kv", "d", bias, when=when),
         *linear(f"{ATTENTION}.o_proj", f"{path}/output", "attention_output", "d", "q", output_bias, when=when),
     )
 

@@ -75,6 +75,35 @@ def _mixer(source: str, path: str, when: str) -> tuple[Rule, ...]:
     )
 
 
+def mamba2_rules(source: str, path: str, when: str) -> tuple[Rule, ...]:
+    """The state space of Mamba 2, all of whose inputs are projections of the token; `when` as for `_mixer`."""
+    shares = (("gate", "inner"), ("input", "inner"), ("b", "state"), ("c", "state"), ("step", "heads"))
+    biases = tuple(Part(f"{path}/{name}/bias", "", name, size) for name, size in shares)
+    return (
+        Rule(f"{source}.in_proj.weight", ("in", "d"), tuple(_part(path, *s) for s in shares), "linear", when=when),
+        Rule(f"{source}.in_proj.bias", ("in",), biases, "vector", when=f"{when}_bias"),
+        *_convolution(source, path, "conv", when),
+        vector(f"{source}.dt_bias", f"{path}/step/offset", "heads", when),
+        vector(f"{source}.A_log", f"{path}/A_log", "heads", when),
+        vector(f"{source}.D", f"{path}/D", "heads", when),
+        *norm(f"{source}.norm", f"{path}/norm", "inner", when=when),
+        *linear(f"{source}.out_proj", f"{path}/output", "ssm_output", "d", "inner", f"{when}_bias", when),
+    )
+
+
+def mamba2_sizes(inner: int, state: int, heads: int, taps: int) -> dict[str, Any]:
+    """What `mamba2_rules` speaks of; `state` counts all groups."""
+    return {
+        "inner": inner,
+        "state": state,
+        "heads": heads,
+        "conv": inner + 2 * state,
+        "in": 2 * inner + 2 * state + heads,
+        "one": 1,
+        "taps": taps,
+    }
+
+
 def _rank(config: Mapping[str, Any], key: str) -> int:
     """The rank of the steps; in configs it may be "auto"."""
     rank = config.get(key, "auto")
@@ -109,13 +138,11 @@ def _mamba_dims(config: Mapping[str, Any]) -> Dims:
 
 
 def _mamba2_dims(config: Mapping[str, Any]) -> Dims:
-    dims = _mamba_dims({**config, "time_step_rank": 0})
-    inner, state, count = dims["inner"], config["n_groups"] * config["state_size"], config["num_heads"]
-    return {**dims, "state": state, "heads": count, "conv": inner + 2 * state, "in": 2 * inner + 2 * state + count}
+    dims, state = _mamba_dims({**config, "time_step_rank": 0}), config["n_groups"] * config["state_size"]
+    return {**dims, **mamba2_sizes(dims["inner"], state, config["num_heads"], config["conv_kernel"])}
 
 
-_MIXER, _PATH = "layers.{b}.mixer", "blocks/{b}/state_space"
-_MAMBA2_SHARES = (("gate", "inner"), ("input", "inner"), ("b", "state"), ("c", "state"), ("step", "heads"))
+_MIXER, PATH = "layers.{b}.mixer", "blocks/{b}/state_space"
 _BEFORE = embedding("embeddings", "embedding", "embedding", "vocab", "d")
 _AFTER = (*norm("layers.{b}.norm", "blocks/{b}/norm", "d"), *norm("norm_f", "final_norm", "d"), *unembedding())
 _RENAMES = ((r"backbone\.(.*)", r"\1"), (r"embedding\.weight", "embeddings.weight"))
@@ -133,7 +160,7 @@ MAMBA = Family(
         "tie_word_embeddings": True,
     },
     dims=_mamba_dims,
-    rules=(*_BEFORE, *_mixer(_MIXER, _PATH, "always"), *_AFTER),
+    rules=(*_BEFORE, *_mixer(_MIXER, PATH, "always"), *_AFTER),
     renames=_RENAMES,
 )
 MAMBA2 = Family(
@@ -151,26 +178,7 @@ MAMBA2 = Family(
         "tie_word_embeddings": False,
     },
     dims=_mamba2_dims,
-    rules=(
-        *_BEFORE,
-        Rule(
-            f"{_MIXER}.in_proj.weight", ("in", "d"), tuple(_part(_PATH, *share) for share in _MAMBA2_SHARES), "linear"
-        ),
-        Rule(
-            f"{_MIXER}.in_proj.bias",
-            ("in",),
-            tuple(Part(f"{_PATH}/{name}/bias", "", name, size) for name, size in _MAMBA2_SHARES),
-            "vector",
-            when="always_bias",
-        ),
-        *_convolution(_MIXER, _PATH, "conv", "always"),
-        vector(f"{_MIXER}.dt_bias", f"{_PATH}/step/offset", "heads"),
-        vector(f"{_MIXER}.A_log", f"{_PATH}/A_log", "heads"),
-        vector(f"{_MIXER}.D", f"{_PATH}/D", "heads"),
-        *norm(f"{_MIXER}.norm", f"{_PATH}/norm", "inner"),
-        *linear(f"{_MIXER}.out_proj", f"{_PATH}/output", "ssm_output", "d", "inner", "always_bias"),
-        *_AFTER,
-    ),
+    rules=(*_BEFORE, *mamba2_rules(_MIXER, PATH, "always"), *_AFTER),
     renames=_RENAMES,
 )
 
@@ -213,10 +221,10 @@ JAMBA = Family(
     rules=(
         *embedding("embed_tokens", "embedding", "embedding", "vocab", "d"),
         *attention_rules("full"),
-        *_mixer(_MAMBA, _PATH, "mamba"),
-        *norm(f"{_MAMBA}.dt_layernorm", f"{_PATH}/step_latent_norm", "rank", when="mamba"),
-        *norm(f"{_MAMBA}.b_layernorm", f"{_PATH}/b_norm", "state", when="mamba"),
-        *norm(f"{_MAMBA}.c_layernorm", f"{_PATH}/c_norm", "state", when="mamba"),
+        *_mixer(_MAMBA, PATH, "mamba"),
+        *norm(f"{_MAMBA}.dt_layernorm", f"{PATH}/step_latent_norm", "rank", when="mamba"),
+        *norm(f"{_MAMBA}.b_layernorm", f"{PATH}/b_norm", "state", when="mamba"),
+        *norm(f"{_MAMBA}.c_layernorm", f"{PATH}/c_norm", "state", when="mamba"),
         *mlp_rules(_MLP, when="dense"),
         *router(f"{_MLP}.router"),
         *expert_rules(_MLP),

@@ -22,7 +22,7 @@ from eigensweep.models.families.decoder_blocks import (
     mlp_rules,
     qk_norms,
 )
-from eigensweep.models.families.rules import Dims, Family, Part, Rule, linear, sizes
+from eigensweep.models.families.rules import Dims, Family, Part, Rule, heads, linear, norm, sizes, unembedding, vector
 
 _MOE = "blocks/{b}/moe"
 _EXPERT = f"{_MOE}/experts/{{e}}"
@@ -153,6 +153,36 @@ QWEN3_MOE = _mixture(
     dims=_qwen3_moe_dims,
 )
 
+_BLOCK_NORMS = (
+    *norm("layers.{b}.input_layernorm", "blocks/{b}/attention_norm", "d", bias=True),
+    *norm("layers.{b}.post_attention_layernorm", "blocks/{b}/mlp_norm", "d", bias=True),
+)
+
+
+def _phimoe_dims(config: Mapping[str, Any]) -> Dims:
+    dims = _uniform_dims(config, reads=("attention_bias",))
+    return {**dims, "head_bias": bool(config.get("lm_head_bias")) and dims["language_model"]}
+
+
+PHIMOE = _mixture(
+    name="phimoe",
+    model_types=("phimoe",),
+    defaults=sizes(32064, 4096, 6400, 32, 32, num_key_value_heads=8, num_local_experts=16, tie_word_embeddings=False),
+    dims=_phimoe_dims,
+    rules=(
+        *BEFORE,
+        *attention_rules(),
+        *router(f"{MLP}.router"),
+        *expert_rules(),
+        *_BLOCK_NORMS,
+        *norm("norm", "final_norm", "d", bias=True),
+        *unembedding(),
+        vector("lm_head.bias", "unembedding/bias", "vocab", "head_bias"),
+        *heads("score"),
+    ),
+    renames=(*MIXTRAL.renames, (r"(.*\.mlp)\.gate\.weight", r"\1.router.weight")),
+)
+
 # Its files hold what modules of transformers 5 do, turned: where both fit, it is a file.
 QWEN3_VL_MOE = _mixture(
     name="qwen3_vl_moe",
@@ -176,4 +206,4 @@ QWEN3_VL_MOE = _mixture(
     ),
 )
 
-MIXTURES = (MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE, QWEN3_VL_MOE)
+MIXTURES = (MIXTRAL, PHIMOE, OLMOE, QWEN2_MOE, QWEN3_MOE, QWEN3_VL_MOE)

@@ -44,7 +44,8 @@ class Part:
 class Rule:
     """One kind of stored tensor.
 
-    Two rules may have the same pattern where a weight is stored in two ways: the one whose shape fits is taken.
+    Several rules may have the same pattern, where a weight is stored in two ways or stands for two things: the first
+    whose shape and `when` fit is taken.
 
     Attributes:
       pattern: full name, after the family's renames.

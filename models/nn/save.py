@@ -12,12 +12,12 @@ import jax
 import numpy as np
 
 from eigensweep.models.checkpoint import Checkpoint
-from eigensweep.models.converted import FORMAT, leaf_sha256, write_notes
 from eigensweep.models.errors import CheckpointError, InputError
-from eigensweep.models.matrix import Matrix
+from eigensweep.models.matrix import Matrix, Tensor
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, walk
-from eigensweep.models.staging import staged
+from eigensweep.models.orbax import quiet, write_orbax
+from eigensweep.models.plan import Leaf
 
 _STEMS = {
     "bert": "Bert",
@@ -44,16 +44,16 @@ def write_trained(checkpoint: Checkpoint, model: Model, params: Params, out: str
     Raises:
       CheckpointError: `out` is occupied or cannot be written.
     """
-    import orbax.checkpoint as ocp
-
     leaves = {path: np.asarray(leaf) for path, leaf in walk(params)}
-    # OCDBT and zarr 2 are what sources.orbax reads; said here so that another default changes nothing.
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=False)
-    with staged(out) as stage:
-        with ocp.Checkpointer(handler) as checkpointer:
-            checkpointer.save(stage.absolute(), args=ocp.args.PyTreeSave(params))
-        write_notes(stage, _notes(checkpoint, model, leaves))
+    write_orbax(out, [_leaf(path, array) for path, array in leaves.items()], _notes(checkpoint, model, leaves))
     return Path(out).expanduser().absolute()
+
+
+def _leaf(path: str, array: np.ndarray) -> Leaf:
+    def rows(start: int, stop: int) -> np.ndarray:
+        return array[start:stop] if array.ndim else array
+
+    return Leaf(path, array.shape, Tensor(path, array.shape, array.dtype.name, path, rows))
 
 
 def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -73,7 +73,6 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
         digest.update(f"{path} {leaves[path].dtype} {leaves[path].shape}".encode())
         digest.update(np.ascontiguousarray(leaves[path]).tobytes())
     return {
-        "format": FORMAT,
         "identity": {
             "source": f"{checkpoint.source.name}, trained",
             "kind": "orbax",
@@ -82,10 +81,6 @@ def _notes(checkpoint: Checkpoint, model: Model, leaves: dict[str, np.ndarray]) 
             "sha256": digest.hexdigest(),
         },
         "config": config,
-        "leaves": {
-            path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name, "sha256": leaf_sha256(leaf)}
-            for path, leaf in leaves.items()
-        },
         "matrices": [_entry(matrix) for matrix in kept]
         + [_entry(_fresh(path, leaf)) for path, leaf in leaves.items() if leaf.ndim == 2 and path not in known],
         "skipped": [
@@ -132,10 +127,12 @@ def write_state(directory: Path, step: int, state: Params, notes: dict[str, Any]
 
     items = ocp.args.Composite(state=ocp.args.StandardSave(_leaves(state)), notes=ocp.args.JsonSave(notes))
     try:
-        with _manager(directory) as manager:
+        with quiet(), _manager(directory) as manager:
             manager.save(step, args=items, force=True)
     except OSError as error:
         raise CheckpointError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    except ValueError as error:  # tensorstore's, of a full disk for example
+        raise CheckpointError(f"{directory}: cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def newest_state(directory: Path, like: Params) -> tuple[Params, dict[str, Any]] | None:

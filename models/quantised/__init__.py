@@ -20,7 +20,7 @@ from eigensweep.models.sources import Source
 _FORMATS = (bitsandbytes, packed, fp4, scaled)
 _CODES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *scaled.FP8, *PACKED)
 _PART = re.compile(
-    r"(?:.*[._])?(?:q?weights?_?(?:packed|shape|format)?|w_q|blocks|codes|codebooks?|_data|q?zeros?|zero_points?|g_idx"
+    r"(?:.*[._])?(?:q?weights?_?(?:packed|shape|format)?|w_q|compressed|bitmask|row_offsets|blocks|codes|codebooks?|_data|q?zeros?|zero_points?|g_idx"
     r"|(?:q?scales?|scale_inv|scale_2|global_scale|_?scaling|scale_and_zero|_zero|_shift|meta|perm|tables?|su|sv)"
     r"|SCB|(?:nested_)?(?:absmax|quant_map)|quant_state\.bitsandbytes__\w+|max_val|min_val)",
     re.IGNORECASE,
@@ -33,6 +33,7 @@ _ORPHANS = re.compile(
     r"|(?:nested_)?absmax|(?:nested_)?quant_map|quant_state\.bitsandbytes__\w+|qscales?|g_idx)"
 )
 """Names that only parts of quantised weights have."""
+_SCALES = ("scale", "scales", "zero", "zeros")  # ends of names that are matrices nowhere but in quantised models
 _ACTIVATIONS = re.compile(
     r".*[._](?:input|output|activation|[qkv]|act|kv_cache|prob)_(?:global_)?(?:scale|zero_point)(?:_ub|_inv)?"
 )
@@ -117,7 +118,7 @@ def _leftovers(tensors: Tensors, used: Set[str], settings: Settings) -> Iterator
             yield name, "a scale of activations, no weight"
         elif beside or below:
             yield name, f"part of a quantised weight that is not read: its packing is not known{said}"
-        elif _ORPHANS.fullmatch(name):
+        elif _ORPHANS.fullmatch(name) or (settings.values and own.endswith(_SCALES) and len(tensor.shape) > 1):
             yield name, f"part of a quantised weight whose codes are not beside it{said}"
 
 

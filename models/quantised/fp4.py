@@ -85,8 +85,10 @@ def _flat(name: str, suffix: str, tensors: Tensors) -> Weight | None:
     scale, whole = found[scale_name], found.get(whole_name)
     parts = (name, *(part.name for part in found.values()))
     size = 16 if scale.dtype == "float8_e4m3fn" else 32 if scale.dtype in ("uint8", "float8_e8m0fnu") else 0
-    rows_columns = (packed.shape[0], packed.shape[-1] * 2)
-    if not size or len(packed.shape) != 2 or scale.shape != (rows_columns[0], rows_columns[1] // size):
+    if len(packed.shape) != 2:
+        raise UnreadableError(parts, f"packed four-bit floats of shape {list(packed.shape)} are no matrix")
+    rows_columns = (packed.shape[0], packed.shape[1] * 2)
+    if not size or scale.shape != (rows_columns[0], rows_columns[1] // size):
         shapes = f"{list(packed.shape)} and {list(scale.shape)} {scale.dtype}"
         raise UnreadableError(parts, f"packed four-bit floats and their scales do not fit each other: {shapes}")
     if rows_columns[1] % size or (size == 16 and (whole is None or math.prod(whole.shape) != 1)):

@@ -144,6 +144,8 @@ def _compressed(name: str, tensors: Tensors, settings: Settings) -> Weight:
     found = parts_of(tensors, stem, ("weight_packed", *_COMPRESSED))
     parts = tuple(part.name for part in found.values())
     packed, scales, zero, index = (found.get(key) for key in ("weight_packed", *_COMPRESSED[:2], "weight_g_idx"))
+    if (kind := settings.values.get("format")) not in (None, "pack-quantized", "mixed-precision"):
+        raise UnreadableError(parts, f"format {kind!r} is not read, only pack-quantized is")
     asked = [weights.get("num_bits") for weights in settings.groups()]
     _check(found, parts, "weight_shape", (2,), "int64", "int32")
     out, inputs = (int(n) for n in read_small(found["weight_shape"]))

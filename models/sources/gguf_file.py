@@ -79,7 +79,8 @@ class _Stored:
         """The bytes of some rows."""
         count = (stop - start) * self.row
         try:
-            raw = np.fromfile(self.path, np.uint8, count, offset=self.offset + start * self.row)
+            with open_regular(self.path) as file:
+                raw = np.fromfile(file, np.uint8, count, offset=self.offset + start * self.row)
         except OSError as e:
             raise CheckpointError(f"{self.path}: tensor {self.name!r} cannot be read: {e.strerror}") from e
         if raw.size != count:

@@ -7,18 +7,20 @@ It is read here and not by the package `gguf`, whose reader trusts it: a file of
 ever.
 """
 
+import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eigensweep.models.errors import CheckpointError, shown
+from eigensweep.models.errors import CheckpointError, printable, shown
 from eigensweep.models.sources.files import tensor_name
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MOST_KEPT = 1 << 16  # bytes of a string that is kept
 _MOST_DIMS = 4
+_MOST_ENTRIES = 1 << 60
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Header:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def fail(self, what: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: no usable GGUF file: {what}")
+        return CheckpointError(f"{self.path}: no usable GGUF file: {printable(what)}")
 
     def take(self, count: int) -> bytes:
         raw = self.file.read(count) if count <= self.size - self.file.tell() else b""
@@ -64,7 +66,7 @@ class Header:
             length = self.number("Q")
             if length > _MOST_KEPT:
                 return self.skip(length)
-            return self.take(length).decode(errors="replace")
+            return printable(self.take(length).decode(errors="replace"))
         if kind != _ARRAY or depth > 1:
             raise self.fail(f"metadata of the unknown type {kind}")
         inner, count = self.number("I"), self.number("Q")
@@ -99,4 +101,6 @@ class Header:
         if dims > _MOST_DIMS:
             raise self.fail(f"tensor {shown(name)} has {dims} axes")
         shape = tuple(self.number("Q") for _ in range(dims))[::-1]
+        if math.prod(size or 1 for size in shape) > _MOST_ENTRIES:
+            raise self.fail(f"tensor {shown(name)}: no array has the shape {list(shape)}")
         return name, shape, self.number("I"), self.number("Q")

@@ -49,11 +49,12 @@ def looks_like_hub_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and not text.endswith((".safetensors", ".bin", ".pt", ".ckpt"))
 
 
-def open_hub(text: str) -> Source:
+def open_hub(text: str, config: dict[str, Any] | None = None) -> Source:
     """A model of the hub as a source; its weights come when they are read.
 
     Args:
       text: `owner/name` or `owner/name@revision`.
+      config: in place of the repository's config.json.
 
     Raises:
       CheckpointError: no such model, no weights, no access, or the hub is out of reach and its cache has it not.
@@ -63,11 +64,11 @@ def open_hub(text: str) -> Source:
     repo, revision = match[1], match[2]
     found = find(repo, revision)
     if found is None:
-        return _open_cached(repo, revision, text)
+        return _open_cached(repo, revision, text, config)
     if NOTES in found.files:
         found.download(found.files)
         return open_orbax(found.folder, text)
-    chosen = choose(found.files, repo)
+    chosen = choose(found.files, repo, config is not None)
     small = [name for name in found.files if any(fnmatch.fnmatchcase(name, pattern) for pattern in SMALL_FILES)]
     found.download({*small, *filter(None, (chosen.index, chosen.config))})
     weights = _weights(found, chosen)
@@ -84,7 +85,7 @@ def open_hub(text: str) -> Source:
         name: Away(shard.tensors, shard.aliases, found.files[name]["size"], found.files[name]["sha256"])
         for name, shard in shards.items()
     }
-    source = open_chosen(found.folder, text, chosen, away)
+    source = open_chosen(found.folder, text, chosen, away, config)
     origin = {"repository": repo, "commit": found.commit, "sha256": _HASHED}
     said = (*found.warnings, *source.warnings)
     return replace(source, origin=origin, fetch=functools.partial(_fetch, shards), warnings=said)
@@ -127,6 +128,7 @@ class _Shard:
         with self._lock:
             if not self._read:
                 self.found.download([self.name])
+                self.found.keep()
                 path = self.found.folder / self.name
                 opener = Watch().opened(open_safetensors)
                 held, _ = opener(path, self.name)
@@ -186,7 +188,7 @@ def _verify(found: Repository, name: str) -> None:
         )
 
 
-def _open_cached(repo: str, revision: str | None, text: str) -> Source:
+def _open_cached(repo: str, revision: str | None, text: str, config: dict[str, Any] | None) -> Source:
     """What another program left in the cache: all that is chosen from it must be there, for nobody can be asked."""
     folder = cached_folder(repo, revision)
     assert folder is not None, text
@@ -194,12 +196,12 @@ def _open_cached(repo: str, revision: str | None, text: str) -> Source:
     if NOTES in names:
         return open_orbax(folder, text)
     try:
-        chosen = choose(names, str(folder))
+        chosen = choose(names, str(folder), config is not None)
     except CheckpointError as e:
         raise unreachable(repo, revision, "weights") from e
     shards = list(read_index_names(folder / chosen.index)) if chosen.index else [chosen.weights]
     if absent := sorted(name for name in shards if name not in names):
         raise unreachable(repo, revision, listed(absent))
-    source = open_chosen(folder, text, chosen)
+    source = open_chosen(folder, text, chosen, config=config)
     said = f"the hub cannot be reached: {repo} is what the cache has of commit {folder.name}"
     return replace(source, warnings=(*source.warnings, said))

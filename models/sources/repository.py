@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from eigensweep.models.errors import CheckpointError, listed
 
 SECONDS = 10  # until a silent hub is taken for out of reach
 WORKERS = 8
+_SECONDS_BETWEEN_KEEPING = 2.0  # of the first bytes of many tensors
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FIRST = 100_000  # bytes in which most headers of shards lie
 _MAX_HEADER = 100_000_000
@@ -96,6 +98,7 @@ class Repository:
     first: dict[str, dict[str, str]] = field(default_factory=dict)
     offline: bool = False
     warnings: tuple[str, ...] = ()
+    _kept_at: float = 0.0
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -106,6 +109,7 @@ class Repository:
     def keep(self) -> None:
         """Write down what the hub said; a cache that cannot be written is no reason to fail."""
         said = {"files": self.files, "headers": self.headers, "first": self.first}
+        self._kept_at = time.monotonic()
         with contextlib.suppress(OSError), self._lock:
             _write(_storage(self.repo) / "eigensweep" / f"{self.commit}.json", json.dumps(said))
 
@@ -160,7 +164,8 @@ class Repository:
         known = self.first.setdefault(name, {})
         if tensor not in known:
             known[tensor] = self._range(name, begin, begin + count).hex()
-            self.keep()
+            if time.monotonic() - self._kept_at > _SECONDS_BETWEEN_KEEPING:
+                self.keep()
         return bytes.fromhex(known[tensor])
 
     def _range(self, name: str, begin: int, end: int) -> bytes:

@@ -4,6 +4,8 @@ Prints a line of JSON for every case that ended otherwise than in a table or a o
 Every case has its own seed; memory is limited for all of them, time for each.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -43,7 +45,8 @@ VALUES = [
     "", "x", "\ud800", "9" * 30, [], {}, [[]], [None], [0, 10**30], [10**12, 0, 5], [1] * 70, [-1, 4], [True, 4],
     [0.0], {"x": {"y": []}},
     "F4", "F6_E2M3", "F8_E8M0", "F8_E4M3", "BF16", "F64", "U8", "BOOL", "C64", "LORA", "llama", "gpt2", "bert",
-    "mixtral", "gpt_neox", "../x", "/etc/passwd", "a" * 256, "model.safetensors", ["LlamaForCausalLM"], [7],
+    "mixtral", "gpt_neox", "t5", "deepseek_v3", "gptq", "awq", "mxfp4", "bitsandbytes", "../x", "/etc/passwd",
+    "a" * 256, "model.safetensors", ["LlamaForCausalLM"], [7],
     {"factor": "x"},
     "(.*)*x", "(a+)+b", "a{99999999999}", "(" * 500 + ")" * 500, "[", "(?=x)", "\\", "q_proj|k_proj",
 ]  # fmt: skip
@@ -189,7 +192,7 @@ def broken(rng, files, folder):
 
 def read(folder):
     """Open, plan and read, as a sweep does; asserts what every table relies on."""
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(next(folder.glob("*.gguf"), folder))
     names = [matrix.name for matrix in checkpoint.matrices]
     assert len(set(names)) == len(names), "two matrices have the same name"
     skipped = {entry.name for entry in checkpoint.skipped}
@@ -204,6 +207,7 @@ def read(folder):
         text.encode()
     if checkpoint.source.kind not in ("lora", "orbax"):
         taken = skipped | {cut.tensor.name for cut in checkpoint.plan.cuts.values()}
+        assert checkpoint.matrices or skipped, "nothing, and not a word"
         lost = checkpoint.source.tensors.keys() - taken
         vectors = {leaf.tensor.name for leaf in checkpoint.leaves if leaf.cut and leaf.cut.layout == "vector"}
         assert not lost - vectors, f"neither taken nor left out: {sorted(lost - vectors)[:3]}"
@@ -254,6 +258,8 @@ def main():
     first, count, *folders = sys.argv[1:]
     bases = [{p.name: p.read_bytes() for p in sorted(Path(f).iterdir()) if p.is_file()} for f in folders]
     warnings.simplefilter("ignore")
+    with contextlib.suppress(ImportError):  # now, and not within a case's seconds
+        importlib.import_module("torch")
     for folder in folders:  # before memory counts: whatever is imported on the way
         read(Path(folder))
     limit_memory()

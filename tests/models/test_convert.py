@@ -8,6 +8,7 @@ import signal
 import sys
 import weakref
 
+import filelock
 import jax
 import ml_dtypes
 import numpy as np
@@ -132,19 +133,45 @@ def test_nothing_is_left_where_a_tensor_cannot_be_read(tiny, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_full_disk_is_one_clear_error(tiny, tmp_path):
-    """A limit on the size of files stands in for the disk: the writer gets an error half way."""
-    checkpoint = open_checkpoint({"w": np.random.default_rng(0).standard_normal((1000, 1000))})
+def test_a_full_disk_is_one_clear_error(tmp_path, capfd):
+    """A limit on the size of files stands in for the disk: the writers of several leaves get an error half way."""
+    rng = np.random.default_rng(0)
+    checkpoint = open_checkpoint({f"layers.{i}.w": rng.standard_normal((500, 400)) for i in range(5)})
+    convert(open_checkpoint({"w": np.ones((2, 2))}), tmp_path / "before")  # what loading the libraries says
+    capfd.readouterr()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
-        with pytest.raises(CheckpointError, match="out: cannot be written"):
+        with pytest.raises(CheckpointError, match=r"out: cannot be written: File too large$"):
             convert(checkpoint, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert list(tmp_path.iterdir()) == []
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_disk_that_is_too_full_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    free = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    convert(open_checkpoint({"w": np.ones((20, 20))}), tmp_path / "small")
+    with pytest.raises(CheckpointError, match=r"out: cannot be written: 1 MiB are to go there, 0 MiB are free"):
+        convert(open_checkpoint({"w": np.ones((300, 400))}), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next(tmp_path):
+    """But not what another process is writing at, nor other folders that are hidden."""
+    for name in (".out.staged-dead", ".out.staged-alive", ".out.mine", ".other.staged-dead"):
+        (tmp_path / name / "out.orbax-checkpoint-tmp").mkdir(parents=True)
+        (tmp_path / name / ".lock").touch()
+    with filelock.FileLock(tmp_path / ".out.staged-alive" / ".lock"):
+        convert(open_checkpoint({"w": np.ones((2, 2))}), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".other.staged-dead", ".out.mine", ".out.staged-alive", "out"
+    ]  # fmt: skip
 
 
 def test_few_leaves_are_held_at_a_time(tmp_path, monkeypatch):

@@ -97,10 +97,8 @@ def test_every_parameter_has_its_leaf_and_its_reason(decoders, name, naming):
     whole = {}
     for matrix in checkpoint.matrices:
         cut, w = checkpoint.plan.cuts[matrix.name], matrix.read()
-        if matrix.index is None and (matrix.transposed or cut.rows is None):
-            leaf = leaves[matrix.path]
-            lies = leaf.reshape(w.shape) if matrix.role == "convolution" and not matrix.transposed else leaf
-            np.testing.assert_array_equal(lies, w.T if matrix.transposed else w)
+        if not matrix.guessed:  # trees of what is guessed hold tensors as they are stored
+            np.testing.assert_array_equal(leaves[matrix.path], w.T)
         cut.put_matrix(whole.setdefault(cut.tensor.name, np.full(cut.tensor.shape, np.nan)), w)
     for tensor, array in whole.items():  # its matrices are all of it, and go back to their places
         np.testing.assert_array_equal(array, checkpoint.source.tensors[tensor].read())
@@ -129,7 +127,8 @@ def test_gemmas_projector_lies_in_out(decoders):
     np.testing.assert_allclose(matrix.read() @ x, y)
 
 
-@pytest.mark.parametrize("name", [name for name in DECODERS if "vision_config" not in DECODERS[name][2]])
+# Of PhiMoE's experts transformers reads w1, w2 and w3 alone, and no checkpoint of noise has a vision tower.
+@pytest.mark.parametrize("name", [n for n in DECODERS if "vision_config" not in DECODERS[n][2] and n != "phi-moe"])
 def test_synthetic_checkpoints_load_into_torch(decoders, tmp_path, name):
     model, folder = decoders(name)
     write_synthetic(tmp_path / "out", json.loads((folder / "config.json").read_text()), dtype="float32", spikes=1)

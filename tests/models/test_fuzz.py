@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -65,6 +66,55 @@ def _every_kind(folder):
         file.truncate(8 + len(text) + begin)
 
 
+def _quantised(folder):
+    """Weights in every format that is dequantised, side by side; the config's method is one of the changed things."""
+    rng = np.random.default_rng(0)
+    words = np.iinfo(np.int32).max
+    four_bit = {"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [8, 16]}
+    state = np.frombuffer(json.dumps(four_bit).encode(), np.uint8)
+    tensors = {
+        "a.q_proj.weight": rng.standard_normal((8, 8)).astype(ml_dtypes.float8_e4m3fn),
+        "a.q_proj.weight_scale_inv": rng.uniform(1, 2, (2, 2)).astype(np.float32),
+        "a.k_proj.weight": rng.standard_normal((8, 8)).astype(ml_dtypes.float8_e4m3fn),
+        "a.k_proj.weight_scale": rng.uniform(1, 2, (8, 1)).astype(np.float32),
+        "b.q_proj.qweight": rng.integers(0, words, (2, 8), np.int32),
+        "b.q_proj.qzeros": rng.integers(0, words, (2, 1), np.int32),
+        "b.q_proj.scales": rng.uniform(0.1, 0.2, (2, 8)).astype(np.float16),
+        "b.q_proj.g_idx": np.arange(16, dtype=np.int32) // 8,
+        "c.experts.up_proj_blocks": rng.integers(0, 256, (2, 4, 2, 16), np.uint8),
+        "c.experts.up_proj_scales": rng.integers(110, 125, (2, 4, 2), np.uint8),
+        "d.o_proj.weight": rng.integers(0, 256, (64, 1), np.uint8),
+        "d.o_proj.weight.absmax": rng.uniform(1, 2, 2).astype(np.float32),
+        "d.o_proj.weight.quant_map": np.linspace(-1, 1, 16, dtype=np.float32),
+        "d.o_proj.weight.quant_state.bitsandbytes__nf4": state,
+        "e.up_proj.weight": rng.integers(-128, 128, (8, 4), np.int8),
+        "e.up_proj.SCB": rng.uniform(1, 2, 8).astype(np.float32),
+    }
+    save_file(tensors, folder / "model.safetensors")
+    settings = {"quant_method": "fp8", "weight_block_size": [4, 4], "bits": 4, "group_size": 8, "desc_act": False}
+    (folder / "config.json").write_text(json.dumps({"model_type": "unknown", "quantization_config": settings}))
+
+
+def _gguf(folder):
+    gguf = pytest.importorskip("gguf")
+    rng = np.random.default_rng(0)
+    writer, kind = gguf.GGUFWriter(folder / "model.gguf", "llama"), gguf.GGMLQuantizationType.Q8_0
+    sizes = {"embedding_length": 32, "block_count": 2, "feed_forward_length": 32, "attention.head_count": 2}
+    for key, value in sizes.items():
+        writer.add_uint32(f"llama.{key}", value)
+    writer.add_array("tokenizer.ggml.tokens", ["a", "b", "long word"])
+    writer.add_tensor("token_embd.weight", rng.standard_normal((3, 32)).astype(np.float32))
+    for block in range(2):
+        for name in ("attn_q", "attn_k", "ffn_up"):
+            packed = gguf.quants.quantize(rng.standard_normal((32, 32)).astype(np.float32), kind)
+            writer.add_tensor(f"blk.{block}.{name}.weight", packed, raw_dtype=kind)
+        writer.add_tensor(f"blk.{block}.attn_norm.weight", np.ones(32, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @pytest.fixture
 def bases(tiny, tmp_path):
     folders = {name: tiny(name)[1] for name in MODELS}
@@ -77,6 +127,8 @@ def bases(tiny, tmp_path):
         "pickled": lambda folder: _pickled(folder, llama, True),
         "pickled-old": lambda folder: _pickled(folder, llama, False),
         "every-kind": _every_kind,
+        "quantised": _quantised,
+        "gguf": _gguf,
     }
     for name, make in makers.items():
         folders[name] = tmp_path / name

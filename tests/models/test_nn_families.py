@@ -41,7 +41,6 @@ GEMMA3 = {
 
 # name: (class, config class, config, tokens a row)
 CASES = {
-    "yarn": ("LlamaForCausalLM", "LlamaConfig", {**LLAMA, "rope_parameters": YARN}, 80),
     "longrope-long": (
         "Phi3ForCausalLM",
         "Phi3Config",
@@ -98,6 +97,21 @@ CASES |= {
         "Olmo2Config",
         {**parity.BASE, "num_attention_heads": 6, "num_key_value_heads": 2, "attention_bias": True},
         24,
+    ),
+    "olmo3-yarn": (
+        "Olmo3ForCausalLM",
+        "Olmo3Config",
+        {
+            **parity.BASE,
+            "num_attention_heads": 3,
+            "sliding_window": 7,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                "full_attention": YARN,
+            },
+        },
+        80,
     ),
     "distilbert-masked-lm": ("DistilBertForMaskedLM", "DistilBertConfig", {**DISTILBERT, "activation": "relu"}, 24),
     "distilbert-classifier": (

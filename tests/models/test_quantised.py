@@ -431,6 +431,11 @@ GPTQ_PARTS = PACKED | {"scales": np.ones((3, 96), np.float16), "g_idx": np.zeros
         ({"quant_method": "fp8"}, {"weight": np.zeros((8, 9), np.int8), "scale": np.ones((8, 3), "f4")}, "not known"),
         (None, {"weight": np.zeros((8, 9), np.int8), "SCB": np.ones((9,), "f4")}, "no scale a row"),
         (None, {"weight_scale_inv": np.ones((8, 9), "f4")}, "codes are not beside it"),
+        ({"quant_method": "compressed-tensors", "format": "marlin-24"},
+         {"weight_packed": np.zeros((8, 9), np.int32), "weight_scale": np.ones((8, 9), "f4")}, "'marlin-24' is not"),
+        ({"quant_method": "compressed-tensors", "sparsity_config": {"format": "sparse-24-bitmask"}},
+         {"compressed": np.ones((8, 9), "f4"), "bitmask": np.ones((8, 3), np.uint8)}, "not known"),
+        ({"quant_method": "awq"}, {"scales": np.ones((8, 9), "f4")}, "codes are not beside it"),
     ],
 )  # fmt: skip
 def test_what_is_not_read_is_left_out_with_all_of_its_parts(write, settings, parts, reason):

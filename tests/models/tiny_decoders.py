@@ -37,6 +37,14 @@ _LINEAR = {
 }
 _FALCON = {key: value for key, value in _SIZES.items() if key != "intermediate_size"}
 _BLOOM = {"vocab_size": 40, "hidden_size": 24, "n_layer": 2, "n_head": 4}
+_GRANITE4 = {
+    **_GROUPED,
+    "shared_intermediate_size": 18,
+    "layer_types": ["linear_attention", "full_attention"],
+    "mamba_n_heads": 6,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 3,
+}
 _VISION = {
     "hidden_size": 16,
     "intermediate_size": 12,
@@ -123,6 +131,14 @@ DECODERS = {
             "use_mamba_kernels": False,
         },
     ),
+    "granite-moe": _causal("GraniteMoe", {**_GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2}),
+    "granite-moe-shared": _causal(
+        "GraniteMoeShared",
+        {**_GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2, "shared_intermediate_size": 18},
+    ),
+    "granite4": _causal("GraniteMoeHybrid", {**_GRANITE4, "num_local_experts": 3, "num_experts_per_tok": 2}),
+    "granite4-dense": _causal("GraniteMoeHybrid", {**_GRANITE4, "num_local_experts": 0, "attention_bias": True}),
+    "phi-moe": _causal("Phimoe", {**_GROUPED, "num_local_experts": 3, "attention_bias": True, "lm_head_bias": True}),
     "gemma3-images": _images("Gemma3", _HEADS, _VISION),
     "mistral3-images": _images("Mistral3", {**_HEADS, "model_type": "mistral"}, {**_VISION, "model_type": "pixtral"}),
     "llama4-images": _images(

@@ -25,7 +25,8 @@ _BY_NAME = {
     r".*\.(?:mixer|mamba)\.out_proj": "ssm_output",
     r".*\.shared_expert_gate": "other/shared_gate",
 }
-_ACTIVATIONS = ("act_fn", "activation_fn", "act", "gelu_impl")
+_ACTIVATIONS = ("act_fn", "activation_fn", "activation", "act", "gelu_impl")
+_GATES = ("gate_proj", "gate_up_proj", "input_linear")
 _PRODUCTS = (torch.nn.functional.linear, torch.bmm, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
 
 
@@ -93,8 +94,9 @@ class _Run:
     def _watch_mlp(self, mlp):
         activation = next(getattr(mlp, name) for name in _ACTIVATIONS if hasattr(mlp, name))
         down = next(getattr(mlp, name) for name in _DOWNS if hasattr(mlp, name))
-        gated = hasattr(mlp, "gate_proj") or hasattr(mlp, "gate_up_proj")
-        prefix = "shared_mlp" if "shared_expert" in self.names[mlp] else "mlp"
+        gated = any(hasattr(mlp, name) for name in _GATES)
+        alone = getattr(self.model.config, "num_local_experts", 1) == 0  # Granite's shared MLP, without experts
+        prefix = "shared_mlp" if "shared_" in self.names[mlp] and not alone else "mlp"
         seen = {}
         mlp.register_forward_pre_hook(lambda _, args: seen.update(x=args[0]))
         activation.register_forward_hook(lambda _, args, y: seen.update(before=args[0], after=y))
@@ -219,7 +221,7 @@ class _Run:
         for mixer, name in self.names.items():
             if hasattr(mixer, "dt_proj"):
                 self._record(mixer, self._steps)
-            if re.fullmatch(r".*\.(?:mixer|linear_attn)\.norm", name):
+            if re.fullmatch(r".*\.(?:mixer|mamba|linear_attn)\.norm", name):
                 mixer.register_forward_pre_hook(self._gate)
 
     def _steps(self, mixer, calls):
@@ -250,7 +252,7 @@ class _Run:
         return original(query, key, value, g=g, beta=beta, **kwargs)
 
 
-_DOWNS = ("down_proj", "fc2", "dense_4h_to_h")
+_DOWNS = ("down_proj", "fc2", "dense_4h_to_h", "output_linear")
 
 
 def witnesses(model, monkeypatch):

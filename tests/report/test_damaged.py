@@ -164,7 +164,12 @@ def test_a_damaged_directory_is_read_or_refused_in_one_line(makers, kind, tmp_pa
         rng = np.random.default_rng([case, len(kind)])
         directory = shutil.copytree(whole, tmp_path / "run")
         what = "; ".join(damage(directory, rng) for _ in range(1 + case % 2))
-        for read in (READ[kind], lambda d: engine.write_report(d, tmp_path / "out", figures=FIGURES)):
+        readers = [READ[kind], lambda d: engine.write_report(d, tmp_path / "out", figures=FIGURES)]
+        if kind == "sweep" and case % 8 == 0:
+            readers.append(
+                lambda d: engine.write_comparison([engine.open_run(x) for x in (whole, d)], tmp_path / "out")
+            )
+        for read in readers:
             try:
                 read(directory)
             except RunError as error:

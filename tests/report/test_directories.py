@@ -220,7 +220,7 @@ def test_script_draws_every_kind_of_run(finished, data_of, kind):
     assert headings(held) == TABLES[kind]
     assert [settings["study"] for settings in held["settings"]] == studies
     assert HOSTILE not in text
-    assert bool(held["size"]) == (kind in ("sweep", "overlap"))
+    assert bool(held["size"]) == (kind != "finetune")
 
     load()
     explained = {name: {row[0]: row[1:] for row in rows} for name, rows in held["documents"].items()}

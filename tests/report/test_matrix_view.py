@@ -195,6 +195,9 @@ def test_hover_names_index_value_and_p(visit, path, rows):
             assert float(re.search(rf"p {side} = ([\d.e-]+)", said)[1]) == pytest.approx(row[f"p_{side}"][i], rel=6e-3)
     page.mouse.move(2, 2)
     assert page.locator("#tip").is_hidden()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    assert page.evaluate("ES.state.vector") == f"right:{i + 1}"
+    svg = page.locator("svg.chart").nth(2)
     marks = svg.locator("path.rug.rejected").get_attribute("d")
     assert marks.count("M") == svg.locator("path.dots.rejected").get_attribute("d").count("M") == len(REJECTED)
     assert f"{len(REJECTED)} of 48 rejected" in svg.get_attribute("aria-label")

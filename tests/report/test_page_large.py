@@ -76,8 +76,8 @@ def page_of(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(run_of_frames, page_of):
-    """1,997 matrices of 512 values."""
-    return page_of(run_of_frames(*wide(285, 512, 20), MANIFEST))
+    """1,997 matrices of 256 values."""
+    return page_of(run_of_frames(*wide(285, 256, 20), MANIFEST))
 
 
 def state(page):

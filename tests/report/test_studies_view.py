@@ -146,3 +146,17 @@ def test_charts_become_plain_data():
     assert "low" not in drawn
     assert drawn["y"].dtype == np.float32
     assert drawn["y"] == pytest.approx([np.nan, np.inf, 1 / 3, -1e-20], rel=1e-4, nan_ok=True)
+
+
+def test_averages_alone_are_no_single_p_values(visit, pages):
+    """A removal study's spectra hold averaged p-values: nothing is called rejected, no single p is told."""
+    page = visit(pages["ablation"], "view=matrix")
+    assert page.locator("path.dots.single, path.rug.rejected[d*=M]").count() == 0
+    svg = page.locator("svg.chart").nth(2)
+    assert "averages alone" in svg.get_attribute("aria-label")
+    svg.scroll_into_view_if_needed()
+    box = svg.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    said = page.locator("#tip").inner_text()
+    assert "p right = –, p left = –" in said
+    assert "mean of 15: 0." in said

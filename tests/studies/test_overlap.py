@@ -54,7 +54,7 @@ class Small:
 
     @contextmanager
     def study(self, **changes):
-        with claimed(self.run.directory, LAYOUT, {"data": "mine"} | changes) as work:
+        with claimed(self.run.directory, LAYOUT, {"data": {"rows": "mine"}} | changes) as work:
             yield work, Collector(work, self.run, self.matrices, self.batches)
 
 
@@ -113,7 +113,8 @@ def test_columns_are_those_of_plain_numpy(small, found):
 
 def test_another_study_in_the_same_run_is_refused(small, found):
     assert found.manifest["status"] == "done"
-    with pytest.raises(engine.RunError, match="data: 'mine' there, 'other' now"), small.study(data="other"):
+    other = small.study(data={"rows": "other"})
+    with pytest.raises(engine.RunError, match="rows: 'mine' there, 'other' now"), other:
         pass
 
 

@@ -203,7 +203,7 @@ def test_a_run_of_version_0_1_opens_with_the_new_names(make_checkpoint, tmp_path
         assert (names == table.column_names) == (control == "none")
         pq.write_table(table.rename_columns(names), tmp_path / f"{name}.parquet")
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    manifest = {key: value for key, value in manifest.items() if key not in ("study", "joins")}
+    manifest = {key: value for key, value in manifest.items() if key not in ("study", "joins", "tables")}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"eigensweep": "0.1.0"}))
     old = engine.open_run(tmp_path)
     pd.testing.assert_frame_equal(old.matrices, new.matrices)

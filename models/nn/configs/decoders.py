@@ -1,4 +1,4 @@
-"""Decoders with RMS norms and gated MLPs: Llama's kin, Phi-3, OLMo 2, Gemma 1 to 3, and mixtures of experts."""
+"""Decoders with RMS norms and gated MLPs: Llama's kin, Phi-3, OLMo 2 and 3, Gemma 1 to 3, and mixtures of experts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,14 @@ from eigensweep.models.nn.rope import Rope
 _MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
 _SANDWICHES = ("gemma2", "gemma3_text")
 _GEMMAS = ("gemma", *_SANDWICHES)
-DECODERS = ("llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", *_GEMMAS, *_MIXTURES)
+_OLMOS = ("olmo2", "olmo3")
+DECODERS = ("llama", "mistral", "phi3", "qwen2", "qwen3", *_OLMOS, *_GEMMAS, *_MIXTURES)
 # which linear layers have a bias is the class's to say: a setting that it does not know changes nothing
-_READS_ATTENTION_BIAS = ("llama", "olmo2", "qwen3", "qwen3_moe", *_GEMMAS)
+_READS_ATTENTION_BIAS = ("llama", "qwen3", "qwen3_moe", *_OLMOS, *_GEMMAS)
 _ALWAYS_SLIDE = ("mistral", "mixtral", "phi3", "qwen3_moe")
-_SLIDE_BY_TYPE = ("qwen2", "qwen2_moe", "qwen3", *_SANDWICHES)
+_SLIDE_BY_TYPE = ("olmo3", "qwen2", "qwen2_moe", "qwen3", *_SANDWICHES)
+_ROPE_BY_TYPE = ("gemma3_text", "olmo3")  # full and sliding attention have rotary positions of their own
+_QK_NORMS = {**dict.fromkeys(("gemma3_text", "qwen3", "qwen3_moe"), "head"), **dict.fromkeys(_OLMOS, "whole")}
 
 
 def read_decoder(c: Any) -> Architecture:
@@ -55,12 +58,12 @@ def read_decoder(c: Any) -> Architecture:
         attention_scales=((c.query_pre_attn_scalar if sandwich else head_dim) ** -0.5,) * num_blocks,
         tied=c.tie_word_embeddings,
         norm="rms_plus_one" if gemma else "rms",
-        residual="sandwich" if sandwich else "output" if family == "olmo2" else "pre",
+        residual="sandwich" if sandwich else "output" if family in _OLMOS else "pre",
         gated=True,
         qkv_bias=bias or family == "qwen2" or (family == "qwen2_moe" and c.qkv_bias),
         output_bias=bias,
         mlp_bias=family == "llama" and c.mlp_bias,
-        qk_norm={"qwen3": "head", "qwen3_moe": "head", "gemma3_text": "head", "olmo2": "whole"}.get(family, ""),
+        qk_norm=_QK_NORMS.get(family, ""),
         ropes=ropes,
         block_ropes=block_ropes,
         embedding_scale=c.hidden_size**0.5 if gemma else 1.0,
@@ -84,8 +87,8 @@ def _slides(c: Any, window: int | None) -> list[bool]:
 
 
 def _ropes(c: Any, head_dim: int, slides: list[bool]) -> tuple[tuple[Rope, ...], tuple[int, ...]]:
-    """The kinds of rotary positions, and which of them each block takes: Gemma 3 has one for sliding blocks."""
-    if c.model_type != "gemma3_text":
+    """The kinds of rotary positions, and which of them each block takes."""
+    if c.model_type not in _ROPE_BY_TYPE:
         return (read_rope(c, c.rope_parameters, head_dim),), (0,) * len(slides)
     kinds = ("full_attention", "sliding_attention")
     return tuple(read_rope(c, c.rope_parameters.get(kind), head_dim) for kind in kinds), tuple(map(int, slides))

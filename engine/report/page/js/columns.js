@@ -7,12 +7,10 @@
   /* The prefix of a column's reading; '' for what a matrix has once. */
   ES.prefixOf = column => prefixes().find(prefix => column.startsWith(prefix)) || '';
 
-  /* The column of the control that stands for the same measure, null where there is none. */
+  /* The column of the control that went down the same path as the matrix as it is; null for other readings. */
   ES.controlOf = column => {
-    const base = column.slice(ES.prefixOf(column).length).replace('_beyond_signs', '');
-    const control = prefixes().find(prefix => prefix.startsWith('control_'));
-    const name = control && control + base;
-    return name && name !== column && ES.data.columns[name] ? name : null;
+    const control = prefixes().find(prefix => prefix.startsWith('control_')), name = control + column;
+    return control && !ES.prefixOf(column) && ES.data.columns[name] ? name : null;
   };
 
   ES.isNumber = column => Boolean(ES.data.columns[column]) && ES.data.columns[column].type !== 'text';

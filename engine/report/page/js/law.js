@@ -57,7 +57,7 @@
   }
 
   /* A matrix's reading: {row, prefix, m, n, unit, values (descending, in the law's unit), right, left (numbers of
-     outliers), tested, thresholds [left, right], p: {right, left}: {index, p, avg, sd, rejected, thinned}}, or null. */
+     outliers), tested, thresholds [left, right], p: {right, left}: {index, p, avg, sd, rejected, thinned, single}}, or null. */
   ES.reading = (row, prefix) => {
     const { rows, readings, details } = ES.data, spectrum = ES.spectrum(row, prefix);
     if (!spectrum) return null;
@@ -72,7 +72,9 @@
     const unit = sigma * Math.sqrt(Math.max(m, n)), place = row * readings.length + readings.findIndex(r => r.prefix === prefix);
     const p = Object.fromEntries(SIDES.map(side => [side, {
       ...spectrum[side], sd: deviations(spectrum[side], side === 'right' ? n : m),
-      rejected: Array.from(spectrum[side].index).filter((_, k) => spectrum[side].rejected[k]),
+      // a table without counts of rejected vectors holds averages alone
+      single: Boolean(rows[`${prefix}rejected_${side}`]),
+      rejected: rows[`${prefix}rejected_${side}`] ? Array.from(spectrum[side].index).filter((_, k) => spectrum[side].rejected[k]) : [],
     }]));
     return {
       row, prefix, m, n, unit, size: spectrum.size, thinned: spectrum.thinned, values: known.map(x => x / unit), p,

@@ -7,7 +7,8 @@
   const positive = values => values.filter(x => x > 0);
 
   /* p of an index, NaN where it has none or was thinned out. */
-  function pOf({ index, p }, i) {
+  function pOf({ index, p, single }, i) {
+    if (!single) return NaN;
     let low = 0, high = index.length;
     while (low < high) { const middle = (low + high) >> 1; if (index[middle] < i) low = middle + 1; else high = middle; }
     return index[low] === i ? p[low] : NaN;
@@ -164,8 +165,8 @@
 
   /* p-values of one side by index: single ones as dots, their averages with the null's band, rejected ones marked. */
   ES.pFigure = (readings, side, { width, height = 220, log = false, about, size, chosen }) => {
-    const first = readings[0], { index, p, avg, sd, rejected } = first.p[side];
-    const label = `p-values of the ${side} singular vectors of ${about} by index, averaged over ${WINDOW}: ${rejected.length} of ${index.length} rejected`;
+    const first = readings[0], { index, p, avg, sd, rejected, single } = first.p[side];
+    const label = `p-values of the ${side} singular vectors of ${about} by index, averaged over ${WINDOW}: ${!single ? 'averages alone' : `${rejected.length}${first.p[side].thinned ? '' : ` of ${index.length}`} rejected`}`;
     const frame = framed({
       width, height, label, x: { from: [log ? 1 : 0, Math.max(2, size || first.size) + (log ? 0 : 1)], log, label: 'index (1 = largest singular value)' },
       y: { from: [0, 1], label: 'p-value' },
@@ -179,7 +180,7 @@
     const gapless = (i, k) => k && i - index[k - 1] > 7 * (first.p[side].thinned ? 100 : 1);
     const up = Array.from(index, (i, k) => [x(i + 1), y(0.5 + sd[k])]), down = Array.from(index, (i, k) => [x(i + 1), y(0.5 - sd[k])]).reverse();
     plot.append(path('band', `${ES.line([...up, ...down])}Z`));
-    plot.append(path('dots single', ES.dots(Array.from(index, (i, k) => [x(i + 1), y(p[k])]))));
+    if (single) plot.append(path('dots single', ES.dots(Array.from(index, (i, k) => [x(i + 1), y(p[k])]))));
     for (const reading of [...readings].reverse()) {
       const of = reading.p[side], points = [];
       of.index.forEach((i, k) => { if (gapless(i, k) && reading === first) points.push([NaN, NaN]); points.push([x(i + 1), y(of.avg[k])]); });
@@ -189,8 +190,8 @@
     plot.append(path('dots rejected', ES.dots(Array.from(index, (i, k) => marked.has(i) ? [x(i + 1), y(p[k])] : [NaN, NaN]))));
     plot.append(path('rug rejected', rejected.map(i => `M${x(i + 1).toFixed(1)} ${y.to[0]}v6`).join('')));
     hover(frame, first, at => {
-      let k = nearestPlace(index, at - 1);
-      return { i: index[k], x: index[k] + 1, y: p[k], lines: [`mean of ${WINDOW}: ${ES.format(avg[k])}, null 0.5 ± ${ES.format(sd[k], 2)}`] };
+      const k = nearestPlace(index, at - 1);
+      return { i: index[k], x: index[k] + 1, y: single ? p[k] : avg[k], lines: [`mean of ${WINDOW}: ${ES.format(avg[k])}, null 0.5 ± ${ES.format(sd[k], 2)}`] };
     }, chosen);
     return frame.svg;
   };

@@ -111,7 +111,8 @@
 
   function facts(row) {
     const place = [role(row), block(row) === null ? null : `block ${block(row)}`, expert(row) === null ? null : `expert ${expert(row)}`];
-    const counts = ES.data.readings.map(({ prefix, label }) => `${pair(row, prefix, `${prefix}num_SIDE_outliers`)} (${label})`);
+    const short = prefix => prefix === '' ? 'as it is' : prefix.replace(/^control_/, 'control, ').replace(/_$/, '');
+    const counts = ES.data.readings.map(({ prefix }) => `${pair(row, prefix, `${prefix}num_SIDE_outliers`)} (${short(prefix)})`);
     if (ES.data.rows.num_right_outliers_beyond_signs) counts.push(`${pair(row, '', 'num_SIDE_outliers_beyond_signs')} (beyond random signs)`);
     const known = [
       ['what', `${place.filter(Boolean).join(', ')}; ${cell('m', row)} × ${cell('n', row)}, ${cell('dtype', row) ?? ''}`],
@@ -160,7 +161,7 @@
     const panels = [
       figure(`Spectrum${readings[0].thinned ? ', bulk thinned' : ''}`, ES.spectrumFigure(readings, { ...options, limits: bins }), `${file} spectrum`),
       figure('Singular values by rank', ES.rankFigure(readings, { ...options, limits: { size, values } }), `${file} ranks`),
-      ...Object.keys(SIDES).map(side => figure(`p-values, ${SIDES[side]}`,
+      ...Object.keys(SIDES).map(side => figure(`p-values, ${SIDES[side]}${readings[0].p[side].thinned ? ', thinned' : ''}`,
         ES.pFigure(readings, side, { ...options, size, chosen: choose(side) }), `${file} p-values ${side}`)),
     ];
     const third = half ? Math.floor((space - 48) / 3) : space;

@@ -71,7 +71,7 @@
       list.replaceChildren(...Object.entries(ES.data.columns).filter(([name, { doc }]) =>
         name !== 'name' && words.every(word => `${name} ${doc}`.toLowerCase().includes(word))).map(([name, { doc, unit }]) =>
         el('label', {}, el('input', { type: 'checkbox', id: `show-${name}`, checked: columns.includes(name), onchange: event => toggle(name, event.target.checked) }),
-          el('code', {}, name), el('span', { class: 'note' }, `${unit ? `${unit}  ` : ''}${doc}`))));
+          el('code', {}, name), el('span', { class: 'note' }, unit ? `${unit}  ` : '', ES.prose(doc)))));
       list.scrollTop = chooser.scroll;
     };
     const find = el('input', { type: 'search', id: 'find-column', value: chooser.find, 'aria-label': 'Find a column', placeholder: 'find a column',
