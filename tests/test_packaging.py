@@ -79,6 +79,7 @@ def test_every_import_is_declared(imports):
         "bin/suites/": names_of(PROJECT["project"]["optional-dependencies"]["bench"]),
         "configs/minilm.py": names_of(PROJECT["project"]["optional-dependencies"]["demo"]),
         "models/sources/arrays.py": {"torch"},
+        "models/sources/torch_file.py": {"torch"},
         "models/data/text.py": {"datasets"},
         "models/sources/gguf_file.py": names_of(PROJECT["project"]["optional-dependencies"]["gguf"]),
     }
