@@ -25,7 +25,7 @@ def histogram(x: np.ndarray, bins: int, end: float) -> np.ndarray:
     """How the entries of unit vectors lie, in standard deviations of a random unit vector's entries.
 
     Args:
-      x: (k, n) unit vectors.
+      x: (k, n) unit vectors; each is turned so that its largest entry is positive.
       bins: number of bins between -end and end, each with its lower end.
       end: see above.
 
@@ -34,6 +34,7 @@ def histogram(x: np.ndarray, bins: int, end: float) -> np.ndarray:
       distribution functions there.
     """
     k, n = x.shape
+    x = x * np.where(np.take_along_axis(x, np.abs(x).argmax(1)[:, None], 1) < 0, -1.0, 1.0)  # a vector's sign is free
     place = np.floor((np.sqrt(n) * x.astype(np.float64) + end) * (bins / (2 * end))).clip(-1, bins).astype(np.int64) + 1
     place += np.arange(k)[:, None] * (bins + 2)
     return np.bincount(place.ravel(), minlength=k * (bins + 2)).reshape(k, bins + 2)

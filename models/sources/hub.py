@@ -200,6 +200,8 @@ def _open_cached(repo: str, revision: str | None, text: str, config: dict[str, A
     except CheckpointError as e:
         raise unreachable(repo, revision, "weights") from e
     shards = list(read_index_names(folder / chosen.index)) if chosen.index else [chosen.weights]
+    for name in shards:
+        check_name(folder / (chosen.index or chosen.weights), name)
     if absent := sorted(name for name in shards if name not in names):
         raise unreachable(repo, revision, listed(absent))
     source = open_chosen(folder, text, chosen, config=config)

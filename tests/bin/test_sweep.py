@@ -54,8 +54,9 @@ def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
 
 def test_dry_run_writes_nothing(shared, tmp_path, program):
     checkpoint = shared / "checkpoints" / "gpt2-char-shakespeare"
-    done = program("sweep", f"--checkpoint={checkpoint}", "--dry_run", cwd=tmp_path).succeeded()
-    assert "transformer.h.0.attn.c_attn.weight:query" in done.stdout
+    quick = ("--config.equalise=False", "--config.num_flips=0", "--config.control=none")
+    done = program("sweep", f"--checkpoint={checkpoint}", "--dry_run", *quick, cwd=tmp_path).succeeded()
+    assert "27 matrices to sweep" in done.stdout
     assert "tensors left out" in done.stdout
     assert os.listdir(tmp_path) == []
 
@@ -137,5 +138,5 @@ def test_truncated_checkpoint_leaves_no_run(shared, tmp_path, program):
 def test_help_names_every_option(program):
     done = program("sweep", "--help").succeeded()
     for name in SweepOptions.by_name():
-        assert f"--config.{name}" in done.stdout.replace("[no]", ""), name
+        assert f"\n  {name}  " in done.stdout, name
     assert "eigensweep-sweep --config=minilm" in done.stdout

@@ -242,7 +242,7 @@ class TestHub:
     def test_partly_cached(self, cache):
         made = self.model(cache)
         self.fill(cache, "owner/half", {"config.json": made / "config.json"})
-        with pytest.raises(CheckpointError, match=r"owner/half.*Missing: model\.safetensors"):
+        with pytest.raises(CheckpointError, match=r"owner/half.*Missing: weights"):
             open_checkpoint("owner/half")
 
     def test_paths_are_never_taken_for_hub_ids(self):

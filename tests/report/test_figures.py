@@ -193,7 +193,6 @@ def test_heat_map_takes_medians_of_experts_and_shows_many_blocks(make_run, make_
     figure = figure_heatmaps.draw(many)
     assert figure.axes[0].images[0].get_array().shape == (1, 80)
     assert len(figure.axes) == 8  # four maps, a colour bar each
-    assert figure_heatmaps.draw(make_run([("e", "embedding", None, w[0])])) is None
 
 
 def test_names_are_no_mathematics(groups, tmp_path):

@@ -57,7 +57,7 @@ def tables(tmp_path_factory):
 
 def measured(table):
     """Without what differs by design: the way, and the rounding errors it left."""
-    return table[[c for c in table if not c.endswith(("residual", "orthogonality", "strategy"))]]
+    return table[[c for c in table if not c.endswith(("residual", "orthogonality", "strategy", "_counts"))]]
 
 
 @pytest.mark.parametrize("count", [1, 8])
@@ -66,6 +66,9 @@ def test_the_accelerators_way_gives_the_cpus_tables(tables, count):
     assert set(cpu["strategy"]) == {"lapack", ""}
     assert set(gpu["strategy"]) == {"gram", "lapack", ""}  # one matrix was repaired on the host
     assert (gpu["strategy"] == "lapack").sum() == 1
+    for column in ("kept_right_counts", "kept_left_counts"):  # an entry on a bin's border may change sides
+        for one, other in zip(cpu[column], gpu[column], strict=True):
+            assert np.abs(np.asarray(one) - np.asarray(other)).sum() <= 4
     cpu, gpu = measured(cpu), measured(gpu)
     equalised = cpu.columns.str.startswith("equalised_")
     pd.testing.assert_frame_equal(cpu.loc[:, ~equalised], gpu.loc[:, ~equalised], rtol=1e-8, atol=1e-8)

@@ -91,10 +91,10 @@ def plot(run: Run, role: str = "", name: str = "", kind: str = "spectrum") -> "F
     """
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_KINDS)}")
+    if kind == "map" and not run.matrices["block"].notna().any():
+        raise RunError("no matrix of this run lies in a block: there is no map to draw")
     with style.context():
         figure = figure_heatmaps.draw(run) if kind == "map" else _of_matrices(run, role, name, kind)
-    if figure is None:
-        raise RunError("no matrix of this run lies in a block: there is no map to draw")
     figure._repr_png_ = lambda: style.png(figure)  # type: ignore[attr-defined]
     return figure
 
