@@ -19,9 +19,9 @@ def _columns(side: str, vector: str, length: str) -> dict[str, Column]:
         f"kept_{side}_counts": Column(
             INDICES,
             "",
-            f"{BINS + 2} counts for each of kept_{side}, one after another: its entries x, turned so that the largest is "
-            f"positive, with sqrt({length}) x below "
-            f"{-END:g}, in {BINS} bins of {2 * END / BINS:g} from there, each with its lower end, and from {END:g} on",
+            f"{BINS + 2} counts for each of kept_{side}, one after another: its entries x, turned so that the largest "
+            f"is positive, with sqrt({length}) x below {-END:g}, in {BINS} bins of {2 * END / BINS:g} from there, each "
+            f"with its lower end, and from {END:g} on",
             _KS,
         ),
     }
