@@ -18,7 +18,10 @@ def main() -> None:
     """Opens, converts, says what was written."""
     from eigensweep import models
 
-    done = models.convert(opened(_CHECKPOINT.value), _OUT.value)
+    checkpoint = opened(_CHECKPOINT.value)
+    if absent := checkpoint.source.left_out:
+        print(f"warning: {len(absent)} tensors are left out, the first is {absent[0].name}: {absent[0].reason}")
+    done = models.convert(checkpoint, _OUT.value)
     print(f"{done.architecture}: {done.num_leaves} tensors, {done.num_bytes / 2**20:,.1f} MiB -> {done.directory}")
 
 

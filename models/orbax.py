@@ -35,7 +35,7 @@ class Converted:
 
 
 def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
-    """Writes a checkpoint as a Flax pytree in Orbax, every leaf bit for bit.
+    """Writes a checkpoint as a Flax pytree in Orbax, every leaf bit for bit, quantised ones as they are dequantised.
 
     Orbax restores the folder as nested dicts (`orbax.checkpoint.StandardCheckpointer().restore(out)`), and
     `open_checkpoint(out)` finds the same matrices in it, under the same names, as in the source.
@@ -49,6 +49,9 @@ def convert(checkpoint: "Checkpoint", out: str | Path) -> Converted:
         cannot be written. Nothing is left behind.
     """
     leaves = list(checked_leaves(checkpoint))
+    if not leaves:
+        why = f": {checkpoint.skipped[0].reason}" if checkpoint.skipped else ""
+        raise CheckpointError(f"{checkpoint.source.name}: holds nothing that can be converted{why}")
     checkpoint.fetch()
     notes = {
         "identity": checkpoint.identity,

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from safetensors.numpy import save_file
 
 from eigensweep.models import CheckpointError, convert, load_params, open_checkpoint
 from eigensweep.models.plan import Leaf
@@ -84,6 +85,17 @@ def test_an_unknown_architecture_keeps_its_names_and_every_dtype(tmp_path):
     params = load_params(open_checkpoint(tmp_path / "out"))
     assert set(params) == {"a", "embed_tokens", "scale", "mask", "ids", "packed", "low", "nothing"}
     np.testing.assert_array_equal(params["a"]["stack"], held["a.stack"])
+
+
+def test_nothing_to_convert_is_refused_in_one_line(tmp_path):
+    folder = tmp_path / "hqq"
+    folder.mkdir()
+    tensors = {"a.weight": np.zeros((3, 4), np.int8), "a.weight_scale": np.ones(3, np.float32)}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"quantization_config": {"quant_method": "hqq"}}')
+    with pytest.raises(CheckpointError, match="hqq: holds nothing that can be converted: part of a quantised weight"):
+        convert(open_checkpoint(folder), tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hqq"]
 
 
 def test_nan_payloads_and_subnormals_survive(tmp_path):
