@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.models.converted import FORMAT, leaf_sha256, write_notes
+from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.params import checked_leaves, nest
 from eigensweep.models.plan import Leaf
