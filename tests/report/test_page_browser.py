@@ -238,6 +238,8 @@ def test_a_mark_of_the_scatter_plot_is_a_matrix(visit, small, run):
     page.go_back()
     page.wait_for_selector("#scatter")
     marks = page.locator("#scatter .mark").evaluate_all("all => all.map(e => (e.getAttribute('d').match(/M/g)).length)")
+    hues = page.locator("#scatter .mark").evaluate_all("all => all.map(e => getComputedStyle(e).stroke)")
+    assert len(set(hues)) == min(7, len(hues))  # seven colours, told apart by shape beyond
     assert sum(marks) == len(run.matrices)
 
 

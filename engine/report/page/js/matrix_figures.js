@@ -31,7 +31,7 @@
 
   /* Hover of an SVG: `find(x, y)` in data gives {i, x, y}, the index meant and where it lies; a click hands i to `chosen`. */
   function hover({ svg: root, plot, x, y }, reading, find, chosen) {
-    const mark = svg('circle', { class: 'mark', r: 4, 'data-hover': '', visibility: 'hidden' });
+    const mark = svg('circle', { class: 'pointed', r: 4, 'data-hover': '', visibility: 'hidden' });
     plot.append(mark);
     const at = event => {
       const box = root.getBoundingClientRect(), scale = root.viewBox.baseVal.width / box.width;

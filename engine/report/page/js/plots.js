@@ -63,7 +63,7 @@
 
   /* The point nearest to the pointer, in words. */
   function hover(frame, panel, px, py, x, y) {
-    const root = frame.svg, mark = svg('circle', { class: 'mark', r: 5, 'data-hover': '', visibility: 'hidden' });
+    const root = frame.svg, mark = svg('circle', { class: 'pointed', r: 5, 'data-hover': '', visibility: 'hidden' });
     frame.plot.append(mark);
     const named = value => (x.ticks && x.ticks.find(([at]) => at === value) || [])[1] || ES.format(value, 4);
     const show = event => {
