@@ -327,14 +327,14 @@ def in_a_process(where, seconds):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 assert in_a_process(None, 0) == 0
-ends = [in_a_process(directory, 0.01 + 0.06 * kill) for kill in range(4)]
-assert ends == [-signal.SIGKILL] * 4, ends
+ends = [in_a_process(directory, 0.05 + 0.15 * kill) for kill in range(2)]
+assert ends == [-signal.SIGKILL] * 2, ends
 assert in_a_process(directory, 0) == 0
 print(*sorted(path.name for path in directory.iterdir()))
 """
 
 
-def test_killed_four_times_it_ends_with_the_same_bits_and_leaves_nothing_half_written(tmp_path):
+def test_killed_twice_it_ends_with_the_same_bits_and_leaves_nothing_half_written(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / "states")],
         capture_output=True,
