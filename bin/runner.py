@@ -168,7 +168,12 @@ def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
         return {}
     path = PRESETS / f"{name}.py" if name in preset_names() else Path(name)
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"--config={name}: neither a preset of eigensweep ({', '.join(preset_names())}) nor a file")
+        from eigensweep.engine.report.style import near
+
+        known = preset_names()
+        raise UserError(
+            f"--config={name}: neither a preset of eigensweep ({', '.join(known)}) nor a file{near(name, known)}"
+        )
     spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
     assert spec is not None
     assert spec.loader is not None

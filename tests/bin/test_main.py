@@ -44,6 +44,7 @@ def test_help_lists_flags_options_and_fitting_presets(program, name):
     [
         (["sweep", "runs/x"], "did you mean --checkpoint=runs/x?"),
         (["sweep", "--worksdir=x"], "workdir"),
+        (["sweep", "--config=minlm", "--workdir=x"], "nor a file (did you mean minilm?)"),
         (["sweep", "--config.contrl=none"], "config.control"),
         (["sweep", "--config.sigma=bluk"], "expected one of bulk, entries, init"),
     ],
