@@ -70,17 +70,16 @@ def test_what_the_number_of_tests_explains_is_not_claimed():
 
 @pytest.mark.parametrize(
     ("was", "remain", "words"),
-    [(20, 10, "half of the lower outliers remain"), (20, 4, "a fifth of the lower outliers remain"),
-     (20, 0, "none of the lower outliers remains"), (20, 16, None), (1, 0, None)],
+    [(20, 10, "half of the values below the lower edge remain"),
+     (20, 4, "a fifth of the values below the lower edge remain"),
+     (20, 0, "none of the values below the lower edge remains"), (20, 16, None), (1, 0, None)],
 )  # fmt: skip
 def test_scales_are_named_where_outliers_go_with_them(was, remain, words):
     rows = [
         {"role": "mlp_up", "num_left_outliers": was, "equalised_num_left_outliers": remain, "signs_p_left": 1e-5}
         for _ in range(2)
     ]
-    found = [
-        finding for finding in findings(run_of(rows)) if "equalised" in finding.text and "outliers" in finding.text
-    ]
+    found = [finding for finding in findings(run_of(rows)) if "equalised" in finding.text and "edge" in finding.text]
     if words is None:
         assert found == []
         return

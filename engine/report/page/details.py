@@ -25,7 +25,8 @@ def packed_details(result: Result, prefixes: Sequence[str]) -> dict[str, Any] | 
     """Thresholds of every matrix and reading (matrices outer), kept vectors of every matrix and side, nulls of D.
 
     Returns:
-      `threshold`: what noise reaches, left and right, in units of sigma sqrt(max(m, n)); NaN without a test.
+      `threshold`: what entries of one scale reach, left and right, in units of sigma sqrt(max(m, n)), NaN where there
+      is no test.
       `kept`: `count` of vectors a matrix and side (right, left); of each vector `index`, `d`, `p`, and one after
       another `counts`: below -end, `bins` bins, from end on, of its entries times sqrt(n); None where no run has them.
       `null`: for each length `n` the grid `t` of sqrt(n) D and `log_p` = ln P(sqrt(n) D >= t).

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIDES = {"right": "largest", "left": "smallest"}
-ENDS = {"right": "upper", "left": "lower"}
+BEYOND = {"right": "above the upper", "left": "below the lower"}
 MOST_ROLES = 4  # named in one sentence
 FEW = 5  # outliers of a role together, below which shares of them say nothing
 REMAINS = 0.75  # of a role's outliers: where more remain, the scales are no story
@@ -142,7 +142,10 @@ def _noise(seen: _Seen) -> Iterator[Finding]:
 
 
 def _scales(seen: _Seen) -> Iterator[Finding]:
-    """The role and side that lose most outliers when rows and columns are brought to one scale."""
+    """The role and side that lose most values beyond the raw edge when rows and columns are brought to one scale.
+
+    It describes: the raw edge is that of entries of one scale, beyond which noise with scales or heavy tails lies, too.
+    """
     losses = []
     for side in SIDES:
         before, after = (seen.numbers(f"{prefix}num_{side}_outliers") for prefix in ("", EQUALISED))
@@ -157,7 +160,9 @@ def _scales(seen: _Seen) -> Iterator[Finding]:
     _, role, side, chosen, was, remain = max(losses, key=lambda loss: loss[:3])
     share = _SHARES[min(_SHARES, key=lambda known: abs(known - remain / was))]
     verb = "remains" if share in ("none", "hardly any") else "remain"
-    text = f"`{shorten(role, 40)}`: {share} of the {ENDS[side]} outliers {verb} when rows and columns are equalised"
+    text = (
+        f"`{shorten(role, 40)}`: {share} of the values {BEYOND[side]} edge {verb} when rows and columns are equalised"
+    )
     kinds = {"": "as they are", "beyond": "beyond random signs", EQUALISED: "equalised"}
     columns = {"beyond": f"num_{side}_outliers_beyond_signs"}
     medians = [
@@ -167,7 +172,8 @@ def _scales(seen: _Seen) -> Iterator[Finding]:
     ]
     evidence = (
         f"{number(was)} in {_counted(int(chosen.sum()), 'matrix', 'matrices')} as they are, {number(remain)} "
-        f"equalised; medians a matrix: {', '.join(medians)}. What is gone, scales of rows and columns explain."
+        f"equalised; medians a matrix: {', '.join(medians)}. The raw edge is that of entries of one scale: "
+        "for what is gone, scales of rows and columns or heavy tails are enough."
     )
     column = f"num_{side}_outliers"
     state = {"view": "scatter", "x": column, "y": EQUALISED + column, "q": _role_filter([role])}

@@ -8,12 +8,13 @@ from eigensweep.engine.studies.sweep.findings import findings
 from eigensweep.engine.studies.sweep.study import Run
 
 _SUMMARY = (
-    "Medians over the matrices of a role; the random control's value in brackets. Right and left: singular values "
-    "beyond the edges of the Marchenko–Pastur bulk, as the matrix is: there the null is entries of one scale, from "
-    "which rows or columns of different scale depart, too. Signs: values beyond what the same entries with random "
-    "signs reach, whatever their scales. Equal.: the matrix with its rows and columns brought to one scale. Where the "
-    "law does not fit, counts beyond its edges describe, and only those beyond random signs are a test. Rejected: "
-    "singular vectors whose entries do not look like a random direction's."
+    "Medians over the matrices of a role, ranges in brackets; a role of many shapes has no medians. Right and left: "
+    "singular values beyond the edges of the Marchenko–Pastur bulk, as the matrix is: there the null is entries of one "
+    "scale, from which rows or columns of different scale depart, too. Control: the same count of the random control. "
+    "Beyond signs: values beyond what the same entries with random signs reach, whatever their scales. Equalised: the "
+    "matrix with its rows and columns brought to one scale. Where the law does not fit, counts beyond its edges "
+    "describe, and only those beyond random signs are a test. Right and left vectors: the share of singular vectors "
+    "whose entries do not look like a random direction's."
 )
 
 

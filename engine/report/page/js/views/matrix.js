@@ -201,7 +201,7 @@
       const width = root.clientWidth, abreast = Math.max(1, Math.min(rows.length, Math.floor(width / LEAST_WIDTH)));
       const space = Math.floor((width - 24 * (abreast - 1)) / abreast);
       const columns = el('div', { class: 'columns', style: { '--abreast': abreast } });
-      root.append(columns, el('p', { class: 'note' }, 'Dashed: the law’s edges; dotted: what noise reaches at the level of the tests; ticks at the axis: outliers and '
+      root.append(columns, el('p', { class: 'note' }, 'Dashed: the law’s edges; dotted: what entries of one scale reach at the level of the tests; ticks at the axis: outliers and '
         + 'rejected vectors. Grey bands: one standard deviation of noise’s averages. A click on a p-value shows that vector’s entries where they are kept. Arrow keys: up and down '
         + 'for the neighbouring block of the same role, left and right for the neighbouring role.'));
       for (const each of rows) columns.append(column(each, state, space, rows.length === 1, common));
