@@ -55,12 +55,6 @@ def title(name: str, roles: list[str], values: np.ndarray) -> tuple[str, str]:
     return name, f"medians from {_with_role(bottom, medians)} to {_with_role(top, medians)}"
 
 
-def titles(run: Run) -> list[tuple[str, str]]:
-    """The titles of the four maps."""
-    grids = {name: grid(run, measure) for measure, name in measures(run).items()}
-    return [title(name, roles, values) for name, (roles, _, values) in grids.items()]
-
-
 def _with_role(value: float, medians: dict[str, float]) -> str:
     roles = [role for role, median in medians.items() if median == value]
     return f"{style.number(value)} ({roles[0] if len(roles) == 1 else f'{len(roles)} roles'})"
