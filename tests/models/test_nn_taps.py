@@ -33,14 +33,24 @@ TARGETS = np.where(MASK, np.roll(IDS, -1, 1), -100).astype(np.int32)
 ROWS = Rows(IDS, MASK, np.zeros_like(IDS), TARGETS, np.arange(3, dtype=np.int32))
 
 
+def draw(name):
+    """A model with norms and biases that matter."""
+    model = nn.build(CONFIGS[name])
+    assert model.architecture.residual == name
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda x: np.float32(x + 0.2 * rng.standard_normal(x.shape)), model.init(1))
+    return name, model, jax.tree.map(jnp.asarray, params)
+
+
 @pytest.fixture(scope="module", params=CONFIGS)
 def drawn(request):
-    """A model of each arrangement, with norms and biases that matter."""
-    model = nn.build(CONFIGS[request.param])
-    assert model.architecture.residual == request.param
-    rng = np.random.default_rng(1)
-    params = jax.tree.map(lambda x: jnp.asarray(x + 0.2 * rng.standard_normal(x.shape), jnp.float32), model.init(1))
-    return request.param, model, params
+    """One of each arrangement."""
+    return draw(request.param)
+
+
+@pytest.fixture(scope="module")
+def pre():
+    return draw("pre")
 
 
 def normed(x, params, arch):
@@ -119,8 +129,8 @@ def test_block_by_block_and_under_jit_taps_and_interventions_are_the_same(drawn)
         np.testing.assert_allclose(whole.taps["blocks/0/stream/middle"], middle, atol=1e-4)
 
 
-def test_the_identity_changes_nothing_and_another_mask_compiles_nothing(drawn):
-    _, model, params = drawn
+def test_the_identity_changes_nothing_and_another_mask_compiles_nothing(pre):
+    _, model, params = pre
     ones = np.ones((2 * model.architecture.num_blocks + 1, 24), np.float32)
     plain = nn.score(model, params, ROWS, 3).loss
     np.testing.assert_allclose(nn.score(model, params, ROWS, 3, intervention=nn.Intervention(ones)).loss, plain)
@@ -133,9 +143,9 @@ def test_the_identity_changes_nothing_and_another_mask_compiles_nothing(drawn):
     assert len({tuple(loss) for loss in losses}) == 4
 
 
-def test_without_taps_the_program_is_the_same_and_holds_none_of_them(drawn):
+def test_without_taps_the_program_is_the_same_and_holds_none_of_them(pre):
     """Compiled without taps, a block computes one output; an intervention adds its own products and no more."""
-    name, model, params = drawn
+    _, model, params = pre
     x, context = model.embed(params, IDS, MASK)
     layer = model_module.layer(model.architecture, 0)
     block = params["blocks"]["0"]
@@ -148,14 +158,13 @@ def test_without_taps_the_program_is_the_same_and_holds_none_of_them(drawn):
     results = [len(jax.tree.leaves(jax.eval_shape(
         lambda p, kinds=kinds: model_module._block(model, p, layer, x, context, kinds, None), block
     ))) for kinds in ((), ("stream",), ("updates",))]  # fmt: skip
-    assert results == [1, 1 + 3 - (name == "parallel"), 1 + 2]
+    assert results == [1, 1 + 3, 1 + 2]
     multiplied = text((), mask).count("stablehlo.multiply") - plain.count("stablehlo.multiply")
-    assert multiplied == (1 if name == "parallel" else 2)
+    assert multiplied == 2
 
 
-def test_the_derivative_in_an_offset_is_that_in_the_stream():
-    model = nn.build(CONFIGS["pre"])
-    params = model.init(1)
+def test_the_derivative_in_an_offset_is_that_in_the_stream(pre):
+    _, model, params = pre
     head = model.head()
 
     def loss(offset):
@@ -172,8 +181,8 @@ def test_the_derivative_in_an_offset_is_that_in_the_stream():
     assert np.abs(gradient[:, ~MASK]).max() < 1e-6
 
 
-def test_what_does_not_fit_is_refused(drawn):
-    _, model, params = drawn
+def test_what_does_not_fit_is_refused(pre):
+    _, model, params = pre
     for change in (nn.Intervention(np.ones((4, 24))), nn.Intervention(basis=np.ones((5, 23, 2)))):
         with pytest.raises(ValueError, match=r"expected a (mask|basis) of 5 positions and width 24"):
             model.apply(params, IDS, intervention=change)
