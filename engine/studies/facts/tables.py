@@ -112,6 +112,8 @@ ABLATIONS = {
     "change": Column(FLOAT, "nats", "loss less the baseline's"),
     "change_low": Column(FLOAT, "nats", "lower end of its 95 % bootstrap interval over rows, paired", _BOOTSTRAP),
     "change_high": Column(FLOAT, "nats", "upper end", _BOOTSTRAP),
+    "row_loss": Column(LIST, "nats", "mean over the targets of each row of the data"),
+    "row_weight": Column(LIST, "", "its number of targets"),
 }
 LAYOUT = Layout(
     NAME,
