@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
+from eigensweep.engine.studies.facts.outlier_summary import outlier_table
 from eigensweep.engine.studies.facts.study import LAYOUT, Facts, open_facts
 from eigensweep.engine.studies.facts.summary import HEADINGS, cells, facts_table
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 def view_of(found: Facts) -> View:
     """What the page shows of the study."""
     rows = [cells(row) for row in facts_table(found).to_dict("records")]
-    return View(f"Facts of {checkpoint_name(found)}", tables=[Table("Distributions", [*HEADINGS.values()], rows)])
+    tables = [Table("Distributions", [*HEADINGS.values()], rows)]
+    if len(found.outliers):
+        tables.append(outlier_table(found))
+    return View(f"Facts of {checkpoint_name(found)}", tables=tables)
 
 
 def figures_of(found: Facts) -> Mapping[str, Callable[[], "Figure"]]:
