@@ -2,8 +2,8 @@
 
 Where nothing is folded into a side of a Gaussian matrix its singular vectors are a uniformly random orthonormal frame,
 whatever the index. Where a norm's gain g is, W diag(g), the first ones lean towards the large gains and the last ones
-towards the small ones, so each index has its own law. Those frames come from decompositions, which cost; but the sign of
-any column of a Gaussian matrix may be changed, so V and diag(s) V, s random signs, have the same law: one
+towards the small ones, so each index has its own law. Those frames come from decompositions, which cost; but the sign
+of any column of a Gaussian matrix may be changed, so V and diag(s) V, s random signs, have the same law: one
 decomposition gives as many draws as wanted, and only the sizes of a vector's entries are shared by its draws.
 """
 
@@ -28,9 +28,7 @@ def uniform_frames(rng: np.random.Generator, count: int, n: int, d: int, centred
     return np.linalg.qr(x)[0].swapaxes(1, 2)
 
 
-def flipped_frames(
-    rng: np.random.Generator, frames: NDArray, count: int, centred: bool = False
-) -> NDArray[np.float64]:
+def flipped_frames(rng: np.random.Generator, frames: NDArray, count: int, centred: bool = False) -> NDArray[np.float64]:
     """`count` draws from given frames by random signs of the coordinates, one sign for all vectors of a frame.
 
     Args:
