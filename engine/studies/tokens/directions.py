@@ -179,11 +179,8 @@ def direction_rows(
             (-1, found.minus[row], found.minus_scores[row]),
         ):
             words = None if text is None else [text[token] for token in ids]
-            yield (
-                about
-                | {"sign": sign, "token_ids": ids, "tokens": words, "scores": scores.astype(np.float64)}
-                | tested(row, sign)
-            )
+            told = {"sign": sign, "token_ids": ids, "tokens": words, "scores": scores.astype(np.float64)}
+            yield about | told | tested(row, sign)
 
 
 def circuit_rows(decomposed: Decomposed, flips: np.ndarray | None, options: TokensOptions) -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ def describe_plan(checkpoint: Checkpoint, options: TokensOptions) -> str:
         "",
         aligned(lines),
         "",
-        f"memory: about {memory(subject, outlines, options) / GIB:.2f} GiB for tables of tokens and one kind of circuit",
+        f"memory: about {memory(subject, outlines, options) / GIB:.2f} GiB for tables of tokens and one circuit kind",
         f"time: about {_time(sum(seconds.values()))} on this machine, by a trial: {spent}",
         *(f"note: {note}" for note in subject.reader.notes),
     ])  # fmt: skip
@@ -99,9 +99,8 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     found["searching the vocabulary"] = one * count
     if options.description != NONE:
         again = found["decomposing"] + found["searching the vocabulary"]
-        found["tests of coherence"] = again * len(options.controls) + one * options.num_draws * _num_laws(
-            subject, outlines
-        )
+        drawn = one * options.num_draws * _num_laws(subject, outlines)
+        found["tests of coherence"] = again * len(options.controls) + drawn
     return found
 
 

@@ -155,6 +155,7 @@ def run_tokens(
         "projections": {side: projection.name for side, projection in projections.items()},
         "vocab_size": next(iter(projections.values())).vocab_size,
         "warnings": _notes(subject, projections),
+        "frequency": "the text" if options.data else "the order of tokens' numbers",
     }
     with claimed(workdir, LAYOUT, identity, record) as work:
         blocks = {f"block.{block}": block for block in subject.blocks}
