@@ -43,6 +43,7 @@ def draw_shares(found: Tokens) -> "Figure":
     neurons = table[(table["unit"] == NEURON) & (table["by"] == "block")]
     if len(neurons):
         block.plot(neurons["place"], neurons["share"], color=style.LAW, lw=0.9, marker="s", ms=2.5, ls=":")
+    block.xaxis.get_major_locator().set_params(integer=True)
     block.set_xlabel("block")
     block.tick_params(labelleft=False)
     for axes in (index, block):
@@ -75,6 +76,7 @@ def _kinds(axes: "Axes", table: pd.DataFrame, level: float) -> None:
     axes.set_yticks(place, [n.removesuffix(" read") if n.startswith("axes") else n for n in names], fontsize=5.5)
     axes.axvline(level, color=style.INK, lw=0.7, ls=(0, (4, 3)))
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=3)
     axes.set_xlabel("share")
 
 
@@ -135,7 +137,7 @@ def draw_depth(runs: Mapping[str, Tokens] | Sequence[Tokens]) -> "Figure":
         "Share of coherent directions over relative depth",
         "share of tests with p at most the level, Wilson's 95 % intervals; dashed: of noise; thin: Gaussian weights",
     )
-    axes = figure.add_axes((0.075, 0.16, 0.68, 0.62))
+    axes = figure.add_axes((0.075, 0.16, 0.64, 0.62))
     for name, color in zip(names, style.CYCLE * (1 + len(names) // len(style.CYCLE)), strict=False):
         of = table[table["model"] == name]
         reach = np.abs(np.stack([of["share"] - of["low"], of["high"] - of["share"]]))
@@ -150,5 +152,5 @@ def draw_depth(runs: Mapping[str, Tokens] | Sequence[Tokens]) -> "Figure":
     axes.set_ylim(bottom=0)
     axes.set_xlabel("relative depth")
     axes.set_ylabel("share")
-    figure.legend(loc="upper left", bbox_to_anchor=(0.76, 0.8))
+    figure.legend(loc="upper left", bbox_to_anchor=(0.72, 0.8))
     return figure

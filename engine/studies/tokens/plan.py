@@ -44,13 +44,13 @@ def describe_plan(checkpoint: Checkpoint, options: TokensOptions) -> str:
         "",
         aligned(lines),
         "",
-        f"memory: about {memory(subject, outlines, options) / GIB:.2f} GiB for tables of tokens and one circuit kind",
+        f"memory: about {memory(subject, outlines) / GIB:.2f} GiB, tables of tokens and one kind of circuit",
         f"time: about {_time(sum(seconds.values()))} on this machine, by a trial: {spent}",
         *(f"note: {note}" for note in subject.reader.notes),
     ])  # fmt: skip
 
 
-def memory(subject: Subject, outlines: list[Outline], options: TokensOptions) -> float:
+def memory(subject: Subject, outlines: list[Outline]) -> float:
     """Peak bytes: the tables of tokens as stored, and of the largest kind factors, their decomposition and scores."""
     tables = sum(p.table.nbytes for p in {p.name: p for p in subject.projections.values()}.values())
 
@@ -66,14 +66,14 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     """Seconds by what they are spent on: a trial of each on smaller arrays, scaled by its arithmetic."""
     rng = np.random.default_rng(0)
     found = dict.fromkeys(("decomposing", "random signs", "searching the vocabulary"), 0.0)
-    trials: dict[Any, tuple[float, float]] = {}
+    trials: dict[Any, float] = {}
 
     def timed(key: Any, run: Callable[[], Any]) -> float:
         if key not in trials:
             began = time.perf_counter()
             run()
-            trials[key] = time.perf_counter() - began, 0.0
-        return trials[key][0]
+            trials[key] = time.perf_counter() - began
+        return trials[key]
 
     for o in outlines:
         if o.factored:
