@@ -7,12 +7,7 @@ statistic for the singular vectors of Gaussian matrices that went through the sa
 of which p is the share that is at least as coherent.
 """
 
-from functools import partial
-
-import chex
-import jax
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 _TINY = 1e-12  # of the largest norm: a row below it describes nothing
@@ -26,20 +21,20 @@ def descriptions(rows: ArrayLike) -> NDArray[np.float32]:
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > _TINY * norm.max(initial=0))
 
 
-@partial(jax.jit, static_argnames="chunk")
-def sums(described: Array, ids: Array, chunk: int = 256) -> Array:
+def sums(described: NDArray, ids: NDArray) -> NDArray:
     """The sum of the descriptions of each direction's tokens: k times their centroid.
 
     Args:
       described: (V, D) unit rows, see `descriptions`.
       ids: (N, k) of the tokens of N directions.
-      chunk: directions at a time; bounds the memory to chunk x k x D.
 
     Returns:
       (N, D) in the dtype of `described`.
     """
-    chex.assert_rank([described, ids], [2, 2])
-    return jax.lax.map(lambda tokens: described[tokens].sum(axis=0), ids, batch_size=min(chunk, len(ids)))
+    total = np.zeros((len(ids), described.shape[1]), described.dtype)
+    for tokens in np.asarray(ids).T:  # one token of all directions at a time: never N x k x D
+        total += described[tokens]
+    return total
 
 
 def mean_cosine(summed: ArrayLike, k: int) -> NDArray[np.float64]:
