@@ -181,6 +181,12 @@ class Reader:
                 read = self._attention if outline.kind in OF_HEADS else self._mlp
                 yield Circuits(**vars(outline), **read(outline))
 
+    def folds(self, outline: Outline) -> tuple[Fold, Fold]:
+        """What is folded into the left and the right side of these circuits; the identity where nothing is."""
+        reads, writes = self._folds(outline.block, "attention" if outline.kind in OF_HEADS else "mlp")
+        left, right = ({"written": writes, "": Fold()}.get(side, reads) for side in outline.sides)
+        return left, right
+
     def find(self, address: Address) -> Outline:
         """The outline that holds a circuit.
 

@@ -91,8 +91,8 @@ def cases(gpt2, bert, program, tmp_path_factory):
         ("seeds", 1, "seeds: [0] there, [1] now"), bert, 5,
     )  # fmt: skip
     tokens = Case(
-        "tokens", "tokens", "tokens.json", {"first": 3, "last": 2, "tokens": 4}, ("fold", False, "fold: True there"),
-        gpt2, 2,
+        "tokens", "tokens", "tokens.json", {"first": 3, "last": 2, "tokens": 4, "num_draws": 100},
+        ("fold", False, "fold: True there"), gpt2, 3,
     )  # fmt: skip
     return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens)}
 
