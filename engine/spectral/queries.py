@@ -20,7 +20,11 @@ def threshold(d: int, sigmas: float = SIGMAS) -> float:
 
 def gram(parts: Iterable[np.ndarray]) -> np.ndarray:
     """U^T U, (d, d) float64, from U (vocab, d) in parts of rows."""
-    return sum(part.astype(np.float64).T @ part.astype(np.float64) for part in parts)
+    total: np.ndarray | float = 0.0
+    for part in parts:
+        rows = part.astype(np.float64)
+        total = total + rows.T @ rows
+    return np.asarray(total)
 
 
 def pinv_of_gram(gram: np.ndarray, eps: float = float(np.finfo(np.float32).eps)) -> np.ndarray:

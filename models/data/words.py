@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from eigensweep.models.data.text import DataError
 from eigensweep.models.data.tokenizer import encode_text
 from eigensweep.models.errors import listed, shown
@@ -33,16 +31,14 @@ def encode_words(tokenizer: Any, text: str) -> dict[str, tuple[int, ...]]:
 
 
 def _ids(tokenizer: Any, word: str) -> tuple[int, ...]:
-    """A word's ids; () where a part of it is unknown."""
-    for text in (f" {word}", word):  # a tokenizer of letters has a token of its own for the space
+    """A word's ids, () where a part of it is unknown; without the tokens of the space alone, where that has its own."""
+    for text in (f" {word}", word):
         try:
             ids = encode_text(tokenizer, text, special_tokens=False).tolist()
         except DataError:
             continue
-        if ids and tokenizer.unk_token_id not in ids and tokenizer.decode(ids[:1]).strip():
+        while ids and not tokenizer.decode(ids[:1]).strip():
+            ids.pop(0)
+        if ids and tokenizer.unk_token_id not in ids:
             return tuple(ids)
-    try:  # SentencePiece writes the space in front of a word that it spells as a piece alone
-        ids = encode_text(tokenizer, word, special_tokens=False).tolist()
-    except DataError:
-        return ()
-    return tuple(ids) if np.isin(tokenizer.unk_token_id, ids, invert=True) and ids else ()
+    return ()
