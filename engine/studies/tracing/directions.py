@@ -7,7 +7,6 @@ import numpy as np
 
 from eigensweep.engine.run.progress import OnProgress, Progress
 from eigensweep.engine.spectral.factored import product_svd, side_svd
-from eigensweep.engine.spectral.queries import unit
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Address, Circuits, Projection, Reader, open_projection
 from eigensweep.models.circuits.projection import is_linear
@@ -77,6 +76,12 @@ class Tables:
         """The projection of a side."""
         return self.written if side == "written" else self.read
 
+    @property
+    def apart(self) -> bool:
+        """Whether the two hold different numbers, the final norm's gain apart."""
+        one, other = self.written.table, self.read.table
+        return one.shape != other.shape or not np.array_equal(one[:64], other[:64])
+
     def scores(self, vectors: np.ndarray, side: str) -> np.ndarray:
         """(k, vocab) float32 scores of directions (k, d)."""
         projection = self.of(side)
@@ -95,26 +100,6 @@ def open_tables(checkpoint: Checkpoint, fold: bool) -> Tables:
     embedding = open_projection(checkpoint, "embedding", fold)
     written = open_projection(checkpoint, "unembedding", fold) if is_linear(checkpoint) else embedding
     return Tables(written, embedding)
-
-
-def row_parts(projection: Projection) -> Iterator[np.ndarray]:
-    """The rows of a projection in parts."""
-    for start in range(0, projection.vocab_size, _CHUNK):
-        yield projection.rows(start, start + _CHUNK, np.float64)
-
-
-def rows_of(projection: Projection, ids: np.ndarray) -> np.ndarray:
-    """Some of its rows, (..., d) float64, everything folded in."""
-    flat = np.ravel(ids)
-    rows = replace(projection, table=projection.table[flat]).rows(dtype=np.float64)
-    return rows.reshape(*np.shape(ids), rows.shape[-1])
-
-
-def query_vector(tables: Tables, inverse: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
-    """q of tokens (..., T), of length one: (U^T U)^+ mean U_t, or mean E_t where no inverse is given; (..., d)."""
-    if inverse is None:
-        return unit(rows_of(tables.read, ids).mean(axis=-2))
-    return unit(rows_of(tables.written, ids).mean(axis=-2) @ inverse)
 
 
 def blocks(reader: Reader, phase: str, on_progress: OnProgress) -> Iterator[int]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from eigensweep.engine.run.progress import OnProgress
 from eigensweep.engine.spectral.queries import unit
-from eigensweep.engine.studies.tracing.directions import Side, Tables, blocks, count, query_vector, sides
+from eigensweep.engine.studies.tracing.directions import Side, Tables, blocks, count, sides
 from eigensweep.engine.studies.tracing.options import TraceOptions
+from eigensweep.engine.studies.tracing.vectors import QueryVectors
 from eigensweep.models.circuits import Reader
 
 _CHUNK = 64  # directions whose scores are held at a time
@@ -20,45 +21,39 @@ _SAME = 1e-9  # rounding between two ways to the same cosine
 
 
 def closed_loop(
-    reader: Reader, tables: Tables, inverse: np.ndarray, options: TraceOptions, on_progress: OnProgress
+    reader: Reader, tables: Tables, query: QueryVectors, options: TraceOptions, on_progress: OnProgress
 ) -> list[dict[str, Any]]:
     """Trace directions, drawn without replacement from all sides and blocks, by their own top tokens.
-
-    Args:
-      inverse: (U^T U)^+ of the unembedding.
 
     Returns:
       Rows of LOOP, in model order.
     """
-    rng = np.random.default_rng(options.seed)
-    total = count(reader)
+    rng, total = np.random.default_rng(options.seed), count(reader)
     chosen = np.sort(rng.choice(total, min(options.closed_loop, total), replace=False))
     signs = rng.choice((-1, 1), len(chosen))
     rows: list[dict[str, Any]] = []
-    queries, own, random_queries, random_own = ([] for _ in range(4))
+    queries: dict[str, list[np.ndarray]] = {"": [], "random_": []}
     start = 0
     for block in blocks(reader, "querying", on_progress):
         for side in sides(reader, block):
-            stop = start + len(side.vectors)
-            at = slice(*np.searchsorted(chosen, (start, stop)))
-            picked, turned = chosen[at] - start, signs[at]
-            start = stop
+            at = slice(*np.searchsorted(chosen, (start, start + len(side.vectors))))
+            picked, start = chosen[at] - start, start + len(side.vectors)
             if not len(picked):
                 continue
-            vectors = side.vectors[picked] * turned[:, None]
-            drawn = unit(rng.standard_normal(vectors.shape))
-            for vector, cosines, found in ((vectors, own, queries), (drawn, random_own, random_queries)):
-                q = _own_queries(vector, side.name, tables, inverse, options.loop_tokens)
-                found.append(q)
-                cosines.append(np.sum(vector * q, axis=1))
-            rows += _rows(side, picked, turned)
-    if not rows:
-        return rows
-    ranks = _ranks(reader, np.concatenate(queries), np.concatenate(own), on_progress)
-    random_ranks = _ranks(reader, np.concatenate(random_queries), np.concatenate(random_own), on_progress)
-    for i, (row, cosine, random) in enumerate(zip(rows, np.concatenate(own), np.concatenate(random_own), strict=True)):
-        row |= {"cosine": float(cosine), "rank": int(ranks[i])}
-        row |= {"random_cosine": float(random), "random_rank": int(random_ranks[i])}
+            vectors = side.vectors[picked] * signs[at, None]
+            found = list(_rows(side, picked, signs[at]))
+            for name, one in (("", vectors), ("random_", unit(rng.standard_normal(vectors.shape)))):
+                q, cosines = _own_queries(one, side.name, tables, query, options.loop_tokens)
+                queries[name].append(q)
+                for row, cosine in zip(found, cosines.tolist(), strict=True):
+                    row[f"{name}cosine"] = cosine
+            rows += found
+    if rows:
+        both = np.concatenate([*queries[""], *queries["random_"]])  # (2 N, sides, d)
+        own = np.array([row[f"{name}cosine"] for name in queries for row in rows])
+        ranks = _ranks(reader, both, own, on_progress).reshape(2, -1).tolist()
+        for row, rank, random in zip(rows, *ranks, strict=True):
+            row |= {"rank": rank, "random_rank": random}
     return rows
 
 
@@ -71,14 +66,18 @@ def _rows(side: Side, picked: np.ndarray, signs: np.ndarray) -> Iterator[dict[st
         }  # fmt: skip
 
 
-def _own_queries(vectors: np.ndarray, side: str, tables: Tables, inverse: np.ndarray, size: int) -> np.ndarray:
-    """(k, d) the query of each vector's own `size` highest tokens."""
+def _own_queries(
+    vectors: np.ndarray, side: str, tables: Tables, query: QueryVectors, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The queries (k, sides, d) of each vector's own `size` highest tokens, and their cosines (k,) to the vectors."""
     found = []
     for i in range(0, len(vectors), _CHUNK):
         scores = tables.scores(vectors[i : i + _CHUNK], side)
-        ids = np.argpartition(-scores, min(size, scores.shape[1]) - 1, axis=1)[:, :size]
-        found.append(query_vector(tables, inverse, ids))
-    return np.concatenate(found)
+        size = min(size, scores.shape[1])
+        ids = np.argpartition(-scores, size - 1, axis=1)[:, :size]
+        found.append(query(ids))
+    queries = np.concatenate(found)
+    return queries, np.sum(vectors * queries[:, query.which(side)], axis=1)
 
 
 def _ranks(reader: Reader, queries: np.ndarray, own: np.ndarray, on_progress: OnProgress) -> np.ndarray:
@@ -86,7 +85,7 @@ def _ranks(reader: Reader, queries: np.ndarray, own: np.ndarray, on_progress: On
     larger = np.zeros(len(queries), np.int64)
     for block in blocks(reader, "ranking", on_progress):
         for side in sides(reader, block):
-            cosines = side.vectors @ queries.T  # (k, N)
+            cosines = side.vectors @ queries[:, QueryVectors.which(side.name)].T  # (k, N)
             for sign in (1, -1):
                 larger += np.sum(sign * cosines > own + _SAME, axis=0)
     return 1 + larger

@@ -15,8 +15,9 @@ class TraceOptions(Options):
     fold: bool = option(True, "norms folded into circuits and unembedding")
     vector: str = option(
         "unembedding",
-        "of a query: the mean of its columns of the unembedding's pseudo-inverse, or of its rows of the embedding",
-        choices=("unembedding", "embedding"),
+        "of a query: the mean of its tokens' columns of the unembedding's pseudo-inverse, of their rows of the "
+        "embedding, or by side: columns of the pseudo-inverse of the table by which each side is read",
+        choices=("unembedding", "embedding", "side"),
     )
     threshold: float = option(0.0, "a hit's |cosine| is larger; 0: 4.8/sqrt(d)", least=0, most=1)
     max_hits: int = option(40, "hits of a query that are kept", least=1, most=100_000)

@@ -14,20 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from eigensweep.engine.run.progress import OnProgress, silent
-from eigensweep.engine.spectral import queries as mathematics
+from eigensweep.engine.spectral.queries import threshold
 from eigensweep.engine.studies.data import tokenizer_of
 from eigensweep.engine.studies.tracing.columns import HITS, LOOP
-from eigensweep.engine.studies.tracing.directions import (
-    Side,
-    Tables,
-    blocks,
-    open_tables,
-    query_vector,
-    row_parts,
-    sides,
-)
+from eigensweep.engine.studies.tracing.directions import Side, Tables, blocks, open_tables, sides
 from eigensweep.engine.studies.tracing.loop import closed_loop
 from eigensweep.engine.studies.tracing.options import TraceOptions
+from eigensweep.engine.studies.tracing.vectors import QueryVectors
 from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.files import write_json, write_table
 from eigensweep.models import Checkpoint
@@ -35,6 +28,11 @@ from eigensweep.models.circuits import Address, Reader, open_circuits
 from eigensweep.models.data import check_vocabulary
 from eigensweep.models.data.words import encode_words
 from eigensweep.models.errors import printable
+
+_APART = (
+    "embedding and unembedding are tables of their own, and the query's vector is one of the unembedding: take "
+    "--config.vector=side to hold what is read against the embedding"
+)
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,9 @@ def run_trace(
     tables = open_tables(checkpoint, options.fold)
     ids = [np.array([i for word in query.values() for i in word]) for query in words]
     names = token_names(tokenizer, reader.architecture.vocab_size)
-    inverse = None
-    if options.vector == "unembedding" or options.closed_loop:
-        inverse = mathematics.pinv_of_gram(mathematics.gram(row_parts(tables.written)))
-    vectors = np.array([query_vector(tables, inverse if options.vector == "unembedding" else None, i) for i in ids])
-    limit = options.threshold or min(mathematics.threshold(reader.architecture.width), 1.0)
+    query = QueryVectors(tables, options.vector)
+    vectors = np.array([query(i) for i in ids])  # (queries, sides, d)
+    limit = options.threshold or min(threshold(reader.architecture.width), 1.0)
     found, counts = _hits(reader, vectors, limit, options.max_hits, on_progress) if len(ids) else ([], [])
     rows = [
         {"query": text, "query_tokens": [names[i] for i in query], **row}
@@ -97,10 +93,13 @@ def run_trace(
         for row in _rows(hits, tables, names, options.top_tokens)
     ]
     loop = None
-    if options.closed_loop and inverse is not None:
-        loop = to_table(LOOP, closed_loop(reader, tables, inverse, options, on_progress))
+    if options.closed_loop:
+        loop = to_table(LOOP, closed_loop(reader, tables, query, options, on_progress))
+    notes = [*reader.notes]
+    if options.vector == "unembedding" and tables.apart:
+        notes.append(_APART)
     manifest = {
-        "checkpoint": checkpoint.identity, "options": options.to_json(), "threshold": limit, "notes": list(reader.notes),
+        "checkpoint": checkpoint.identity, "options": options.to_json(), "threshold": limit, "notes": notes,
         "queries": [{"query": text, "tokens": [names[i] for i in query], "hits": n}
                     for text, query, n in zip(texts, ids, counts, strict=True)],
     }  # fmt: skip
@@ -127,7 +126,7 @@ def _hits(
     counts = [0] * len(vectors)
     for block in blocks(reader, "tracing", on_progress):
         for side in sides(reader, block):
-            cosines = side.vectors @ vectors.T  # (k, queries)
+            cosines = side.vectors @ vectors[:, QueryVectors.which(side.name)].T  # (k, queries)
             for row, query in zip(*np.nonzero(np.abs(cosines) > limit), strict=True):
                 alone = Side(side.circuit, side.name, side.s[row, None], side.vectors[row, None].copy(),
                              side.leading[row, None].copy(), side.leading_name)  # fmt: skip

@@ -44,13 +44,13 @@ def _loop(trace: Trace) -> str:
     """Of every kind and side: cosine and rank of directions, and of random ones."""
     assert trace.loop is not None
     frame = trace.loop.to_pandas()
+    size = trace.manifest["options"]["loop_tokens"]
     lines = [
-        f"closed loop: {len(frame)} directions traced by their own {trace.manifest['options']['loop_tokens']} top tokens;"
-        " random: beside each a random vector",
+        f"closed loop: {len(frame)} directions traced by their own {size} top tokens; beside each a random vector",
         f"{'kind':<9} {'side':<8} {'n':>5}  {'cosine: median (10 to 90 %)':<29} {'random':>7}  {'first':>6} "
         f"{'rank: median':>12} {'random':>9}",
     ]
-    groups = [(*key, group) for key, group in frame.groupby(["kind", "side"], sort=False)]
+    groups: list[tuple] = [(*key, group) for key, group in frame.groupby(["kind", "side"], sort=False)]
     for kind, side, group in [*groups, ("all", "", frame)]:
         low, mid, high = np.quantile(group["cosine"], (0.1, 0.5, 0.9))
         first = np.mean(group["rank"] == 1)
