@@ -17,7 +17,7 @@ EFFECTS = {
     "change": Column(FLOAT, "nats", "of log_probability by the edit"),
 }
 CHANGED = {
-    "tensor": Column(TEXT, "", "name of the matrix, or path of the bias, that is changed; no other tensor is"),
+    "tensor": Column(TEXT, "", "name of the matrix, or of the bias, that is changed; no other tensor is"),
     "shape": Column(INDICES, "", "of the matrix (out, in)"),
     "change": Column(FLOAT, "[w]", "|W' - W|_F, both as they are stored"),
     "relative_change": Column(FLOAT, "", "change/|W|_F; null where W is zero"),

@@ -47,7 +47,7 @@ class Weights:
                 rows.append(_change(matrix.name, matrix.dtype, self._matrix(path), edit.matrices[matrix.name]))
         for path, vector in edit.vectors.items():
             leaf = self._leaves[path]
-            rows.append(_change(path, leaf.dtype, self._vector(path), vector))
+            rows.append(_change(leaf.tensor.name, leaf.dtype, self._vector(path), vector))
         return rows
 
     def norm(self, path: str) -> float:

@@ -26,8 +26,7 @@ def specificity_figure(edited: Edited) -> "Figure":
     style.headline(
         figure,
         f"{directions[0]}: rank {first['rank']} of {first['compared']} by the size of its effect",
-        "mean change of the log-probability of the named next tokens, against other directions of the same circuit "
-        "and random ones of the same norm",
+        "mean change of ln p of the named next tokens, against other directions of the circuit and random ones",
     )
     axes = figure.add_axes((0.2, _FOOT / height, 0.77, 1 - (_HEAD + _FOOT) / height))
     rng = np.random.default_rng(0)  # heights of dots mean nothing
