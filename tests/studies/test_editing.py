@@ -134,11 +134,14 @@ def test_closed_loop_of_the_planted_checkpoint(checkpoint):
     found = run_trace(
         checkpoint, ["river, lake, ocean, wave", "fire, heat, ash, ember"], TraceOptions()
     ).hits.to_pylist()
-    first = {hit["query"].split(",")[0]: hit for hit in reversed(found)}
-    assert (first["river"]["direction"], first["river"]["side"]) == ("block.0.head.1.ov:1", "written")
-    assert (first["fire"]["direction"], first["fire"]["side"]) == ("block.0.head.1.ov:1", "read")
-    assert first["river"]["sign"] == first["fire"]["sign"] == 1
-    assert set(first["river"]["tokens"]) == set(planted.CLUSTERS["water"])
+    hits = {(hit["query"][:4], hit["direction"], hit["side"]): hit for hit in found}
+    river, fire = hits["rive", "block.0.head.1.ov:1", "written"], hits["fire", "block.0.head.1.ov:1", "read"]
+    assert river["sign"] == fire["sign"] == 1
+    assert set(river["tokens"]) == set(planted.CLUSTERS["water"])
+    # grouped query heads share what they read: no other direction of the model is hit
+    assert {name for _, name, _ in set(hits) - {("rive", "block.0.head.1.ov:1", "written")}} == {
+        f"block.0.head.{head}.ov:1" for head in ((0, 1) if checkpoint.architecture == "llama" else (1,))
+    }
     words = ", ".join(planted.CLUSTERS["water"])
     asked = Asked(("block.0.head.1.ov:1",), prompts=("fire flame burning", "ash heat"), nexts=(words,))
     edited = run_edit(checkpoint, asked, EditOptions(**FEW))
@@ -173,7 +176,7 @@ def test_the_edited_checkpoint_has_the_same_logits_in_torch(checkpoint, tmp_path
         reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()(torch.tensor(ids)).logits
     np.testing.assert_allclose(ours, reference.numpy(), atol=1e-5)
     assert np.abs(np.asarray(model.apply(params, ids).logits) - ours).max() > 0.1  # the edit is there
-    assert load_tokenizer(tmp_path / "out")("fire river")["input_ids"] == [2, 11 - 1]
+    assert load_tokenizer(tmp_path / "out")("fire river")["input_ids"] == [2, 11]
 
 
 def test_all_coherent_directions_at_once(folders, tmp_path):
