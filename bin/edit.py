@@ -13,6 +13,7 @@ of the circuits. WORKDIR gets edit_changed.parquet, edit_effects.parquet, edit_l
 --output is a folder in Hugging Face layout that transformers loads.
 """
 
+import textwrap
 import time
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main() -> None:
     _check_output(checkpoint)  # before minutes of work
     with reporter() as on_progress:
         edited = run_edit(checkpoint, asked, options, on_progress)
-    notes = [f"note: {note}" for note in edited.manifest["notes"]]
+    notes = [textwrap.fill(f"note: {note}", 100) for note in edited.manifest["notes"]]
     print("\n".join([render(edited), "", *notes, f"{time.monotonic() - start:.1f} s"]))
     if workdir:
         print(f"tables: {workdir}/" + ", ".join(f"{name}.parquet" for name in edited.write(Path(workdir))))

@@ -9,6 +9,7 @@ the top tokens of directions as queries, and says how near each direction is fou
 the hits go to DIR/trace.parquet, the closed loop's directions to trace_loop.parquet, what was asked to trace.json.
 """
 
+import textwrap
 import time
 
 from absl import flags
@@ -31,7 +32,7 @@ def main() -> None:
     checkpoint, start = runner.opened(source), time.monotonic()
     with reporter() as on_progress:
         trace = run_trace(checkpoint, _QUERY.value, options, workdir, on_progress)
-    said = [f"note: {note}" for note in trace.manifest["notes"]]
+    said = [textwrap.fill(f"note: {note}", 100) for note in trace.manifest["notes"]]
     print("\n".join([render(trace), "", *said, f"{time.monotonic() - start:.1f} s"]))
     if workdir:
         print(f"tables: {workdir}/trace.parquet" + (", trace_loop.parquet" if trace.loop is not None else ""))

@@ -7,11 +7,10 @@ import numpy as np
 
 from eigensweep.engine.run.progress import OnProgress, Progress
 from eigensweep.engine.spectral.factored import product_svd, side_svd
+from eigensweep.engine.spectral.top_scores import TopScores, top_scores
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Address, Circuits, Projection, Reader, open_projection
 from eigensweep.models.circuits.projection import is_linear
-
-_CHUNK = 4096  # rows of a projection at a time
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,15 @@ class Tables:
         one, other = self.written.table, self.read.table
         return one.shape != other.shape or not np.array_equal(one[:64], other[:64])
 
-    def scores(self, vectors: np.ndarray, side: str) -> np.ndarray:
-        """(k, vocab) float32 scores of directions (k, d)."""
+    def top(self, vectors: np.ndarray, side: str, k: int) -> TopScores:
+        """The tokens of the k highest and of the k lowest scores of directions (n, d)."""
         projection = self.of(side)
-        inside = projection.onto_table(vectors).astype(np.float32)
-        parts = range(0, projection.vocab_size, _CHUNK)
-        return np.concatenate([inside @ projection.table[i : i + _CHUNK].astype(np.float32).T for i in parts], axis=1)
+        return top_scores(projection.table, projection.onto_table(vectors), k)
 
     def signs(self, vectors: np.ndarray, side: str) -> np.ndarray:
-        """(k,) the sign that makes the score of largest size positive."""
-        scores = self.scores(vectors, side)
-        return np.where(scores.max(axis=1) >= -scores.min(axis=1), 1, -1)
+        """(n,) the sign that makes the score of largest size positive."""
+        found = self.top(vectors, side, 1)
+        return np.where(-found.low_scores[:, 0] > found.high_scores[:, 0], -1, 1)
 
 
 def open_tables(checkpoint: Checkpoint, fold: bool) -> Tables:

@@ -16,7 +16,6 @@ from eigensweep.engine.studies.tracing.options import TraceOptions
 from eigensweep.engine.studies.tracing.vectors import QueryVectors
 from eigensweep.models.circuits import Reader
 
-_CHUNK = 64  # directions whose scores are held at a time
 _SAME = 1e-9  # rounding between two ways to the same cosine
 
 
@@ -70,13 +69,7 @@ def _own_queries(
     vectors: np.ndarray, side: str, tables: Tables, query: QueryVectors, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The queries (k, sides, d) of each vector's own `size` highest tokens, and their cosines (k,) to the vectors."""
-    found = []
-    for i in range(0, len(vectors), _CHUNK):
-        scores = tables.scores(vectors[i : i + _CHUNK], side)
-        size = min(size, scores.shape[1])
-        ids = np.argpartition(-scores, size - 1, axis=1)[:, :size]
-        found.append(query(ids))
-    queries = np.concatenate(found)
+    queries = query(tables.top(vectors, side, size).high)
     return queries, np.sum(vectors * queries[:, query.which(side)], axis=1)
 
 

@@ -25,7 +25,7 @@ from eigensweep.engine.tables.columns import to_table
 from eigensweep.engine.tables.files import write_json, write_table
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Address, Reader, open_circuits
-from eigensweep.models.data import check_vocabulary
+from eigensweep.models.data import check_vocabulary, token_texts
 from eigensweep.models.data.words import encode_words
 from eigensweep.models.errors import printable
 
@@ -82,7 +82,7 @@ def run_trace(
     words = [encode_words(tokenizer, text) for text in texts]
     tables = open_tables(checkpoint, options.fold)
     ids = [np.array([i for word in query.values() for i in word]) for query in words]
-    names = token_names(tokenizer, reader.architecture.vocab_size)
+    names = [printable(text) for text in token_texts(tokenizer, reader.architecture.vocab_size)]
     query = QueryVectors(tables, options.vector)
     vectors = np.array([query(i) for i in ids])  # (queries, sides, d)
     limit = options.threshold or min(threshold(reader.architecture.width), 1.0)
@@ -109,15 +109,6 @@ def run_trace(
     return trace
 
 
-def token_names(tokenizer: Any, vocab_size: int) -> list[str]:
-    """Every token as a terminal can show it; rows of the table that no token has as [id]."""
-    names = [f"[{i}]" for i in range(vocab_size)]
-    for i in range(min(vocab_size, len(tokenizer))):
-        token = tokenizer.convert_ids_to_tokens(i)
-        names[i] = names[i] if token is None else printable(str(token))
-    return names
-
-
 def _hits(
     reader: Reader, vectors: np.ndarray, limit: float, most: int, on_progress: OnProgress
 ) -> tuple[list[list[_Hit]], list[int]]:
@@ -142,12 +133,11 @@ def _rows(hits: Sequence[_Hit], tables: Tables, names: Sequence[str], top: int) 
         side, address = hit.side, hit.address
         canonical = int(tables.signs(side.leading, side.leading_name)[0])
         sign = canonical if hit.cosine > 0 else -canonical
-        scores = tables.scores(side.vectors, side.name)[0] * np.sign(hit.cosine)
-        order = np.argsort(-scores, kind="stable")[:top]
+        found = tables.top(side.vectors * np.sign(hit.cosine), side.name, top)
         yield {
             "direction": str(address), "block": address.block, "head": address.head, "kind": address.kind,
             "index": address.index, "side": side.name, "sign": sign, "s": float(side.s[0]),
-            "cosine": abs(hit.cosine), "tokens": [names[i] for i in order], "scores": scores[order].tolist(),
+            "cosine": abs(hit.cosine), "tokens": [names[i] for i in found.high[0]], "scores": found.high_scores[0].tolist(),
         }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def render(trace: Trace) -> str:
 
 
 def _query(query: dict, hits: list[dict], limit: float) -> str:
-    said = ", ".join(query["tokens"])
+    said = ", ".join(token.strip() or repr(token) for token in query["tokens"])
     head = _cut(f"{query['query']} ({len(query['tokens'])} tokens: {said})")
     num = query["hits"]
     shown = f", the {len(hits)} nearest" if num > len(hits) else ""
@@ -36,7 +36,7 @@ def _query(query: dict, hits: list[dict], limit: float) -> str:
     for hit in hits:
         sign = "+" if hit["sign"] > 0 else "-"
         left = f"{hit['direction']:<25} {hit['side']:<8} {sign:>4} {hit['cosine']:>7.3f}  "
-        lines.append(_cut(left + " ".join(hit["tokens"])))
+        lines.append(_cut(left + " ".join(token.strip() or repr(token) for token in hit["tokens"])))
     return "\n".join(lines)
 
 
