@@ -3,8 +3,8 @@
     ln s_k ~ level + slope ln k                          up to the rank `end`
     ln s_k ~ level + slope ln k + extra ln(k / end)      beyond it, extra < 0
 
-Least squares over every `end`, continuous there. A spectrum is read at ranks that are evenly spaced in ln k, as the eye
-reads the plot; the hundreds of ranks of the last decade would otherwise decide alone. A second piece is taken only
+Least squares over every `end`, continuous there. Ranks are weighed so that equal stretches of ln k count alike, as the
+eye reads the plot; the hundreds of ranks of the last decade would otherwise decide alone. A second piece is taken only
 where it is steeper and better by BIC: what flattens (one large value before a bulk) is no drop-off.
 
 Two straight pieces can be laid through any concave curve, so the first one counts as a power law only where it spans a
@@ -20,17 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from eigensweep.engine.spectral import marchenko_pastur
 
-PER_DECADE = 16  # ranks that are read in a decade; below rank 16 there are fewer
-MIN_RANKS = 8  # ranks read below which nothing is fitted
+PER_DECADE = 16  # what a decade counts in the fit; a single rank counts at most 1
+_FINER = 3  # ranks that are read for each of them: `end` is one of the ranks read
+MIN_RANKS = 8  # values below which nothing is fitted
 _PIECE = 3  # ranks read that a piece needs
 DECADES = 1.0  # that a power law has to span
 MAX_BEND = 0.35  # of a power law: noise bends by 1.5 and more, sampled power laws by 0.1 (tests/spectral)
 _BIC = 6.0  # by which two pieces must be better; 0 would take a wiggle of the largest values for a piece
-_ROUNDING = 1e-9  # residuals of ln s below it are rounding
+_ROUNDING = 1e-6  # residuals of ln s below it are none
 
 
 class RankPlot(NamedTuple):
-    """The two-piece fit of one spectrum; NaN where fewer than MIN_RANKS ranks can be read.
+    """The two-piece fit of one spectrum; NaN where there are fewer than MIN_RANKS values.
 
     Attributes:
       slope: of ln s against ln rank over the straight part.
@@ -140,23 +141,28 @@ def line(plot: RankPlot) -> tuple[NDArray, NDArray]:
 
 
 def _ranks(size: int) -> NDArray:
-    """Ranks evenly spaced in their logarithm, from 1 to `size`."""
+    """The ranks that are read, evenly spaced in their logarithm, from 1 to `size`."""
     if size < 1:
         return np.empty(0, int)
-    count = max(2, round(PER_DECADE * np.log10(size)) + 1)
+    count = max(2, round(_FINER * PER_DECADE * np.log10(size)) + 1)
     return np.unique(np.geomspace(1, size, count).round().astype(int))
+
+
+def _weights(ranks: NDArray) -> NDArray:
+    """What each of the ranks read counts: the stretch of log10 k about it, PER_DECADE a decade, at most 1."""
+    return np.minimum(1.0, PER_DECADE * np.gradient(np.log10(ranks)))
 
 
 def _fit(y: NDArray, size: int) -> RankPlot:
     """y: (P,) ln s at the ranks that are read."""
-    if y.size < MIN_RANKS:
+    if size < MIN_RANKS:
         return NONE._replace(ranks=size)
     slope, level, end, beyond, bic = (float(x[0]) for x in _pieces(y[None], size))
     ranks = _ranks(size)
     straight = ranks <= end
-    x, part = np.log(ranks[straight]), y[straight]
-    rms = np.sqrt(np.mean((part - level - slope * x) ** 2))
-    square = np.polyfit(x, part, 2)[0]
+    x, part, weight = np.log(ranks[straight]), y[straight], _weights(ranks)[straight]
+    rms = np.sqrt(np.average((part - level - slope * x) ** 2, weights=weight))
+    square = np.polyfit(x, part, 2, w=np.sqrt(weight))[0]
     bend = abs(square) * (x[-1] - x[0]) / max(abs(slope), _ROUNDING)
     return RankPlot(slope, level, end, beyond, bic, float(rms), float(bend), size)
 
@@ -164,24 +170,28 @@ def _fit(y: NDArray, size: int) -> RankPlot:
 def _pieces(y: NDArray, size: int) -> tuple[NDArray, ...]:
     """Slope, level, end, slope beyond and BIC, each (R,), of R plots read at the same ranks; y: (R, P)."""
     ranks = _ranks(size)
-    x, num = np.log(ranks), len(ranks)
-    breaks = np.arange(_PIECE, num - _PIECE)
-    one = np.stack([np.ones(num), x], axis=1)
+    x, root = np.log(ranks), np.sqrt(_weights(ranks))
+    breaks = np.arange(_PIECE, len(ranks) - _PIECE)
+    one = np.stack([np.ones(len(ranks)), x], axis=1)
     bent = np.maximum(x - x[breaks, None], 0.0)[..., None]
-    two = np.concatenate([np.broadcast_to(one, (len(breaks), num, 2)), bent], axis=2)  # (C, P, 3), a fit a break
-    coefficients = np.einsum("cjp,rp->rcj", np.linalg.pinv(two), y)
-    left = ((y[:, None] - np.einsum("cpj,rcj->rcp", two, coefficients)) ** 2).sum(axis=2)
+    two = np.concatenate([np.broadcast_to(one, (len(breaks), *one.shape)), bent], axis=2)  # (C, P, 3), a fit a break
+    one, two, y = root[:, None] * one, root[:, None] * two, root * y
+    q, r = np.linalg.qr(two)
+    parts = (y @ q.transpose(1, 0, 2).reshape(len(x), -1)).reshape(len(y), len(breaks), 3)  # Q^T y of every fit
+    coefficients = np.linalg.solve(r, parts[..., None])[..., 0]
+    left = (y * y).sum(axis=1)[:, None] - (parts * parts).sum(axis=2)
     left = np.where(coefficients[..., 2] < 0, left, np.inf)  # a second piece is steeper
     best = left.argmin(axis=1)
     row = np.arange(len(y))
     single = y @ np.linalg.pinv(one).T
     residual = ((y - single @ one.T) ** 2).sum(axis=1)
+    num = float((root * root).sum())
     rounding = num * _ROUNDING**2
-    with np.errstate(divide="ignore"):
-        bic = num * np.log((residual + rounding) / (left[row, best] + rounding)) - 2 * np.log(num)
+    with np.errstate(divide="ignore"):  # no second piece is steeper
+        bic = num * np.log((residual + rounding) / (np.maximum(left[row, best], 0.0) + rounding)) - 2 * np.log(num)
     taken = bic > _BIC
     chosen = coefficients[row, best]
     slope, level = np.where(taken, chosen[:, 1], single[:, 1]), np.where(taken, chosen[:, 0], single[:, 0])
     end = np.where(taken, ranks[breaks[best]], size).astype(np.float64)
     beyond = np.where(taken, chosen[:, 1] + chosen[:, 2], np.nan)
-    return slope, level, end, beyond, np.where(np.isfinite(bic), np.maximum(bic, 0.0), 0.0)
+    return slope, level, end, beyond, np.maximum(bic, 0.0)

@@ -45,10 +45,12 @@ def test_the_fit_is_the_best_of_all_two_piece_fits():
     values = cut(300, -0.5, 60, -1.4) * np.exp(0.1 * rng.standard_normal(300))
     ranks = rank_plot._ranks(300)
     x, y = np.log(ranks), np.log(np.sort(values)[::-1][ranks - 1])
+    spacing = np.gradient(np.log10(ranks))
+    root = np.sqrt(np.minimum(1, 16 * spacing))
     best = (np.inf,)
     for i in range(3, len(x) - 3):
         design = np.stack([np.ones_like(x), -np.ones_like(x), x, -x, -np.maximum(x - x[i], 0)], axis=1)
-        coefficients, norm = nnls(design, y, maxiter=500)
+        coefficients, norm = nnls(root[:, None] * design, root * y, maxiter=500)
         best = min(best, (norm, ranks[i], coefficients[2] - coefficients[3], coefficients[4]))
     plot = rank_plot.fit(values)
     assert plot.end == best[1]
@@ -103,14 +105,14 @@ def test_blocks_of_one_kind_have_an_interval_that_holds_the_slope():
     rng = np.random.default_rng(3)
     k = np.arange(1.0, 301)
     held = widths = 0.0
-    for seed in range(60):
+    for seed in range(40):
         slopes = -0.6 + 0.05 * rng.standard_normal(10)
         plot, interval = rank_plot.pooled(k ** slopes[:, None], seed, num_resamples=200)
         assert plot.slope == pytest.approx(slopes.mean(), abs=1e-9)
         held += interval.slope_low <= -0.6 <= interval.slope_high
         widths += interval.slope_high - interval.slope_low
-    assert 48 <= held <= 60
-    assert widths / 60 == pytest.approx(2 * 1.96 * 0.05 / np.sqrt(10), rel=0.15)
+    assert 31 <= held <= 40
+    assert widths / 40 == pytest.approx(2 * 1.96 * 0.05 / np.sqrt(10), rel=0.15)
 
 
 def test_blocks_end_with_the_shortest_and_one_alone_has_no_interval():

@@ -1,4 +1,4 @@
-"""The table of rank plots: of weights, of the stream's covariances, of a data set's; and blocks of one kind together."""
+"""Tables of rank plots: of weights, of covariances of the stream and of a data set; of blocks of one kind together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, TRUTH, Co
 from eigensweep.engine.tables.matrices import MATRICES
 
 WHAT = ("weight", "stream", "dataset")
-_READ = "at ranks evenly spaced in ln k, 16 a decade"
+_READ = "equal stretches of ln k counting alike"
 
 RANKS = {
     "what": Column(TEXT, "", "weight: singular values of W; stream, dataset: eigenvalues of a covariance"),
@@ -30,7 +30,7 @@ RANKS = {
     "rms": Column(FLOAT, "", "root mean square of what the line leaves of ln s over the straight part"),
     "power_law": Column(
         TRUTH, "",
-        f"slope < 0, decades >= {rank_plot.DECADES:g} and bend <= {rank_plot.MAX_BEND:g}: Gaussian noise never reads so",
+        f"slope < 0, decades >= {rank_plot.DECADES:g} and bend <= {rank_plot.MAX_BEND:g}; noise does not read so",
     ),
     "slope_noise": Column(FLOAT, "", "slope that a Gaussian matrix of the shape has; null for covariances"),
     "values": Column(LIST, "[w] or [x]^2", "s_k, descending"),
@@ -73,13 +73,9 @@ def pooled_rows(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, 
             groups.setdefault((row["what"], row["role"], row["m"], row["n"]), []).append(row)
     found = []
     for key, members in groups.items():
-        spectra = [np.asarray(row["values"], np.float64) for row in members]
-        size = min(len(values) for values in spectra)
-        ranks = [row["num_ranks"] for row in members]
-        least = [
-            np.r_[values, 0.0][count] for values, count in zip(spectra, ranks, strict=True)
-        ]  # first that is left out
-        plot, interval = rank_plot.pooled([values[:size] for values in spectra], seed, least)
+        size = min(row["num_ranks"] for row in members)
+        spectra = [np.asarray(row["values"], np.float64)[:size] for row in members]
+        plot, interval = rank_plot.pooled(np.stack(spectra), seed)
         about = dict(zip(("what", "role", "m", "n"), key, strict=True)) | {"blocks": len(members)}
         found.append(about | _fitted(plot, key[2:]) | interval._asdict())
     return found

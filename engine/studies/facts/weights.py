@@ -27,12 +27,12 @@ NORMS = {
     "spectral": Column(FLOAT, "[w]", "s_1", _SOURCE, "spectral norm"),
     "folded_frobenius": Column(
         FLOAT, "[w]",
-        "the same of W with the linear part of its norm: W diag(g) (I - 1 1^T/d) where W reads behind a norm (LayerNorm; "
-        "RMSNorm without the second factor), diag(g) (I - 1 1^T/d) W where a norm follows it; null where no norm "
-        "stands between W and the stream",
+        "the same of W with the linear part of its norm: W diag(g) (I - 1 1^T/d) where W reads behind one (RMSNorm: "
+        "without the second factor), diag(g) (I - 1 1^T/d) W where one follows; null where none stands between W and "
+        "the stream",
         _SOURCE, "Frobenius norm with the gain",
     ),
-    "folded_spectral": Column(FLOAT, "[w]", "largest singular value of the same", _SOURCE, "spectral norm with the gain"),
+    "folded_spectral": Column(FLOAT, "[w]", "its largest singular value", _SOURCE, "spectral norm with the gain"),
 }  # fmt: skip
 
 
