@@ -27,6 +27,7 @@ _PIECE = 3  # ranks read that a piece needs
 DECADES = 1.0  # that a power law has to span
 MAX_BEND = 0.35  # of a power law: noise bends by 1.5 and more, sampled power laws by 0.1 (tests/spectral)
 _BIC = 6.0  # by which two pieces must be better; 0 would take a wiggle of the largest values for a piece
+_GRID = 1 << 14  # angles at which the law's cdf is read
 _ROUNDING = 1e-6  # residuals of ln s below it are none
 
 
@@ -125,9 +126,12 @@ def pooled(
 
 @lru_cache(maxsize=64)
 def noise(m: int, n: int) -> RankPlot:
-    """The rank plot of a Gaussian matrix (m, n): of Marchenko-Pastur's quantiles."""
-    b = min(m, n)
-    return fit(np.asarray(marchenko_pastur.quantile((np.arange(b) + 0.5) / b, m, n, 1.0)))
+    """The rank plot of a Gaussian matrix (m, n): of Marchenko-Pastur's quantiles, its cdf read off a fine grid."""
+    a, b = max(m, n), min(m, n)
+    root = (b / a) ** 0.5
+    theta = np.pi * (1 - np.cos(np.linspace(0, np.pi, _GRID))) / 2
+    cdf = np.asarray(marchenko_pastur.angle_cdf(theta, root))
+    return fit(np.sqrt(1 + root**2 - 2 * root * np.cos(np.interp((np.arange(b) + 0.5) / b, cdf, theta))))
 
 
 def line(plot: RankPlot) -> tuple[NDArray, NDArray]:
