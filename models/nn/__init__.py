@@ -6,6 +6,7 @@ from eigensweep.models.nn.configs import architecture, families
 from eigensweep.models.nn.devices import DeviceMemoryError, make_mesh, shard_batch, shardings, with_memory_advice
 from eigensweep.models.nn.evaluate import (
     Scores,
+    Visit,
     perplexity,
     row_losses,
     score,
@@ -28,7 +29,7 @@ from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions,
 
 __all__ = [
     "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output",
-    "Progress", "Scores", "TrainOptions", "TrainingError", "Transformer", "add_heads", "architecture", "build",
+    "Progress", "Scores", "TrainOptions", "TrainingError", "Transformer", "Visit", "add_heads", "architecture", "build",
     "check", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of", "perplexity",
     "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits",
     "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train", "walk",

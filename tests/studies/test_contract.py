@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-STUDIES = ("sweep", "overlap", "ablation", "finetune")
+STUDIES = ("sweep", "overlap", "ablation", "finetune", "facts")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ def cases(gpt2, bert, program, tmp_path_factory):
         "finetune", "finetune", "finetune.json", rows | training | members,
         ("seeds", 1, "seeds: [0] there, [1] now"), bert, 5,
     )  # fmt: skip
-    return {case.name: case for case in (sweep, overlap, ablation, finetune)}
+    facts = Case(
+        "facts", "facts", "facts.json", text | {"max_rows": 8, "gradients": 2, "ablations": 1, "num_resamples": 50},
+        ("ablate", "mean", "ablate: 'zero' there, 'mean' now"), gpt2, 7,
+    )  # fmt: skip
+    return {case.name: case for case in (sweep, overlap, ablation, finetune, facts)}
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -213,7 +217,13 @@ def test_the_workdir_of_another_study_is_refused_and_nothing_changes(case, cases
 
 
 def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
-    nearest = {"sweep": "level", "overlap": "centred", "ablation": "removals", "finetune": "learning_rate"}
+    nearest = {
+        "sweep": "level",
+        "overlap": "centred",
+        "ablation": "removals",
+        "finetune": "learning_rate",
+        "facts": "gradients",
+    }
     key = nearest[case.name]
     typed = f"--config.{key[:-2]}{key[-1]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
@@ -221,7 +231,13 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
 
 
 def test_options_of_another_command_are_refused(case, program, tmp_path):
-    foreign = {"sweep": "epochs", "overlap": "epochs", "ablation": "epochs", "finetune": "removals"}
+    foreign = {
+        "sweep": "epochs",
+        "overlap": "epochs",
+        "ablation": "epochs",
+        "finetune": "removals",
+        "facts": "removals",
+    }
     typed = f"--config.{foreign[case.name]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(f"config.{foreign[case.name]}")
     assert os.listdir(tmp_path) == []

@@ -1,0 +1,157 @@
+"""The facts study: what weights, activations and gradients of a model look like, and its outlier dimensions."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from eigensweep.engine.run.progress import OnProgress, Progress, silent
+from eigensweep.engine.studies.data import describe_rows, rows_for
+from eigensweep.engine.studies.facts.activations import Taps
+from eigensweep.engine.studies.facts.options import FactsOptions
+from eigensweep.engine.studies.facts.outliers import outlier_rows, overlap_rows
+from eigensweep.engine.studies.facts.tables import LAYOUT
+from eigensweep.engine.studies.facts.weights import kind_of, weight_rows, weight_units
+from eigensweep.engine.tables.claim import claimed
+from eigensweep.engine.tables.parts import Work
+from eigensweep.engine.tables.result import Result, frame_of
+from eigensweep.models import Checkpoint, data, nn
+
+DIMENSIONS, GRADIENTS, ABLATIONS = "dimensions", "gradients", "ablations"
+_PREDICTING = ("unembedding", "mlm", "classifier")
+
+
+class Facts(Result):
+    """A finished facts study."""
+
+    layout: ClassVar = LAYOUT
+    options: ClassVar[type[FactsOptions]] = FactsOptions
+
+    distributions = frame_of("distributions", "One row a tensor, tap or gradient: moments, histogram, fitted shapes.")
+    dimensions = frame_of("dimensions", "One row a dimension of the residual stream and tap.")
+    outliers = frame_of("outlier_dimensions", "One row an outlier dimension, the largest first.")
+    overlaps = frame_of("dimension_overlaps", "Outlier dimensions of two taps, of two halves of the text, of gains.")
+    ablations = frame_of("dimension_ablations", "The loss without outlier dimensions, and without random ones.")
+
+
+open_facts = Facts.read
+
+
+@dataclass
+class Subject:
+    """What is studied.
+
+    Attributes:
+      model, rows: None where no data were given: then the weights are described alone.
+      head: what predicts, None where nothing does.
+    """
+
+    checkpoint: Checkpoint
+    options: FactsOptions
+    model: nn.Model | None = None
+    rows: data.Rows | None = None
+    head: str | None = None
+
+
+def run_facts(
+    checkpoint: Checkpoint, options: FactsOptions, workdir: str | Path, on_progress: OnProgress = silent
+) -> Facts:
+    """The facts study of a checkpoint.
+
+    Raises:
+      RunError: `workdir` holds another study, is in use, or cannot be written; the options or the data do not serve.
+      DeviceMemoryError: with the batch size that would fit.
+    """
+    subject = opened(checkpoint, options)
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
+    if subject.rows is not None:
+        identity["data"] = describe_rows(subject.rows, options)
+
+    def run_all(batch_size: int, most: int | None = None) -> None:
+        batches = [] if subject.rows is None else list(data.batches(subject.rows, batch_size))[:most]
+        if most is not None:  # how many rows fit? nothing is written
+            _pass(subject, batches, lambda number, taps: None)
+            return
+        with claimed(workdir, LAYOUT, identity) as work:
+            if not work.done:
+                _Study(subject, work, batches, on_progress).run()
+
+    nn.with_memory_advice(run_all, options.batch_size, lambda size: run_all(size, 1))
+    return open_facts(workdir)
+
+
+def opened(checkpoint: Checkpoint, options: FactsOptions) -> Subject:
+    """Read the rows, if there are any, and find what predicts."""
+    if not options.data and options.format != "sampled":
+        return Subject(checkpoint, options)
+    model = nn.model_of(checkpoint, options.dtype)
+    head = model.head()
+    head = head if head in _PREDICTING else None
+    params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
+    rows = rows_for(checkpoint, model, params, options, options.seed, head, "random")
+    return Subject(checkpoint, options, model, rows, head)
+
+
+def _pass(subject: Subject, batches: list[data.Rows], visit: nn.Visit) -> None:
+    """Every tap of every batch, block by block."""
+    assert subject.model is not None
+    read = nn.reader(subject.checkpoint, subject.model)
+    nn.stream(subject.model, read, batches, lambda *_: None, subject.head, visit=visit, taps=nn.TAPPED)
+
+
+@dataclass
+class _Study:
+    """The units of work, in order; each is written when it is done."""
+
+    subject: Subject
+    work: Work
+    batches: list[data.Rows]
+    on_progress: OnProgress
+
+    def run(self) -> None:
+        """All units that are not finished, and the tables."""
+        subject, weights = self.subject, weight_units(self.subject.checkpoint)
+        taps = [] if subject.model is None else [*self._blocks(), "taps/outside"]
+        self.units = [*weights, *taps, *([DIMENSIONS] if taps else [])]
+        self.todo, self.began = self.work.todo(self.units), time.perf_counter()
+        for unit, tensors in weights.items():
+            if unit in self.todo:
+                self.write(unit, {"distributions": weight_rows(tensors)})
+        if wanted := [unit for unit in taps if unit in self.todo]:
+            assert subject.model is not None
+            _pass(
+                subject,
+                self.batches,
+                Taps(self.batches, subject.model.architecture.num_blocks, wanted, self.write).visit,
+            )
+        for unit in [unit for unit in taps if unit in self.todo]:  # a model without a head has no taps there
+            self.write(unit, {})
+        if DIMENSIONS in self.todo:
+            rows = [row for unit in taps for row in self.work.read(unit)["dimensions"]]
+            gains = self._gains()
+            found = {"outlier_dimensions": outlier_rows(rows, gains), "dimension_overlaps": overlap_rows(rows, gains)}
+            self.write(DIMENSIONS, found)
+        tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        self.work.finish(self.units, num_tokens=tokens)
+
+    def write(self, unit: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+        """A finished unit."""
+        now = time.perf_counter()
+        self.work.write({unit: rows}, {"total": now - self.began})
+        self.began = now
+        self.todo.remove(unit)
+        done = len(self.units) - len(self.todo)
+        self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "facts"))
+
+    def _blocks(self) -> list[str]:
+        assert self.subject.model is not None
+        return [f"taps/blocks/{i}" for i in range(self.subject.model.architecture.num_blocks)]
+
+    def _gains(self) -> dict[str, np.ndarray]:
+        """Gains of the norms of the residual stream, by path."""
+        assert self.subject.model is not None
+        shape = (self.subject.model.architecture.width,)
+        leaves = self.subject.checkpoint.leaves
+        return {leaf.path: leaf.read() for leaf in leaves if kind_of(leaf.path) == "norm" and leaf.shape == shape}
