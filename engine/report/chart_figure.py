@@ -157,9 +157,7 @@ def _legend(panels: Sequence[Panel]) -> list[Any]:
             if isinstance(each.color, str) or name in shown:
                 handles.append(Line2D([], [], color=_color(each.color), label=label, **_marks(each.marks)))
         elif hasattr(each, "axis"):
-            handles.append(
-                Line2D([], [], color=_color(each.color), ls=["-", "--"][each.dashed], lw=0.8, label=label)
-            )
+            handles.append(Line2D([], [], color=_color(each.color), ls=["-", "--"][each.dashed], lw=0.8, label=label))
         else:
             handles.append(Patch(color=_color(each.color), alpha=0.2, lw=0, label=label))
     return handles

@@ -173,5 +173,7 @@ def test_a_text_shorter_than_two_sequences_and_one_without_variety_are_refused(g
         dataset.sequences(checkpoint, model, Options(data=str(text)), None, 300)
     with pytest.raises(data.DataError, match="fewer than one window of 100000"):
         dataset.sequences(checkpoint, model, Options(data=str(text)), None, 100_000)
-    with pytest.raises(RunError, match="nothing varies"):
-        dataset.dataset_rows(np.full((5, 4), 3), "one.txt", False, 0)
+    one = tmp_path / "one.txt"
+    one.write_text(text.read_text()[0] * 60)
+    with pytest.raises(RunError, match=r"one.txt: all sequences of 4 tokens hold the same"):
+        dataset.sequences(checkpoint, model, Options(data=str(one)), None, 4)

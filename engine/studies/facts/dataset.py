@@ -39,7 +39,7 @@ def sequences(checkpoint: Checkpoint, model: Model, options: TextFields, rows: R
     """The whole data as sequences of `length` tokens, without the tokenizer's special ones; (N, length).
 
     Raises:
-      RunError: they give fewer than two.
+      RunError: they give fewer than two, or all of them hold the same tokens.
     """
     tokenizer = tokenizer_of(checkpoint, options.tokenizer)
     if options.format != "sampled":
@@ -58,6 +58,11 @@ def sequences(checkpoint: Checkpoint, model: Model, options: TextFields, rows: R
             f"{options.data or options.format}: {len(tokens)} tokens give {count} sequences of {length}; the "
             "covariance of a data set needs at least two (--config.sequence sets their length)"
         )
+    found = np.sort(tokens[: count * length].reshape(count, length), axis=1)
+    if (found == found[0]).all():
+        raise RunError(
+            f"{options.data or options.format}: all sequences of {length} tokens hold the same: nothing varies"
+        )
     return tokens[: count * length].reshape(count, length)
 
 
@@ -69,8 +74,6 @@ def dataset_rows(tokens: np.ndarray, name: str, presence: bool, seed: int) -> tu
         dealt = tokens if order == "text" else token_covariance.shuffled(tokens, seed)
         counts = token_covariance.token_counts(dealt, presence)
         spectrum = token_covariance.spectrum(counts, TOP, seed)
-        if not spectrum.total > 0:
-            raise RunError(f"{name}: all sequences of {tokens.shape[1]} tokens hold the same: nothing varies")
         about: dict[str, Any] = {"data": name, "order": order, "presence": presence}
         about |= {"num_sequences": len(tokens), "length": tokens.shape[1], "num_tokens": counts.shape[1]}
         found.append(about | {"method": spectrum.method, "total": spectrum.total, "evals": spectrum.evals})

@@ -9,6 +9,7 @@ import numpy as np
 from eigensweep.engine.run.stream import batches, decompose_batch, rank_eps, read_ahead
 from eigensweep.engine.studies.facts.ranks import rank_row
 from eigensweep.engine.tables.columns import FLOAT, TEXT, Column
+from eigensweep.engine.tables.groups import group_of
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, identity_row
 from eigensweep.models import Checkpoint, Matrix
 from eigensweep.models.circuits import Fold
@@ -102,7 +103,7 @@ def weight_rows(checkpoint: Checkpoint, matrices: Sequence[Matrix]) -> tuple[lis
             gained = with_gain[matrix.name]
             row |= {"folded_frobenius": _frobenius(gained), "folded_spectral": float(gained[0])}
         norms[matrix.name] = row
-        about = {key: row[key] for key in ("name", "role", "block")}
+        about = {"name": matrix.name, "role": group_of(row).label, "block": matrix.block}
         ranks[matrix.name] = rank_row("weight", s, least=least, shape=matrix.shape, **about)
     order = [matrix.name for matrix in matrices if matrix.name in norms]
     return [norms[name] for name in order], [ranks[name] for name in order]

@@ -105,8 +105,8 @@ class StreamFacts:
     width: int
     seed: int
     tokens: Sequence[str]
-    _moments: Moments | None = None
-    _taken: list[np.ndarray] = field(default_factory=list)
+    _moments: dict[int, Moments] = field(default_factory=dict)
+    _taken: dict[int, list[np.ndarray]] = field(default_factory=dict)
     _kept: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -119,17 +119,17 @@ class StreamFacts:
         self._shown = max(1, min(SAMPLE_TOKENS, SAMPLE_BYTES // (4 * self.width * places), len(self.tokens)))
 
     def take(self, number: int, block: int, x: Array) -> dict[str, list[dict[str, Any]]]:
-        """Batch `number`'s stream (B, T, d) at a place, batches in their order; the rows of the place after the last.
+        """Batch `number`'s stream (B, T, d) at a place, batches in their order; the place's rows after the last batch.
+
+        Places come in their order; two may take turns, as both ends of the last block do.
 
         Raises:
           RunError: it has entries that are not finite.
         """
-        if number == 0:
-            self._moments, self._taken = covariance.zero(self.width), []
-        assert self._moments is not None
-        self._moments = covariance.accumulate(self._moments, x, self.batches[number].attention_mask)
+        moments = self._moments.pop(block, None) or covariance.zero(self.width)
+        self._moments[block] = covariance.accumulate(moments, x, self.batches[number].attention_mask)
         row, column = self._chosen[number].T
-        self._taken.append(np.asarray(x[row, column], np.float32))
+        self._taken.setdefault(block, []).append(np.asarray(x[row, column], np.float32))
         rows: dict[str, list[dict[str, Any]]] = {}
         if number == 0:
             rows["stream_sample"] = self._sample(block, np.asarray(x[0], np.float32))
@@ -158,10 +158,9 @@ class StreamFacts:
         return [about | {"position": i, "token": self.tokens[i], "values": x[i]} for i in range(self._shown)]
 
     def _rows(self, block: int) -> dict[str, list[dict[str, Any]]]:
-        assert self._moments is not None
-        place, x = place_of(block, self.num_blocks), np.concatenate(self._taken)
+        place, x = place_of(block, self.num_blocks), np.concatenate(self._taken.pop(block))
         self._kept.append(x[:: self._step])
-        moments, self._moments, self._taken = self._moments, None, []
+        moments = self._moments.pop(block)
         about: Mapping[str, Any] = {"place": place, "block": block}
         try:
             axes = covariance.principal_axes(covariance.covariance(moments, centred=True))

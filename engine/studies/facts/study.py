@@ -1,14 +1,18 @@
 """The facts study: what weights, activations and gradients of a model look like, and its outlier dimensions."""
 
+import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jax import Array
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.studies.data import describe_rows, rows_for
+from eigensweep.engine.studies.facts import dataset, depth
 from eigensweep.engine.studies.facts.activations import Taps
 from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.engine.studies.facts.outliers import outlier_rows, overlap_rows
@@ -34,6 +38,14 @@ class Facts(Result):
     outliers = frame_of("outlier_dimensions", "One row an outlier dimension, the largest first.")
     overlaps = frame_of("dimension_overlaps", "Outlier dimensions of two taps, of two halves of the text, of gains.")
     ablations = frame_of("dimension_ablations", "The loss without outlier dimensions, and without random ones.")
+    norms = frame_of("norms", "One row a matrix: its norms, with and without the gain of the norm beside it.")
+    ranks = frame_of("ranks", "One row a spectrum: its rank plot, with the values.")
+    pooled_ranks = frame_of("pooled_ranks", "Rank plots of blocks of one kind together, with intervals.")
+    covariances = frame_of("stream_covariances", "One row a place in the stream: eigenvalues of its covariance.")
+    directions = frame_of("stream_directions", "Excess kurtosis along dimensions, random and principal directions.")
+    cosines = frame_of("stream_cosines", "Mean cosine of a token's stream at two places.")
+    sample = frame_of("stream_sample", "The stream of the first row's first tokens.")
+    dataset = frame_of("dataset_covariance", "Covariance of the data's tokens, and of the same tokens shuffled.")
 
 
 open_facts = Facts.read
@@ -46,6 +58,7 @@ class Subject:
     Attributes:
       model, rows: None where no data were given: then the weights are described alone.
       head: what predicts, None where nothing does.
+      sequences: (N, length), the data's tokens for their covariance.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +66,7 @@ class Subject:
     model: nn.Model | None = None
     rows: data.Rows | None = None
     head: str | None = None
+    sequences: np.ndarray | None = None
 
 
 def run_facts(
@@ -68,6 +82,7 @@ def run_facts(
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     if subject.rows is not None:
         identity["data"] = describe_rows(subject.rows, options)
+        identity["sequences_sha256"] = hashlib.sha256(np.ascontiguousarray(subject.sequences).tobytes()).hexdigest()
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = [] if subject.rows is None else list(data.batches(subject.rows, batch_size))[:most]
@@ -91,7 +106,8 @@ def opened(checkpoint: Checkpoint, options: FactsOptions) -> Subject:
     head = head if head in _PREDICTING else None
     params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
     rows = rows_for(checkpoint, model, params, options, options.seed, head, "random")
-    return Subject(checkpoint, options, model, rows, head)
+    length = options.sequence or rows.input_ids.shape[1]
+    return Subject(checkpoint, options, model, rows, head, dataset.sequences(checkpoint, model, options, rows, length))
 
 
 def _pass(subject: Subject, batches: list[data.Rows], visit: nn.Visit) -> None:
@@ -114,20 +130,26 @@ class _Study:
         """All units that are not finished, and the tables."""
         subject, weights = self.subject, weight_units(self.subject.checkpoint)
         taps = [] if subject.model is None else [*self._blocks(), "taps/outside"]
-        self.units = [*weights, *taps, *([DIMENSIONS] if taps else [])]
+        matrices = depth.matrix_units(subject.checkpoint)
+        of_data = [depth.STREAM, depth.DATASET] if taps else []
+        self.units = [*weights, *matrices, *taps, *of_data, depth.POOLED, *([DIMENSIONS] if taps else [])]
         self.todo, self.began = self.work.todo(self.units), time.perf_counter()
         for unit, tensors in weights.items():
             if unit in self.todo:
                 self.write(unit, {"distributions": weight_rows(tensors)})
-        if wanted := [unit for unit in taps if unit in self.todo]:
-            assert subject.model is not None
-            _pass(
-                subject,
-                self.batches,
-                Taps(self.batches, subject.model.architecture.num_blocks, wanted, self.write).visit,
-            )
+        for unit, of in matrices.items():
+            if unit in self.todo:
+                self.write(unit, depth.norm_rows(subject.checkpoint, of))
+        if wanted := [unit for unit in (*taps, depth.STREAM) if unit in self.todo]:
+            _pass(subject, self.batches, self._visit(wanted))
         for unit in [unit for unit in taps if unit in self.todo]:  # a model without a head has no taps there
             self.write(unit, {})
+        if depth.DATASET in self.todo:
+            assert subject.sequences is not None
+            self.write(depth.DATASET, depth.dataset_rows(subject.sequences, subject.options))
+        if depth.POOLED in self.todo:
+            rows = [row for unit in (*matrices, *of_data) for row in self.work.read(unit)["ranks"]]
+            self.write(depth.POOLED, depth.pooled(rows, subject.options.seed))
         if DIMENSIONS in self.todo:
             rows = [row for unit in taps for row in self.work.read(unit)["dimensions"]]
             gains = self._gains()
@@ -144,6 +166,21 @@ class _Study:
         self.todo.remove(unit)
         done = len(self.units) - len(self.todo)
         self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "facts"))
+
+    def _visit(self, wanted: list[str]) -> nn.Visit:
+        """What sees every tap, for these units."""
+        subject, model = self.subject, self.subject.model
+        assert model is not None
+        taps = Taps(self.batches, model.architecture.num_blocks, wanted, self.write)
+        if depth.STREAM not in wanted:
+            return taps.visit
+        stream = depth.visitor(subject.checkpoint, model, self.batches, subject.options, self.write)
+
+        def visit(number: int, found: Mapping[str, Array]) -> None:
+            taps.visit(number, found)
+            stream.visit(number, found)
+
+        return visit
 
     def _blocks(self) -> list[str]:
         assert self.subject.model is not None
