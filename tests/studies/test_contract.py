@@ -224,7 +224,7 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
         "finetune": "learning_rate",
         "facts": "gradients",
     }
-    key = nearest[case.name]
+    key = nearest.get(case.name, "gradients")
     typed = f"--config.{key[:-2]}{key[-1]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
     assert os.listdir(tmp_path) == []
@@ -238,8 +238,8 @@ def test_options_of_another_command_are_refused(case, program, tmp_path):
         "finetune": "removals",
         "facts": "removals",
     }
-    typed = f"--config.{foreign[case.name]}=1"
-    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(f"config.{foreign[case.name]}")
+    key = foreign.get(case.name, "epochs")
+    program(case.command, *case.arguments("run"), f"--config.{key}=1", cwd=tmp_path).refused(f"config.{key}")
     assert os.listdir(tmp_path) == []
 
 

@@ -20,25 +20,15 @@ TABLES = {
     **stream.TABLES,
     "dataset_covariance": dataset.DATASET,
 }
-KEYS = {
-    "norms": ("name",),
-    "ranks": ("what", "name", "role"),
-    "pooled_ranks": ("what", "role", "n"),
-    "stream_covariances": ("place",),
-    "stream_directions": ("place", "kind"),
-    "stream_cosines": ("block", "other"),
-    "stream_sample": ("place", "position"),
-    "dataset_covariance": ("order",),
-}
 NEEDED = {
-    "norms": ("frobenius", "spectral"),
-    "ranks": ("num_ranks", "values", "power_law"),
-    "pooled_ranks": ("blocks", "num_ranks", "power_law"),
-    "stream_covariances": ("block", "d", "num_tokens", "num_axes", "evals"),
-    "stream_directions": ("block", "num_tokens", "standard_error", "kurtosis"),
-    "stream_cosines": ("cosine", "cosine_centred"),
-    "stream_sample": ("block", "token", "values"),
-    "dataset_covariance": ("num_sequences", "length", "num_tokens", "total", "evals"),
+    "norms": ("name", "frobenius", "spectral"),
+    "ranks": ("what", "name", "role", "num_ranks", "values", "power_law"),
+    "pooled_ranks": ("what", "role", "n", "blocks", "num_ranks", "power_law"),
+    "stream_covariances": ("place", "block", "d", "num_tokens", "num_axes", "evals"),
+    "stream_directions": ("place", "kind", "block", "num_tokens", "standard_error", "kurtosis"),
+    "stream_cosines": ("block", "other", "cosine", "cosine_centred"),
+    "stream_sample": ("place", "position", "block", "token", "values"),
+    "dataset_covariance": ("order", "num_sequences", "length", "num_tokens", "total", "evals"),
 }
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -37,6 +37,14 @@ def flags(rows: Sequence[Mapping[str, Any]], column: str = "outlier") -> dict[st
     return {tap: np.array(values, bool) for tap, values in found.items()}
 
 
+def means_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Tap -> (d,) mean over tokens, of `dimensions`."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["tap"], []).append(row["mean"])
+    return {tap: np.array(values) for tap, values in found.items()}
+
+
 def gain_flags(gains: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Norm -> (d,) whose gain is beyond THRESHOLD robust standard deviations of its gains."""
     return {name: np.abs(robust(gain.astype(np.float64))) > THRESHOLD for name, gain in gains.items()}

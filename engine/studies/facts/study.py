@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +11,14 @@ import numpy as np
 from jax import Array
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.studies.data import describe_rows, rows_for
-from eigensweep.engine.studies.facts import dataset, depth
+from eigensweep.engine.studies.data import describe_rows
+from eigensweep.engine.studies.facts import depth
+from eigensweep.engine.studies.facts.ablations import ablation_row, ablations
 from eigensweep.engine.studies.facts.activations import Taps
+from eigensweep.engine.studies.facts.gradients import gradient_rows
 from eigensweep.engine.studies.facts.options import FactsOptions
-from eigensweep.engine.studies.facts.outliers import outlier_rows, overlap_rows
+from eigensweep.engine.studies.facts.outliers import means_of, outlier_rows, overlap_rows
+from eigensweep.engine.studies.facts.subject import Subject, opened
 from eigensweep.engine.studies.facts.tables import LAYOUT
 from eigensweep.engine.studies.facts.weights import kind_of, weight_rows, weight_units
 from eigensweep.engine.tables.claim import claimed
@@ -23,8 +26,7 @@ from eigensweep.engine.tables.parts import Work
 from eigensweep.engine.tables.result import Result, frame_of
 from eigensweep.models import Checkpoint, data, nn
 
-DIMENSIONS, GRADIENTS, ABLATIONS = "dimensions", "gradients", "ablations"
-_PREDICTING = ("unembedding", "mlm", "classifier")
+DIMENSIONS, GRADIENTS = "dimensions", "gradients"
 
 
 class Facts(Result):
@@ -51,24 +53,6 @@ class Facts(Result):
 open_facts = Facts.read
 
 
-@dataclass
-class Subject:
-    """What is studied.
-
-    Attributes:
-      model, rows: None where no data were given: then the weights are described alone.
-      head: what predicts, None where nothing does.
-      sequences: (N, length), the data's tokens for their covariance.
-    """
-
-    checkpoint: Checkpoint
-    options: FactsOptions
-    model: nn.Model | None = None
-    rows: data.Rows | None = None
-    head: str | None = None
-    sequences: np.ndarray | None = None
-
-
 def run_facts(
     checkpoint: Checkpoint, options: FactsOptions, workdir: str | Path, on_progress: OnProgress = silent
 ) -> Facts:
@@ -89,25 +73,12 @@ def run_facts(
         if most is not None:  # how many rows fit? nothing is written
             _pass(subject, batches, lambda number, taps: None)
             return
-        with claimed(workdir, LAYOUT, identity) as work:
+        with claimed(workdir, LAYOUT, identity, {"warnings": subject.left_out}) as work:
             if not work.done:
                 _Study(subject, work, batches, on_progress).run()
 
     nn.with_memory_advice(run_all, options.batch_size, lambda size: run_all(size, 1))
     return open_facts(workdir)
-
-
-def opened(checkpoint: Checkpoint, options: FactsOptions) -> Subject:
-    """Read the rows, if there are any, and find what predicts."""
-    if not options.data and options.format != "sampled":
-        return Subject(checkpoint, options)
-    model = nn.model_of(checkpoint, options.dtype)
-    head = model.head()
-    head = head if head in _PREDICTING else None
-    params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
-    rows = rows_for(checkpoint, model, params, options, options.seed, head, "random")
-    length = options.sequence or rows.input_ids.shape[1]
-    return Subject(checkpoint, options, model, rows, head, dataset.sequences(checkpoint, model, options, rows, length))
 
 
 def _pass(subject: Subject, batches: list[data.Rows], visit: nn.Visit) -> None:
@@ -125,38 +96,84 @@ class _Study:
     work: Work
     batches: list[data.Rows]
     on_progress: OnProgress
+    units: list[str] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
+    began: float = 0.0
 
     def run(self) -> None:
         """All units that are not finished, and the tables."""
-        subject, weights = self.subject, weight_units(self.subject.checkpoint)
-        taps = [] if subject.model is None else [*self._blocks(), "taps/outside"]
-        matrices = depth.matrix_units(subject.checkpoint)
+        weights, matrices = weight_units(self.subject.checkpoint), depth.matrix_units(self.subject.checkpoint)
+        taps = [] if self.subject.model is None else [*self._blocks(), "taps/outside"]
+        gradients = [GRADIENTS] if self.subject.gradient else []
         of_data = [depth.STREAM, depth.DATASET] if taps else []
-        self.units = [*weights, *matrices, *taps, *of_data, depth.POOLED, *([DIMENSIONS] if taps else [])]
-        self.todo, self.began = self.work.todo(self.units), time.perf_counter()
+        outliers = [DIMENSIONS] if taps else []
+        self._begin([*weights, *matrices, *taps, *of_data, depth.POOLED, *gradients, *outliers])
         for unit, tensors in weights.items():
             if unit in self.todo:
                 self.write(unit, {"distributions": weight_rows(tensors)})
         for unit, of in matrices.items():
             if unit in self.todo:
-                self.write(unit, depth.norm_rows(subject.checkpoint, of))
+                self.write(unit, depth.norm_rows(self.subject.checkpoint, of))
+        self._activations(taps)
+        self._ranks([*matrices, *of_data])
+        if GRADIENTS in self.todo:
+            self.write(GRADIENTS, {"distributions": self._gradients()})
+        if taps:
+            self._dimensions(taps)
+        tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        self.work.finish(self.units, num_tokens=tokens)
+
+    def _begin(self, units: list[str]) -> None:
+        """These units come next, behind those that there are."""
+        self.units = [*self.units, *units]
+        self.todo, self.began = self.work.todo(self.units), time.perf_counter()
+
+    def _activations(self, taps: list[str]) -> None:
         if wanted := [unit for unit in (*taps, depth.STREAM) if unit in self.todo]:
-            _pass(subject, self.batches, self._visit(wanted))
+            _pass(self.subject, self.batches, self._visit(wanted))
         for unit in [unit for unit in taps if unit in self.todo]:  # a model without a head has no taps there
             self.write(unit, {})
+
+    def _ranks(self, units: list[str]) -> None:
+        """The data's covariance, and the rank plots of these units together."""
         if depth.DATASET in self.todo:
-            assert subject.sequences is not None
-            self.write(depth.DATASET, depth.dataset_rows(subject.sequences, subject.options))
+            assert self.subject.sequences is not None
+            self.write(depth.DATASET, depth.dataset_rows(self.subject.sequences, self.subject.options))
         if depth.POOLED in self.todo:
-            rows = [row for unit in (*matrices, *of_data) for row in self.work.read(unit)["ranks"]]
-            self.write(depth.POOLED, depth.pooled(rows, subject.options.seed))
+            rows = [row for unit in units for row in self.work.read(unit)["ranks"]]
+            self.write(depth.POOLED, depth.pooled(rows, self.subject.options.seed))
+
+    def _gradients(self) -> list[dict[str, Any]]:
+        subject = self.subject
+        assert subject.gradient is not None
+        assert subject.model is not None
+        assert subject.gradient_rows is not None
+        rows, stream = subject.gradient_rows, subject.options.gradient_stream
+        return gradient_rows(subject.gradient, subject.model, subject.params, rows, stream)
+
+    def _dimensions(self, taps: list[str]) -> None:
+        """Outlier dimensions, where they recur, and what the loss is without them."""
+        rows = [row for unit in taps for row in self.work.read(unit)["dimensions"]]
         if DIMENSIONS in self.todo:
-            rows = [row for unit in taps for row in self.work.read(unit)["dimensions"]]
             gains = self._gains()
             found = {"outlier_dimensions": outlier_rows(rows, gains), "dimension_overlaps": overlap_rows(rows, gains)}
             self.write(DIMENSIONS, found)
-        tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
-        self.work.finish(self.units, num_tokens=tokens)
+        options, model = self.subject.options, self.subject.model
+        outliers = [row["dim"] for row in self.work.read(DIMENSIONS)["outlier_dimensions"]]
+        if not (options.ablations and outliers and self.subject.head and model):
+            return
+        wanted = ablations(outliers, model.architecture.width, options.ablations, options.seed)
+        means = means_of(rows) if options.ablate == "mean" else None
+        self._begin([f"ablation/{one.name}" for one in wanted])
+        baseline = None
+        for one in wanted:
+            unit = f"ablation/{one.name}"
+            if unit in self.todo:
+                settings = (means, options.seed, options.num_resamples)
+                row = ablation_row(one, model, self.subject.scores, baseline, *settings)
+                self.write(unit, {"dimension_ablations": [row]})
+            if baseline is None:
+                (baseline,) = self.work.read(unit)["dimension_ablations"]
 
     def write(self, unit: str, rows: dict[str, list[dict[str, Any]]]) -> None:
         """A finished unit."""

@@ -113,6 +113,8 @@ ABLATIONS = {
     "change": Column(FLOAT, "nats", "loss less the baseline's"),
     "change_low": Column(FLOAT, "nats", "lower end of its 95 % bootstrap interval over rows, paired", _BOOTSTRAP),
     "change_high": Column(FLOAT, "nats", "upper end", _BOOTSTRAP),
+    "row_loss": Column(LIST, "nats", "mean over the targets of each row of the data"),
+    "row_weight": Column(LIST, "", "its number of targets"),
 }
 LAYOUT = Layout(
     NAME,
@@ -132,5 +134,6 @@ LAYOUT = Layout(
         "outlier_dimensions": ("dim", "num_taps", "robust_z"),
         "dimension_overlaps": ("what", "a", "b", "num_a", "num_b", "num_both"),
         "dimension_ablations": ("name", "kind", "dims", "loss", "change"),
+        **depth.NEEDED,
     },
 )
