@@ -3,6 +3,7 @@
 COMMANDS = {
     "sweep": "decompose every weight matrix and hold each against random matrix theory",
     "overlap": "overlap of singular vectors with the activations that enter the matrices",
+    "facts": "what weights, activations and gradients look like, and their outlier dimensions",
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
     "tokens": "singular directions of circuits, read as the tokens they write or read",

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens")
+STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens", "facts")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,11 @@ def cases(gpt2, bert, program, tmp_path_factory):
         "tokens", "tokens", "tokens.json", {"first": 3, "last": 2, "tokens": 4, "num_draws": 100},
         ("fold", False, "fold: True there"), gpt2, 3,
     )  # fmt: skip
-    return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens)}
+    facts = Case(
+        "facts", "facts", "facts.json", text | {"max_rows": 8, "gradients": 2, "ablations": 1, "num_resamples": 50},
+        ("ablate", "mean", "ablate: 'zero' there, 'mean' now"), gpt2, 7,
+    )  # fmt: skip
+    return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens, facts)}
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -224,6 +228,7 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
         "ablation": "removals",
         "finetune": "learning_rate",
         "tokens": "tokenizer",
+        "facts": "gradients",
     }
     key = nearest[case.name]
     typed = f"--config.{key[:-2]}{key[-1]}=1"
@@ -232,9 +237,8 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
 
 
 def test_options_of_another_command_are_refused(case, program, tmp_path):
-    foreign = {"sweep": "epochs", "overlap": "epochs", "ablation": "epochs", "finetune": "removals", "tokens": "epochs"}
-    typed = f"--config.{foreign[case.name]}=1"
-    program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(f"config.{foreign[case.name]}")
+    key = "removals" if case.name in ("finetune", "facts") else "epochs"
+    program(case.command, *case.arguments("run"), f"--config.{key}=1", cwd=tmp_path).refused(f"config.{key}")
     assert os.listdir(tmp_path) == []
 
 
