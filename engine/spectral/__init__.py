@@ -7,6 +7,7 @@ scales and tails  equalise (rows and columns of one scale), null.equalised (what
                   signs (which values |W| alone does not explain), flips_null (how few flips tell)
 singular vectors  ks (how far from random), determined (which W determines), null (what randomness gives: sampling,
                   histogram, fit, table)
+subspaces         subspaces (angles between them, and their null)
 spectra           measures, deciles, power_law, power_law_bootstrap and power_law_ratios (what a fit is worth), phases
 activations       covariance, overlap
 interventions     controls (matrices without structure), removal (singular values taken out)
@@ -40,6 +41,7 @@ from eigensweep.engine.spectral import (
     power_law_ratios,
     removal,
     signs,
+    subspaces,
     svd,
     tracy_widom,
 )  # fmt: skip
@@ -47,6 +49,6 @@ from eigensweep.engine.spectral import (
 __all__ = [
     "bootstrap", "controls", "covariance", "deciles", "determined", "edges", "ensembles", "equalise", "flips_null",
     "hard_edge", "ks", "law", "marchenko_pastur", "measures", "multiple_testing", "noise", "null", "overlap",
-    "permutation", "phases", "power_law", "power_law_bootstrap", "power_law_ratios", "removal", "signs", "svd",
-    "tracy_widom",
+    "permutation", "phases", "power_law", "power_law_bootstrap", "power_law_ratios", "removal", "signs", "subspaces",
+    "svd", "tracy_widom",
 ]  # fmt: skip
