@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_DRAWS = 10_000
+_MOST_NUMBERS = 1 << 22  # drawn at a time
 
 
 def principal_angles(a: NDArray, b: NDArray) -> NDArray:
@@ -67,12 +68,17 @@ def null_cosines(k: int, n: int, num_draws: int = NUM_DRAWS, seed: int = 0) -> N
     return np.clip(np.linalg.eigvalsh(root @ a @ root.swapaxes(1, 2))[:, ::-1], 0.0, 1.0)
 
 
+def _null_overlaps(k: int, n: int) -> NDArray:
+    """Overlaps of random subspaces; of many dimensions fewer are drawn."""
+    return null_cosines(k, n, min(NUM_DRAWS, _MOST_NUMBERS // k**2)).mean(axis=1)
+
+
 def null_quantile(level: float, k: int, n: int) -> float:
     """The overlap that random k-dimensional subspaces of R^n stay below with probability `level`."""
-    return float(np.quantile(null_cosines(k, n).mean(axis=1), level))
+    return float(np.quantile(_null_overlaps(k, n), level))
 
 
 def overlap_p(value: float, k: int, n: int) -> float:
     """The chance that random subspaces overlap as much: (1 + draws that do)/(1 + draws)."""
-    drawn = null_cosines(k, n).mean(axis=1)
+    drawn = _null_overlaps(k, n)
     return float((1 + np.sum(drawn >= value)) / (1 + drawn.size))
