@@ -12,6 +12,7 @@ Writes DIR/comparison.parquet (a row a pair and measure), pairs.parquet, moved.p
 and report.html. Started again with the same workdir it continues where it stopped.
 """
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def main() -> None:
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the report go?")
     from eigensweep import engine
+    from eigensweep.engine.studies.compare.stack import tails
     from eigensweep.engine.studies.compare.summary import render
     from eigensweep.progress import reporter
 
@@ -49,7 +51,8 @@ def main() -> None:
             _of_checkpoint(i, source, options, workdir, on_progress) for i, source in enumerate(_CHECKPOINT.value)
         ]
         runs, checkpoints, missing = ([each[k] for each in given] for k in range(3))
-        found = engine.compare(runs, options, workdir, checkpoints=checkpoints, on_progress=on_progress)
+        names = tails([*_RUN.value, *_CHECKPOINT.value])
+        found = engine.compare(runs, options, workdir, checkpoints=checkpoints, labels=names, on_progress=on_progress)
     notes = [f"note: {text}" for text in (*found.manifest["warnings"], *filter(None, missing))]
     runner.finish(found, render, "\n".join([*notes, f"{time.monotonic() - start:.1f} s"]))
 
@@ -72,14 +75,18 @@ def _of_run(directory: str, wanted: bool) -> tuple["Run", Any, str]:
 def _of_checkpoint(
     place: int, source: str, options: CompareOptions, workdir: str, on_progress: "OnProgress"
 ) -> tuple["Run", Any, str]:
-    """A checkpoint's sweep in the workdir, done where it is missing."""
+    """A checkpoint's sweep in the workdir, done where it is missing; of the roles that are to be compared."""
     from eigensweep import engine
     from eigensweep.engine.report.style import slug
+    from eigensweep.engine.studies.compare.options import roles_of
 
     checkpoint = runner.opened(source)
-    name = slug("-".join(Path(source.rstrip("/")).parts[-2:]))
-    directory = Path(workdir, "runs", f"{place + 1}-{name}")
-    return engine.sweep(checkpoint, options.sweep_options(), directory, on_progress=on_progress), checkpoint, ""
+    asked = roles_of(options.roles) + roles_of(options.other_roles)
+    there = {matrix.role for matrix in checkpoint.matrices}
+    roles = tuple(role for role in asked if role in there) or asked
+    directory = Path(workdir, "runs", f"{place + 1}-{slug('-'.join(Path(source.rstrip('/')).parts[-2:]))}")
+    swept = dataclasses.replace(options.sweep_options(), roles=roles)
+    return engine.sweep(checkpoint, swept, directory, on_progress=on_progress), checkpoint, ""
 
 
 run = runner.console(main, CompareOptions)

@@ -36,13 +36,14 @@ def charts(found: Comparison) -> list[Chart]:
     if len(runs) > 1:
         ticks = [(float(i), shorten(run, 12)) for i, run in enumerate(runs)]
         places = Axis("", ticks=ticks, limits=(-0.3, len(runs) - 0.7))
-        for heading, said, note, column in (
-            ("Medians over the runs", sentences.medians(found), _MEDIANS, "median"),
-            ("Spread over the blocks", sentences.spreads(found), _SPREADS, "spread"),
-        ):
-            for panel in _over_runs(found, runs, column):
-                scale = Axis(panel.title, limits=None)
-                result.append(Chart(f"{heading}: {panel.title}", *said, note, places, scale, [panel]))
+        spreads, iqr = _over_runs(found, runs, "spread"), Axis("interquartile range / median", "log")
+        if spreads:
+            said = sentences.spreads(found)
+            result.append(Chart("Spread over the blocks", *said, _SPREADS, places, iqr, spreads))
+        if len(runs) > 2:
+            for panel in _over_runs(found, runs, "median"):
+                said, y = sentences.medians(found, panel.title), Axis(panel.title)
+                result.append(Chart(f"{panel.title} over the runs", *said, _MEDIANS, places, y, [panel]))
     return result
 
 

@@ -10,7 +10,6 @@ from eigensweep.engine.report.style import near
 from eigensweep.engine.studies.compare.matching import Pair, Row, scalar_or_none
 from eigensweep.engine.tables.columns import COUNT, FLOAT
 from eigensweep.engine.tables.errors import RunError
-from eigensweep.engine.tables.groups import group_of
 from eigensweep.engine.tables.matrices import IDENTITY, with_controls
 
 _EVERY = with_controls(equalised=True, signs=True)["matrices"]
@@ -52,7 +51,7 @@ def differences(pairs: Sequence[Pair], measures: Sequence[str]) -> list[dict[str
     """
     pairs = [p for p in pairs if p.first["status"] == p.second["status"] == "ok"]
     apart = [_b(p.first) != _b(p.second) for p in pairs]
-    roles = [role_of(p.first) for p in pairs]
+    roles = [p.role for p in pairs]
     mixed = {role: any(a for a, r in zip(apart, roles, strict=True) if r == role) for role in roles}
     per_value = np.array([mixed[role] for role in roles], bool)  # a role is compared in one way
     rows: list[dict[str, Any]] = []
@@ -79,16 +78,11 @@ def key_of_pair(pair: Pair) -> dict[str, Any]:
     """The columns KEY of a pair, without run and other."""
     return {
         "pair": str(pair.first["name"]),
-        "role": role_of(pair.first),
+        "role": pair.role,
         "block": block_of(pair.first),
         "block_other": block_of(pair.second),
         "expert": scalar_or_none(pair.first, "expert"),
     }
-
-
-def role_of(row: Row) -> str:
-    """What tables call a matrix's group."""
-    return group_of(row).label
 
 
 def _b(row: Row) -> int:

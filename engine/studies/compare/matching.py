@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eigensweep.engine.report.spectrum import block_of, scalar
+from eigensweep.engine.report.spectrum import block_of, grouped, scalar
 from eigensweep.engine.tables.groups import group_of
 
 Row = Mapping[str, Any]
@@ -12,12 +12,15 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two matrices (rows of `run.matrices`), how they were matched, and how deep each lies (NaN outside blocks)."""
+    """Two matrices (rows of `run.matrices`), how they were matched, how deep each lies (NaN outside blocks), and what
+    tables call their role: with tower, and with the first one's shape where the role has a few different ones.
+    """
 
     first: Row
     second: Row
     by: str
     depths: tuple[float, float]
+    role: str
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ def match(first: Sequence[Row], second: Sequence[Row], same_family: bool) -> Mat
       same_family: whether both runs are of one known architecture.
     """
     count = _num_blocks(first), _num_blocks(second)
+    roles = labels(first)
     pairs: dict[int, Pair] = {}
     taken: set[int] = set()
 
     def pair(i: int, j: int, by: str) -> None:
-        pairs[i] = Pair(first[i], second[j], by, (_depth(first[i], count[0]), _depth(second[j], count[1])))
+        depths = _depth(first[i], count[0]), _depth(second[j], count[1])
+        pairs[i] = Pair(first[i], second[j], by, depths, roles[str(first[i]["name"])])
         taken.add(j)
 
     if same_family:
@@ -72,6 +77,11 @@ def match(first: Sequence[Row], second: Sequence[Row], same_family: bool) -> Mat
         [row for j, row in enumerate(second) if j not in taken],
     )
     return Matched([pairs[i] for i in sorted(pairs)], alone)
+
+
+def labels(rows: Sequence[Row]) -> dict[str, str]:
+    """What tables call the role of each matrix, by its name."""
+    return {str(row["name"]): label for label, of in grouped([*map(dict, rows)]).items() for row in of}
 
 
 def _num_blocks(rows: Sequence[Row]) -> dict[str, int]:

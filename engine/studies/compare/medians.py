@@ -34,7 +34,7 @@ def pairs_of_groups(
     for (tower, block), (first, second) in sorted(blocks.items()):
         if first and second:
             one, other = (_median(members, measures, tower, block, label) for members in (first, second))
-            pairs.append(Pair(one, other, "group", ((block + 0.5) / count,) * 2))
+            pairs.append(Pair(one, other, "group", ((block + 0.5) / count,) * 2, label))
     return pairs
 
 

@@ -62,10 +62,18 @@ def overlap(found: Comparison) -> Said:
     )
 
 
-def medians(found: Comparison) -> Said:
-    """How many roles and measures there are beside each other."""
-    roles, runs = found.spread["role"].nunique(), found.spread["run"].nunique()
-    return f"{runs} runs, {roles} roles", "medians over the blocks of a model"
+def medians(found: Comparison, heading: str) -> Said:
+    """In which role a measure's median changes most from the first run to the last; `heading` is its name in words."""
+    runs = list(dict.fromkeys(found.spread["run"]))
+    of = found.spread[found.spread["measure"].str.replace("_", " ") == heading]
+    first, last = (of[of["run"] == run].set_index("role")["median"] for run in (runs[0], runs[-1]))
+    change = (last - first).dropna()
+    note = "medians over the blocks of a model"
+    if change.empty:
+        return "no role is in both the first and the last run", note
+    role = change.abs().idxmax()
+    values = [f"{number(x[role])} in {shorten(run, 24)}" for x, run in ((first, runs[0]), (last, runs[-1]))]
+    return f"{role}: {', '.join(values)}", note
 
 
 def spreads(found: Comparison) -> Said:

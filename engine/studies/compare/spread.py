@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.report.spectrum import block_of, scalar
-from eigensweep.engine.studies.compare.differences import role_of
+from eigensweep.engine.report.spectrum import block_of, grouped, scalar
 
 FEWEST = 6  # blocks that an interval is taken of
 
@@ -22,12 +21,9 @@ def spread_rows(
       seed: of the bootstrap.
       num_resamples: bootstrap samples of the blocks.
     """
-    roles: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["status"] == "ok" and block_of(row) is not None:
-            roles.setdefault(role_of(row), []).append(row)
+    inside = [dict(row) for row in rows if row["status"] == "ok" and block_of(row) is not None]
     found = []
-    for role, members in roles.items():
+    for role, members in grouped(inside).items():
         blocks = sorted({block_of(row) for row in members})  # type: ignore[type-var]
         for measure in measures:
             by_block: dict[Any, list[float]] = {block: [] for block in blocks}

@@ -53,9 +53,11 @@ def by_role(found: Comparison) -> "pd.DataFrame":
 
 
 def largest(table: "pd.DataFrame", most: int | None = MOST) -> "pd.DataFrame":
-    """The rows of `by_role` of the leading measures, the largest sizes first; what has no size comes last."""
+    """The rows of `by_role` of the leading measures, the largest sizes first; without a size by difference / value."""
     rows = table[table["measure"].isin(LEADING)]
-    order = rows["size"].abs().sort_values(ascending=False, na_position="last", kind="stable").index
+    relative = (rows["difference"] / rows["value"].abs().where(rows["value"] != 0)).abs()
+    sizes = rows.assign(size=rows["size"].abs(), relative=relative)
+    order = sizes.sort_values(["size", "relative"], ascending=False, na_position="last", kind="stable").index
     return rows.loc[order].head(most) if most else rows.loc[order]
 
 
