@@ -9,6 +9,7 @@ COMMANDS = {
     "tokens": "singular directions of circuits, read as the tokens they write or read",
     "trace": "the singular directions that a query of words points to",
     "edit": "remove or scale singular directions, and what that does to predictions and loss",
+    "compare": "what differs between runs or checkpoints, how far each matrix moved, and in how many directions",
     "report": "the page and the figures of a run directory; several sweeps compared",
     "convert": "a checkpoint as a Flax pytree in Orbax, bit for bit",
     "synth": "a checkpoint of noise with planted spikes, of any known architecture",

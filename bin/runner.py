@@ -76,11 +76,11 @@ def console(
     return run
 
 
-def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
+def settings(options: type[Chosen], needed: bool = True) -> tuple[str, Chosen, str]:
     """Checkpoint, options and workdir from preset and flags.
 
     Raises:
-      UserError: no checkpoint, a key or value that is not allowed, a preset of another command.
+      UserError: no checkpoint where it is needed, a key or value that is not allowed, a preset of another command.
     """
     values = _preset(flags.FLAGS["config"].value or "", options)
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
@@ -94,7 +94,7 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
         chosen = options.of(values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-    if not places["checkpoint"]:
+    if needed and not places["checkpoint"]:
         raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
     return places["checkpoint"], chosen, places["workdir"]
 
@@ -150,7 +150,8 @@ def _define(options: type["Options"], report: bool) -> None:
         flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
     places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
     for key, what in places.items():
-        flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
+        if key not in flags.FLAGS:  # where a command takes several
+            flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
         flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
     kinds = get_type_hints(options)
     for key, f in options.by_name().items():

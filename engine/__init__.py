@@ -18,7 +18,10 @@ use_compilation_cache()
 
 from eigensweep.engine.run.progress import Progress  # noqa: E402
 from eigensweep.engine.studies import write_report  # noqa: E402
-from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
+from eigensweep.engine.studies.compare.options import CompareOptions  # noqa: E402
+from eigensweep.engine.studies.compare.stack import stack  # noqa: E402
+from eigensweep.engine.studies.compare.study import compare, open_comparison  # noqa: E402
+from eigensweep.engine.studies.compare.write import write_comparison  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
 from eigensweep.engine.studies.sweep.plan import describe_plan, estimate, make_plan  # noqa: E402
@@ -53,6 +56,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AblationOptions",
+    "CompareOptions",
     "FinetuneOptions",
     "OverlapOptions",
     "Progress",
@@ -60,6 +64,7 @@ __all__ = [
     "SweepOptions",
     "TokensOptions",
     "ablate",
+    "compare",
     "describe_plan",
     "estimate",
     "family_table",
@@ -67,6 +72,7 @@ __all__ = [
     "is_first_process",
     "make_plan",
     "open_ablation",
+    "open_comparison",
     "open_finetune",
     "open_overlap",
     "open_run",
@@ -77,6 +83,7 @@ __all__ = [
     "run_finetune",
     "run_overlap",
     "run_tokens",
+    "stack",
     "summary_table",
     "sweep",
     "write_comparison",
