@@ -1,0 +1,1 @@
+"""Comparison: several runs on one table layout, and what differs between them."""
