@@ -19,6 +19,7 @@ use_compilation_cache()
 from eigensweep.engine.run.progress import Progress  # noqa: E402
 from eigensweep.engine.studies import write_report  # noqa: E402
 from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
+from eigensweep.engine.studies.fleet.runs import open_runs  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
 from eigensweep.engine.studies.sweep.plan import describe_plan, estimate, make_plan  # noqa: E402
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
+    from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
+    from eigensweep.engine.studies.series.study import open_series, run_series
 
 # loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
 _WITH_MODELS = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "pretraining": ("PretrainOptions", "pretrain"),
+    "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
 }
 
@@ -53,6 +58,7 @@ __all__ = [
     "AblationOptions",
     "FinetuneOptions",
     "OverlapOptions",
+    "PretrainOptions",
     "Progress",
     "RunError",
     "SweepOptions",
@@ -67,11 +73,15 @@ __all__ = [
     "open_finetune",
     "open_overlap",
     "open_run",
+    "open_runs",
+    "open_series",
+    "pretrain",
     "render_family",
     "render_summary",
     "run_ablation",
     "run_finetune",
     "run_overlap",
+    "run_series",
     "summary_table",
     "sweep",
     "write_comparison",

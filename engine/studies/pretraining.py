@@ -4,12 +4,9 @@ Every kept step is a checkpoint in Hugging Face layout, `step-00000064` and so o
 and started again it continues after its last look at the validation rows, to the same bits.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +15,7 @@ import numpy as np
 from eigensweep.engine.run.options import LARGEST, Options, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.tables.errors import RunError
-from eigensweep.engine.tables.files import read_json, write_json
+from eigensweep.engine.tables.files import write_json
 from eigensweep.models import CheckpointError, nn
 from eigensweep.models.data import DataOptions, Rows, load_tokenizer, read_rows
 from eigensweep.models.data.characters import write_character_tokenizer
@@ -40,6 +37,8 @@ GPT2_TINY: dict[str, Any] = {
     "resid_pdrop": 0.0,
     "embd_pdrop": 0.0,
     "attn_pdrop": 0.0,
+    "bos_token_id": None,
+    "eos_token_id": None,
 }
 """The model that is trained where no config.json is given; its vocabulary is the tokenizer's."""
 
@@ -124,9 +123,7 @@ def pretrain(
     recipe = options.train_options(len(rows.row))
     progress = _train(model, config, (rows, validation), recipe, options, workdir, on_progress)
     kept = {step: _folder(workdir, step) for step in options.save_at}
-    write_json(
-        workdir / "pretrain.json", {"options": options.to_json(), "config": config, "history": progress.history}
-    )
+    write_json(workdir / "pretrain.json", {"options": options.to_json(), "config": config, "history": progress.history})
     return Pretrained(workdir, kept, progress.history)
 
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-
+from eigensweep.engine.report.style import natural
 from eigensweep.engine.studies.compare.stack import stack
-from eigensweep.engine.studies.fleet.sources import natural
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout

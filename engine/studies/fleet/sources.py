@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from eigensweep.engine.report.style import slug
+from eigensweep.engine.report.style import natural, slug
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models.errors import shown
 from eigensweep.models.sources.hub import looks_like_hub_id
@@ -54,11 +54,6 @@ def expanded(word: str) -> Iterator[str]:
         raise RunError(f"--checkpoints: {shown(word)}: a brace is not closed, or stands inside another")
     choices = [_choices(part) if i % 2 else [part] for i, part in enumerate(parts)]
     return map("".join, itertools.product(*choices))
-
-
-def natural(text: str) -> list[tuple[bool, int, str]]:
-    """A sorting key by which numbers count as numbers."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def names_of(sources: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ left takes what is missing. All that they know of each other is in the directori
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,6 @@ def sweep_all(
     base: Checkpoint | None = None,
     memory_bytes: int | None = None,
     on_progress: OnProgress = silent,
-    on_done: Callable[[Member], None] = lambda member: None,
 ) -> list[dict[str, Any]]:
     """Sweep every member that has no finished sweep; a member that fails is noted, and the next one begins.
 
@@ -70,7 +69,6 @@ def sweep_all(
       members: whose directories are all different.
       options: of every sweep; a directory with other options fails, and says so.
       base: of adapters, the model that they were trained on.
-      on_done: called when a member is done or has failed, also in another process.
 
     Returns:
       A row of STATUS a member, in their order.
@@ -90,7 +88,6 @@ def sweep_all(
                     passed_over.append(member)
                     continue
             finished += 1
-            on_done(member)
         if len(passed_over) == len(waiting):
             time.sleep(PAUSE)
         waiting = passed_over
@@ -134,7 +131,9 @@ def members_in(workdir: Path) -> Iterator[Member]:
     """
     known = read_json(workdir / "fleet.json")
     rows = (known or {}).get("models")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and {"run", "checkpoint"} <= set(row) for row in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and {"run", "checkpoint"} <= set(row) for row in rows
+    ):
         raise RunError(f"{workdir}: no fleet.json of an earlier start is there: give --checkpoints")
     for row in rows:
         name = str(row["run"])
