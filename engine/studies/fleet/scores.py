@@ -44,8 +44,8 @@ def read_scores(
         raise RunError(f"{path}: column {shown(mixed[0])} has both numbers and dates")
     if not seen:
         raise RunError(
-            f"{path}: names none of the {len(directories)} models (its first is {shown(rows[0][1][0])}, the first model "
-            f"is {shown(next(iter(directories)))})"
+            f"{path}: names none of the {len(directories)} models (its first is {shown(rows[0][1][0])}, theirs "
+            f"{shown(next(iter(directories)))})"
         )
     without = [source for source in directories if source not in seen]
     others = len(rows) - len(seen)

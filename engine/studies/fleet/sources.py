@@ -13,7 +13,7 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.models.errors import shown
 from eigensweep.models.sources.hub import looks_like_hub_id
 
-MOST = 100_000  # checkpoints that one text may name: more is a slip
+MOST = 20_000  # checkpoints that one text may name: more is a slip
 MOST_BYTES = 10_000_000  # of a file with a list
 _WEIGHTS = (".safetensors", ".gguf")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)(?:\.\.(\d+))?")

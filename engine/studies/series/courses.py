@@ -6,7 +6,7 @@ import numpy as np
 
 from eigensweep.engine.report.spectrum import checkpoint_name, scalar
 from eigensweep.engine.report.style import number, shorten
-from eigensweep.engine.studies.series.study import Series
+from eigensweep.engine.studies.series.study import MOST, Series
 from eigensweep.engine.studies.series.summary import MEASURES, by_role, phases_in, reading_of, step_table
 
 MOST_PANELS = 12
@@ -124,12 +124,11 @@ def course_title(found: Series, heading: str) -> tuple[str, str]:
 
 
 def trajectories_title(found: Series) -> tuple[str, str]:
-    """How many values are outside at the first step and at the last, in all matrices that are followed."""
-    values = found.values[(found.values["side"] == "right")]
-    steps = sorted(set(found.matrices["step"]))
-    counts = [int(values.loc[values["step"] == step, "outside"].eq(True).sum()) for step in (steps[0], steps[-1])]
-    tested = values["outside"].notna().any()
-    note = f"{checkpoint_name(found)}; of each matrix at most 12 values, of {MOST_PANELS} matrices with most of them"
-    if not tested:
-        return "The largest singular values, in matrices of too low a rank for a bulk", note
-    return f"{counts[0]} values lie beyond the right edge at step {steps[0]}, {counts[1]} at step {steps[-1]}", note
+    """How many values are outside at the first step and at the last, in all matrices."""
+    table = step_table(found)
+    first, last = table.iloc[0], table.iloc[-1]
+    note = f"{checkpoint_name(found)}; drawn: at most {MOST} values of {MOST_PANELS} matrices, those with most of them"
+    if not np.isfinite([first["right"], last["right"]]).all():
+        return "The largest singular values of matrices of too low a rank for a bulk", note
+    seen = f"{first['right']:.0f} values lie beyond the right edge at step {first['step']:.0f}, {last['right']:.0f} "
+    return f"{seen}at step {last['step']:.0f}", note

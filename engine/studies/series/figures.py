@@ -98,6 +98,7 @@ def _steps(found: Series, axes: "Axes") -> None:
     else:
         axes.set_xscale("symlog", linthresh=threshold, linscale=0.5)
     steps = sorted({int(step) for step in found.matrices["step"]})
+    axes.set_xlim(-0.3 * threshold if steps[0] == 0 else steps[0] / 1.25, 1.25 * max(steps[-1], threshold))
     shown = steps[:: max(1, -(-len(steps) // 5))]
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
