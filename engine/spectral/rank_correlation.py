@@ -40,7 +40,7 @@ def kendall(x: ArrayLike, y: ArrayLike, seed: int = 0, confidence: float = 0.95)
 
 
 def spearman_of_rows(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """Spearman's rho of every row of x (N, n) with y (n,), as (N,); NaN where all numbers of a row, or of y, are equal."""
+    """Spearman's rho of every row of x (N, n) with y (n,), as (N,); NaN where all of a row, or of y, are equal."""
     a, b = (_standard(stats.rankdata(rows, axis=-1)) for rows in (x, y))
     return a @ b
 
