@@ -15,10 +15,13 @@ _TINY = 1e-12  # of the largest norm: a row below it describes nothing
 
 def descriptions(rows: ArrayLike) -> NDArray[np.float32]:
     """Rows (V, D) about their mean, each of length 1; a row that is the mean describes nothing and stays 0."""
-    x = np.asarray(rows, np.float32)
-    x = x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    x = np.array(rows, np.float32)  # a copy, changed in place: tables of tokens are large
+    x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > _TINY * norm.max(initial=0))
+    known = norm > _TINY * norm.max(initial=0)
+    x /= np.where(known, norm, 1)
+    x *= known
+    return x
 
 
 def sums(described: NDArray, ids: NDArray) -> NDArray:
