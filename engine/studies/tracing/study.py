@@ -137,7 +137,8 @@ def _rows(hits: Sequence[_Hit], tables: Tables, names: Sequence[str], top: int) 
         yield {
             "direction": str(address), "block": address.block, "head": address.head, "kind": address.kind,
             "index": address.index, "side": side.name, "sign": sign, "s": float(side.s[0]),
-            "cosine": abs(hit.cosine), "tokens": [names[i] for i in found.high[0]], "scores": found.high_scores[0].tolist(),
+            "cosine": abs(hit.cosine), "tokens": [names[i] for i in found.high[0]],
+            "scores": found.high_scores[0].tolist(),
         }  # fmt: skip
 
 
