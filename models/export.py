@@ -1,17 +1,21 @@
-"""A checkpoint written back in Hugging Face layout with some of its matrices replaced."""
+"""Checkpoints written in Hugging Face layout: one with some of its matrices replaced, or a tree of parameters."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from eigensweep.models.checkpoint import Checkpoint
-from eigensweep.models.errors import CheckpointError
-from eigensweep.models.sources.choice import INDEX
+from eigensweep.models.checkpoint import Checkpoint, open_checkpoint
+from eigensweep.models.errors import CheckpointError, listed
+from eigensweep.models.families import family_of
+from eigensweep.models.sources.choice import INDEX, WEIGHTS
 from eigensweep.models.sources.files import lies_inside
 from eigensweep.models.sources.safetensors_file import data_starts
 from eigensweep.models.staging import staged
+from eigensweep.models.synth import stored_tensors
 
 _COMPANIONS = (".json", ".txt", ".model", ".jinja", ".md")
 
@@ -120,4 +124,49 @@ def write_huggingface(
                     if source.tensors[name].file == file:
                         f.seek(starts[name])
                         f.write(np.ascontiguousarray(array).tobytes())
+    return Path(out).expanduser().absolute()
+
+
+def write_parameters(
+    config: Mapping[str, Any], leaves: Mapping[str, np.ndarray], out: str | Path, companions: Path | None = None
+) -> Path:
+    """Writes a tree of parameters as a checkpoint in Hugging Face layout, tensors under the hub's names.
+
+    Args:
+      config: as config.json, of a known architecture.
+      leaves: every leaf of the model's tree by its path ("blocks/0/mlp/up/kernel"), kernels (in, out).
+      out: a folder that does not exist, or is empty. It appears when it is complete.
+      companions: a folder whose tokenizer and other small files go with it.
+
+    Returns:
+      The folder, which transformers and `open_checkpoint` load.
+
+    Raises:
+      CheckpointError: an unknown architecture, leaves that are not those of the config, or `out` cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    family = family_of(config)
+    if family is None:
+        raise CheckpointError(f"config: model_type {config.get('model_type')!r} is no known architecture")
+    dtypes = {np.asarray(leaf).dtype for leaf in leaves.values()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
+    stored = {name: np.zeros(shape, dtype) for name, shape, _ in stored_tensors(family, config)}
+    wanted = open_checkpoint(stored, config=dict(config)).leaves
+    if different := {leaf.path for leaf in wanted} ^ set(leaves):
+        raise CheckpointError(f"the parameters are not those of the config: {listed(sorted(different))}")
+    for leaf in wanted:
+        array = np.asarray(leaves[leaf.path])
+        if array.shape != leaf.shape:
+            raise CheckpointError(f"{leaf.path} is {list(array.shape)}, the config has {list(leaf.shape)}")
+        if leaf.cut is None:
+            stored[leaf.tensor.name][...] = array
+        else:
+            leaf.cut.put_leaf(stored[leaf.tensor.name], array)
+    with staged(out) as stage:
+        stage.mkdir()
+        if companions is not None:
+            _copy_companions(companions, stage)
+        (stage / "config.json").write_text(json.dumps(dict(config), indent=1))
+        save_file(stored, stage / WEIGHTS, metadata={"format": "pt"})
     return Path(out).expanduser().absolute()

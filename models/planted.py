@@ -22,7 +22,7 @@ from eigensweep.models.families import family_of
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.sources.choice import WEIGHTS
 from eigensweep.models.staging import staged
-from eigensweep.models.synth import wanted_tensors
+from eigensweep.models.synth import stored_tensors
 
 LAYOUTS = ("gpt2", "llama")
 WIDTH, HEADS, GROUPS, BLOCKS, NEURONS, VOCABULARY = 128, 4, 2, 2, 256, 1024
@@ -149,7 +149,7 @@ def _noise(config: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.
     family = family_of(config)
     assert family is not None
     arrays = {}
-    for name, shape, rule in wanted_tensors(family, config):
+    for name, shape, rule in stored_tensors(family, config):
         gain = rule.layout == "vector" and rule.parts[0].path.endswith("scale")
         values = rng.standard_normal(shape, np.float32)
         arrays[name] = 1 + np.float32(0.1) * values if gain else np.float32(NOISE) * values

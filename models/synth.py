@@ -79,7 +79,7 @@ def write_synthetic(
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     itemsize = DTYPES[dtype].itemsize
-    tensors = wanted_tensors(family, config)
+    tensors = stored_tensors(family, config)
     shards = list(runs(tensors, lambda tensor: math.prod(tensor[1]) * itemsize, shard_bytes))
     planted: dict[str, list[float]] = {}
     index: dict[str, str] = {}
@@ -105,8 +105,8 @@ def spiked_singular_value(theta: float, m: int, n: int, sigma: float = SIGMA) ->
     return math.sqrt((theta**2 + m * sigma**2) * (theta**2 + n * sigma**2)) / theta
 
 
-def wanted_tensors(family: Family, config: Mapping[str, Any]) -> Iterator[Wanted]:
-    """Every tensor that the config asks for; of several ways to store the same leaves the first."""
+def stored_tensors(family: Family, config: Mapping[str, Any]) -> Iterator[Wanted]:
+    """Name, shape and rule of every tensor that the config asks for; of several ways to store leaves the first."""
     dims = model_dims(family, config, "config")
     prefix = PREFIXES.get(family.name, "model.")
     filled: set[tuple[str, int | None]] = set()

@@ -135,7 +135,7 @@ def open_editable(reader: Reader, address: Address) -> Editable:
     outline = reader.find(address)
     circuits = next(found for found in reader.read(address.block, (address.kind,)))
     i = outline.heads.index(address.head)
-    before, behind = reader.folds(address.block, "mlp" if address.head is None else "attention")
+    before, behind = reader.norms(address.block, "mlp" if address.head is None else "attention")
     s, stream = _decomposed(circuits, i)
     left = None if circuits.left is None else circuits.left[i]
     value = circuits.biases["value"][i] if address.kind == "ov" and "value" in circuits.biases else None
