@@ -45,8 +45,7 @@ def _print_gaussian(shapes: list[tuple[int, int]]) -> None:
 
 
 def _print_readings(kinds: list[str], shapes: list[tuple[int, int]]) -> None:
-    from eigensweep.engine.spectral.proportions import clopper_pearson
-    from eigensweep.engine.studies.calibration import READINGS, fired
+    from eigensweep.engine.studies.calibration import READINGS, fired, interval
 
     readings = _READING.value or list(READINGS)
     unknown = [name for name in readings if name not in READINGS]
@@ -61,8 +60,7 @@ def _print_readings(kinds: list[str], shapes: list[tuple[int, int]]) -> None:
             except ValueError as error:
                 raise UserError(f"--noise: {error}") from error
             for name, (num, *counts) in found.items():
-                rates = [(k / num, *clopper_pearson(k, num)) for k in counts]
-                cells = [f"{rate:.4f} ({low:.4f} to {high:.4f})" for rate, low, high in rates]
+                cells = [f"{k / num:.4f} ({low:.4f} to {high:.4f})" for k in counts for low, high in [interval(k, num)]]
                 print(f"| {kind} | {m} x {n} | {name} | {num} | {' | '.join(cells)} |", flush=True)
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from eigensweep.engine.tables.result import Result
     from eigensweep.models import Checkpoint
 
-PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
 _LONGEST = 3000  # characters of an error
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
@@ -81,8 +80,8 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
     """
     values = _preset(flags.FLAGS["config"].value or "", options)
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
-    places = {key: values.pop(key, "") for key in PLACES}
-    for key in PLACES:
+    places = {key: values.pop(key, "") for key in options.PLACES}
+    for key in options.PLACES:
         for name in (f"config.{key}", key):
             places[key] = flags.FLAGS[name].value or places[key]
     if "data" in flags.FLAGS and flags.FLAGS["data"].value:
@@ -91,9 +90,9 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
         chosen = options.of(values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-    if not places["checkpoint"]:
+    if not places.get("checkpoint", "unneeded"):
         raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
-    return places["checkpoint"], chosen, places["workdir"]
+    return places.get("checkpoint", ""), chosen, places["workdir"]
 
 
 def opened(source: str, base: str | None = None) -> "Checkpoint":
@@ -145,7 +144,7 @@ def _define(options: type["Options"]) -> None:
     flags.DEFINE_bool("report", True, "write report.html")
     flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
     places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
-    for key, what in places.items():
+    for key, what in ((key, places[key]) for key in options.PLACES):
         flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
         flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
     kinds = get_type_hints(options)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import betaincinv
 
 from eigensweep.engine.spectral import edges, ensembles, equalise, noise, signs
 from eigensweep.engine.spectral.ensembles import gaussian_singular_values
@@ -55,6 +56,14 @@ def fired(
             counts = READINGS[name](w, level, np.random.default_rng([seed, m, n, first, 1]))
             totals[name] += [int(np.sum(count > 0)) for count in counts]
     return {name: Fired(num, *total.tolist()) for name, total in totals.items()}
+
+
+def interval(count: int, num: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a rate of which `count` of `num` were seen."""
+    tail = (1 - confidence) / 2
+    low = betaincinv(count, num - count + 1, tail) if count else 0.0
+    high = betaincinv(count + 1, num - count, 1 - tail) if count < num else 1.0
+    return float(low), float(high)
 
 
 def raw(w: np.ndarray, level: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -52,3 +52,10 @@ def test_matrices_are_the_same_in_any_batch(monkeypatch):
     whole = seen()
     monkeypatch.setattr(calibration, "_ELEMENTS_AT_ONCE", 60)
     np.testing.assert_array_equal(seen(), whole)
+
+
+def test_interval_is_clopper_and_pearsons():
+    low, high = calibration.interval(3, 50)
+    assert (low, high) == pytest.approx((0.01254859, 0.16548195), abs=1e-6)  # binomtest(3, 50).proportion_ci()
+    assert calibration.interval(0, 50)[0] == 0
+    assert calibration.interval(50, 50)[1] == 1

@@ -41,21 +41,32 @@ class Answers:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The answers of a file; none where there is no file.
+        """The answers of a file, to be added to; none where there is no file. An unfinished line goes.
 
         Raises:
           RunError: it cannot be read, or a line of it is no answer.
         """
+        found, whole, size = cls._of(path)
+        if whole < size:
+            with _writing(path), path.open("r+b") as file:
+                file.truncate(whole)
+        return found
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The same, and the file stays as it is."""
+        return cls._of(path)[0]
+
+    @classmethod
+    def _of(cls, path: Path) -> tuple[Self, int, int]:
+        """The answers, how many bytes are whole lines, and how many there are."""
         try:
             data = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror}") from error
         whole = data.rfind(b"\n") + 1
         known = dict(_read(path, number, line) for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1))
-        if whole < len(data):
-            with _writing(path), path.open("r+b") as file:
-                file.truncate(whole)
-        return cls(path, known)
+        return cls(path, known), whole, len(data)
 
     def get(self, key: str) -> Answer | None:
         """The answer of this key."""

@@ -1,7 +1,7 @@
 """Lists of tokens labelled by an endpoint: named, then verified, a few at a time."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,11 @@ from eigensweep.engine.studies.labels.endpoint import Endpoint, NoAnswerError, S
 from eigensweep.engine.studies.labels.options import LabelOptions
 from eigensweep.engine.studies.labels.parsing import MalformedError, choice_of, label_of
 from eigensweep.engine.studies.labels.prompts import label_prompt, verify_prompt
-from eigensweep.engine.studies.labels.verification import Mixed, judged, mixed
+from eigensweep.engine.studies.labels.tables import INTERPRETABLE, MALFORMED, NOTHING, UNVERIFIED
+from eigensweep.engine.studies.labels.verification import judged, looks, mixed
 from eigensweep.engine.tables.errors import RunError
 
-INTERPRETABLE, UNVERIFIED, NOTHING, MALFORMED = "interpretable", "unverified", "nothing", "malformed"
+
 MOST_FAILURES = 5  # lists in a row without an answer
 LEAST_TOKENS = 4  # fewer and no choice of them is rare
 
@@ -28,17 +29,13 @@ class TokenList:
 
     Attributes:
       direction: its address, as block.3.head.2.ov:1.
-      side: of the matrix, as the run's table calls it.
-      sign: "+" for the tokens with the largest scores, "-" for those with the smallest.
       tokens: the strongest first.
-      place: kind, block, head, index of the direction, by the names of the table's columns.
+      place: the columns of the run's table that say which list it is: circuit, index, side, sign, block, head, kind.
     """
 
     direction: str
-    side: str
-    sign: str
     tokens: tuple[str, ...]
-    place: dict[str, Any] = field(default_factory=dict, compare=False)
+    place: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -58,11 +55,6 @@ class Labelled:
     calls: int = 0
 
 
-def pool_of(lists: Sequence[TokenList]) -> list[str]:
-    """The tokens of all lists, each once, in order."""
-    return sorted({token for each in lists for token in each.tokens})
-
-
 def in_order(number: int, seed: int) -> list[int]:
     """The random order in which lists are labelled: whatever the budget, those done are a random sample of them."""
     return [int(i) for i in np.random.default_rng(seed).permutation(number)]
@@ -72,11 +64,11 @@ def row_of(
     tokens: Sequence[str], pool: Sequence[str], ask: Callable[[str], str], options: LabelOptions
 ) -> dict[str, Any]:
     """Name a list of tokens, and verify the name; `ask` answers prompts and may raise what it likes."""
-    mix = mixed(tokens, pool, options.label_seed)
     try:
         label = label_of(ask(label_prompt(tokens)))
         if label is None:
             return {"status": NOTHING}
+        mix = mixed(tokens, pool, options.label_seed)
         chosen = choice_of(ask(verify_prompt(label, mix.tokens)), len(mix.tokens))
     except MalformedError as error:
         return {"status": MALFORMED, "note": str(error)}
@@ -106,19 +98,19 @@ def known_row(
         return None
 
 
-def check_lists(lists: Sequence[TokenList], pool: Sequence[str], seed: int) -> None:
+def check_lists(lists: Sequence[TokenList], pool: Sequence[str]) -> None:
     """Every list needs others to be told from.
 
     Raises:
-      RunError: there are too few.
+      RunError: lists are too short, or there are too few other tokens.
     """
-    for each in lists:
-        mix: Mixed = mixed(each.tokens, pool, seed)
-        if len(mix.own) < LEAST_TOKENS or len(mix.tokens) - len(mix.own) < LEAST_TOKENS:
-            raise RunError(
-                f"{each.direction}: {len(mix.own)} tokens beside {len(mix.tokens) - len(mix.own)} of other lists are "
-                f"too few to verify a label, which takes {LEAST_TOKENS} of both: the vocabulary is too small"
-            )
+    shortest, longest = (pick((len(each.tokens) for each in lists), default=0) for pick in (min, max))
+    others = len({looks(token) for token in pool}) - longest
+    if lists and min(shortest, others) < LEAST_TOKENS:
+        raise RunError(
+            f"{lists[0].direction}: {shortest} tokens beside {others} of other lists are too few to verify a label, which "
+            f"takes {LEAST_TOKENS} of both: the lists are too short, or the vocabulary is too small"
+        )
 
 
 def label_lists(

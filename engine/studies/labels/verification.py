@@ -45,15 +45,16 @@ def mixed(tokens: Sequence[str], pool: Sequence[str], seed: int) -> Mixed:
       pool: tokens of many lists, each once; what looks like one of the list's own is left out.
       seed: of the draw.
     """
-    own = {_plain(token): token for token in tokens}  # tokens that look alike count once
+    own = {looks(token): token for token in tokens}  # tokens that look alike count once
     digest = hashlib.sha256("\0".join(tokens).encode("utf-8", "surrogatepass")).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
     others: dict[str, str] = {}
-    for i in rng.permutation(len(pool)):
+    enough = len(pool) if len(pool) <= 64 * len(own) else 8 * len(own)
+    for i in rng.choice(len(pool), enough, replace=False):
         if len(others) == len(own):
             break
-        if (plain := _plain(pool[i])) not in own:
-            others.setdefault(plain, pool[i])
+        if (look := looks(pool[i])) not in own:
+            others.setdefault(look, pool[i])
     every = [*own.values(), *others.values()]
     order = rng.permutation(len(every))
     return Mixed(tuple(every[i] for i in order), frozenset(k for k, i in enumerate(order, 1) if i < len(own)))
@@ -66,5 +67,6 @@ def judged(mix: Mixed, chosen: set[int], level: float) -> Verdict:
     return Verdict(own, others, p, 2 * own >= len(mix.own) and p <= level)
 
 
-def _plain(token: str) -> str:
+def looks(token: str) -> str:
+    """What of a token tells it from others at a glance: marks of word beginnings and case do not."""
     return token.removeprefix("##").strip(" Ġ▁").casefold()

@@ -1,10 +1,9 @@
-"""Shares and agreement of yes-or-no judgements, with intervals that hold for small counts."""
+"""Do two judges agree beyond chance?"""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
 
 
 class Kappa(NamedTuple):
@@ -14,17 +13,6 @@ class Kappa(NamedTuple):
     low: float
     high: float
     counts: tuple[tuple[int, int], tuple[int, int]]
-
-
-def clopper_pearson(count: int, num: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a rate of which `count` of `num` were seen.
-
-    Reference: C. J. Clopper, E. S. Pearson, Biometrika 26, 404 (1934).
-    """
-    tail = (1 - confidence) / 2
-    low = betaincinv(count, num - count + 1, tail) if count else 0.0
-    high = betaincinv(count + 1, num - count, 1 - tail) if count < num else 1.0
-    return float(low), float(high)
 
 
 def cohen_kappa(
