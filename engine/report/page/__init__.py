@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 SCRIPTS = (
     "util", "data", "state", "filter", "columns", "charts", "colors", "export",
     "law", "matrix_figures", "vector_figures", "plots", "tokens", "circuit",
-    "views/findings", "views/tokens", "views/map", "views/table", "views/matrix", "views/scatter", "views/studies", "main",
+    "views/findings", "views/tokens", "views/map", "views/table", "views/matrix", "views/scatter", "views/studies",
+    "main",
 )  # fmt: skip
 
 

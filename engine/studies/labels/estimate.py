@@ -61,7 +61,15 @@ def estimate(directory: str | Path, options: LabelOptions) -> Estimate:
     cost = (sent * prices[0] + received * prices[1]) / 1e6 if any(prices) else None
     seconds = calls * each / options.label_concurrency
     return Estimate(
-        len(chosen.lists), len(chosen.lists) - len(todo), calls, 2 * len(todo), sent, received, cost, seconds, len(before)
+        len(chosen.lists),
+        len(chosen.lists) - len(todo),
+        calls,
+        2 * len(todo),
+        sent,
+        received,
+        cost,
+        seconds,
+        len(before),
     )
 
 
@@ -76,7 +84,8 @@ def describe(found: Estimate, options: LabelOptions) -> str:
         f"endpoint   {options.label_url or '(none: give label_url)'}, model {options.label_model or '(none)'}",
         f"lists      {found.lists}, of which {found.known} are answered already",
         f"calls      at most {found.calls}{budget}: two a list, one where its tokens share nothing",
-        f"tokens     about {found.sent:.0f} sent ({CHARACTERS} characters each), {found.received:.0f} received ({basis})",
+        f"tokens     about {found.sent:.0f} sent, at {CHARACTERS} characters each",
+        f"           about {found.received:.0f} received ({basis})",
         f"cost       at most about {cost}" if found.cost is not None else f"cost       {cost}",
         f"time       about {_duration(found.seconds)} at {options.label_concurrency} calls at a time ({basis})",
     ])  # fmt: skip

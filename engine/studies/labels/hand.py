@@ -57,7 +57,9 @@ def read_marks(path: Path, of: str, known: Collection[Key]) -> Marks:
     for number, entry in enumerate(content["labels"], 1):
         key, mark = _mark(f"{path}: label {number}", entry)
         if key not in known:
-            raise RunError(f"{path}: label {number}: the run has no {shown(entry['direction'])} with this side and sign")
+            raise RunError(
+                f"{path}: label {number}: the run has no {shown(entry['direction'])} with this side and sign"
+            )
         if key in marks:
             raise RunError(f"{path}: label {number}: {shown(entry['direction'])} is there twice")
         marks[key] = mark

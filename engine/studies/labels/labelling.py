@@ -18,7 +18,6 @@ from eigensweep.engine.studies.labels.tables import INTERPRETABLE, MALFORMED, NO
 from eigensweep.engine.studies.labels.verification import judged, looks, mixed
 from eigensweep.engine.tables.errors import RunError
 
-
 MOST_FAILURES = 5  # lists in a row without an answer
 LEAST_TOKENS = 4  # fewer and no choice of them is rare
 
@@ -108,8 +107,8 @@ def check_lists(lists: Sequence[TokenList], pool: Sequence[str]) -> None:
     others = len({looks(token) for token in pool}) - longest
     if lists and min(shortest, others) < LEAST_TOKENS:
         raise RunError(
-            f"{lists[0].direction}: {shortest} tokens beside {others} of other lists are too few to verify a label, which "
-            f"takes {LEAST_TOKENS} of both: the lists are too short, or the vocabulary is too small"
+            f"{lists[0].direction}: {shortest} tokens beside {others} of other lists are too few to verify a label, "
+            f"which takes {LEAST_TOKENS} of both: the lists are too short, or the vocabulary is too small"
         )
 
 

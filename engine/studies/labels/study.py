@@ -1,7 +1,7 @@
 """The labels of a tokens run: what judges said of its lists of tokens, in one table beside it.
 
-Models are asked through an endpoint and keep their answers in `labels/answers.jsonl`; persons mark lists in the page and
-hand in a file. Every start writes the whole table anew from what it knows, under the lock of the run directory.
+Models are asked through an endpoint and keep their answers in `labels/answers.jsonl`; persons mark lists in the page
+and hand in a file. Every start writes the whole table anew from what it knows, under the lock of the run directory.
 """
 
 import hashlib
@@ -60,22 +60,18 @@ def chosen_lists(directory: Path, options: LabelOptions) -> Chosen:
     if table["tokens"].null_count:
         raise RunError(f"{directory}: its directions have no text of tokens (ids_only), so there is nothing to label")
     pool = pc.unique(pc.list_flatten(table["tokens"])).sort().to_pylist()
-    for column, wanted in (("kind", options.label_kinds), ("block", options.label_blocks), ("index", options.label_indices)):
-        if wanted:
+    asked = {"label_kinds": "kind", "label_blocks": "block", "label_indices": "index"}
+    for name, column in asked.items():
+        if wanted := getattr(options, name):
             there = set(table[column].unique().to_pylist())
             if absent := [each for each in wanted if each not in there]:
-                raise RunError(f"{directory}: label_{_PLURAL[column]}: there is no {absent[0]} among its directions")
+                raise RunError(f"{directory}: {name}: there is no {absent[0]} among its directions")
             table = table.filter(pc.is_in(table[column], pa.array(wanted, table.schema.field(column).type)))
-    lists = [
-        TokenList(f"{row['circuit']}:{row['index']}", tuple(row.pop("tokens")), row) for row in table.to_pylist()
-    ]
+    lists = [TokenList(f"{row['circuit']}:{row['index']}", tuple(row.pop("tokens")), row) for row in table.to_pylist()]
     if not lists:
         raise RunError(f"{directory}: no direction is of these kinds, blocks and indices at once")
     check_lists(lists, pool)
     return Chosen(lists, pool)
-
-
-_PLURAL = {"kind": "kinds", "block": "blocks", "index": "indices"}
 
 
 def label(directory: str | Path, options: LabelOptions, on_progress: OnProgress = silent) -> Labels:
@@ -86,6 +82,7 @@ def label(directory: str | Path, options: LabelOptions, on_progress: OnProgress 
         answer that came is kept, and the next start asks only for the rest.
     """
     directory = Path(directory)
+    directions_sum(directory)  # before a lock would make the directory
     with locked(directory):
         chosen = chosen_lists(directory, options)
         found = label_lists(chosen.lists, chosen.pool, Answers.open(directory / ANSWERS), options, on_progress)
@@ -100,11 +97,11 @@ def import_marks(directory: str | Path, paths: Sequence[str | Path]) -> Labels:
       RunError: a file is no such file, or of other directions.
     """
     directory = Path(directory)
+    known = directions_sum(directory)
     with locked(directory):
-        sum_ = directions_sum(directory)
         table = read_table(directory / "directions.parquet").select(PLACE)
         places = {tuple(row[key] for key in KEYS): row for row in table.to_pylist()}
-        read = [read_marks(Path(path), sum_, places.keys()) for path in paths]
+        read = [read_marks(Path(path), known, places.keys()) for path in paths]
         for marks in read:
             rows = [
                 {**places[key], "status": INTERPRETABLE if mark.shared else NOTHING, "label": mark.label}
@@ -145,9 +142,7 @@ def _write(directory: Path, judge: str, rows: Sequence[Mapping[str, Any]], recor
         there, judges = before.tables["labels"].to_pylist(), dict(before.manifest["judges"])
     old, new = judges.get(judge, {}), {tuple(row[key] for key in KEYS) for row in rows}
     keep = record["kind"] == "model" and all(old.get(key) == record[key] for key in _SAME)
-    there = [
-        row for row in there if row["judge"] != judge or (keep and tuple(row[key] for key in KEYS) not in new)
-    ]
+    there = [row for row in there if row["judge"] != judge or (keep and tuple(row[key] for key in KEYS) not in new)]
     table = to_table(LABELS, [*there, *({"judge": judge, **row} for row in rows)])
     content = {
         "eigensweep": version("eigensweep"), "study": LAYOUT.study, "status": "done", "joins": list(LAYOUT.joins),

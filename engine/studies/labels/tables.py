@@ -22,8 +22,8 @@ LABELS = {
     "status": Column(
         TEXT,
         "",
-        f"{INTERPRETABLE}: named and verified (by hand: said to share something); {UNVERIFIED}: named, but the name did "
-        f"not tell the list's tokens from others; {NOTHING}: said to share nothing; {MALFORMED}: no usable answer",
+        f"{INTERPRETABLE}: named and verified (by hand: said to share something); {UNVERIFIED}: named, but the name "
+        f"did not tell the list's tokens from others; {NOTHING}: said to share nothing; {MALFORMED}: no usable answer",
     ),
     "label": Column(TEXT, "", "what most of the tokens are said to have in common"),
     "chosen": Column(COUNT, "", "x: tokens of the list that the second call chose as fitting the label"),
@@ -60,7 +60,9 @@ class Labels(Result):
           RunError: they are not.
         """
         if self.manifest["of"] != directions_sum(directory):
-            raise RunError(f"{directory / LAYOUT.manifest}: these labels are of other directions than those beside them")
+            raise RunError(
+                f"{directory / LAYOUT.manifest}: these labels are of other directions than those beside them"
+            )
 
 
 open_labels = Labels.read
@@ -76,5 +78,7 @@ def directions_sum(directory: Path) -> str:
 
     manifest = TOKENS.read_manifest(directory)
     if manifest is None or manifest.get("status") != "done":
-        raise RunError(f"{directory}: no finished run of eigensweep-tokens is there, whose directions could be labelled")
+        raise RunError(
+            f"{directory}: no finished run of eigensweep-tokens is there, whose directions could be labelled"
+        )
     return str(manifest.get(SUMS, {}).get("directions.parquet", ""))

@@ -1,8 +1,8 @@
 """What the page holds of a tokens run: every circuit's readings, and of its directions as many as there is room for.
 
-A large model has a hundred times as many tokens as a page can hold. Where not all fit, a circuit keeps the directions at
-both ends of its spectrum, two of its first for one of its last, and fewer tokens of each; the page says so. Scores are
-stored as 255ths of the largest of their list.
+A large model has a hundred times as many tokens as a page can hold. Where not all fit, a circuit keeps the directions
+at both ends of its spectrum, two of its first for one of its last, and fewer tokens of each; the page says so. Scores
+are stored as 255ths of the largest of their list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from eigensweep.engine.tables.result import Result
 ROOM = 250_000  # tokens on a page, about three bytes each after compression
 FEWEST = 6  # tokens of a list on the page, whatever the size of the run
 _ENOUGH = 10  # directions a circuit and side for which tokens of each are given up
-_PLACE = ("circuit", "index", "side", "sign")
+_TESTED = ("coherence", "p_coherence", "rejected")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def kept(directions: pa.Table) -> Kept:
     name = circuit[first] * (side.max(initial=0) + 1) + side[first]
     starts = np.flatnonzero(np.r_[True, name[1:] != name[:-1]])
     counts = np.diff(np.r_[starts, len(rows)])
-    place, left = np.arange(len(rows)) - np.repeat(starts, counts), 0
+    place = np.arange(len(rows)) - np.repeat(starts, counts)
     tokens, most = _room(counts, lengths)
     left = np.repeat(counts, counts) - place
     last = most // 3
@@ -69,7 +69,7 @@ def _room(counts: np.ndarray, lengths: int) -> tuple[int, int]:
 
 
 def page_data(found: Result) -> dict[str, Any]:
-    """Everything that the page's view of a tokens run draws; arrays are one-dimensional, directions in `Kept`'s order."""
+    """What the page's view of a tokens run draws; arrays are one-dimensional, directions in `Kept`'s order."""
     circuits, directions = found.tables["circuits"], found.tables["directions"]
     chosen = kept(directions)
     order = {name: i for i, name in enumerate(circuits["circuit"].to_pylist())}
@@ -78,7 +78,9 @@ def page_data(found: Result) -> dict[str, Any]:
     ids, scores = (_square(flat[name], chosen.lengths)[:, : chosen.tokens] for name in ("token_ids", "scores"))
     words, places = _words(flat, ids, chosen)
     scale = np.abs(scores).max(axis=1, initial=0.0)
-    codes = np.rint(255 * np.divide(np.abs(scores), scale[:, None], out=np.zeros_like(scores), where=scale[:, None] > 0))
+    codes = np.rint(
+        255 * np.divide(np.abs(scores), scale[:, None], out=np.zeros_like(scores), where=scale[:, None] > 0)
+    )
     return {
         "of": str(found.manifest.get(SUMS, {}).get("directions.parquet", "")),
         "total": chosen.total,
@@ -99,7 +101,11 @@ def page_data(found: Result) -> dict[str, Any]:
         "lists": {
             "scale": scale.astype(np.float32),
             "negative": (scores[:, 0] < 0).astype(np.uint8) if scores.size else np.empty(0, np.uint8),
-            **{name: _numbers(flat[name]) for name in ("coherence", "p_coherence", "rejected") if name in flat.column_names},
+            **{
+                name: _numbers(flat[name])
+                for name in ("coherence", "p_coherence", "rejected")
+                if name in flat.column_names
+            },
         },
         "places": places.ravel(),
         "codes": codes.astype(np.uint8).ravel(),
@@ -121,7 +127,7 @@ def _square(column: pa.ChunkedArray, length: int) -> np.ndarray:
 
 
 def _words(flat: pa.Table, ids: np.ndarray, chosen: Kept) -> tuple[Sequence[str], np.ndarray]:
-    """The tokens' texts, each once, and for every token its place there; the numbers of tokens where there is no text."""
+    """The tokens' texts, each once (their numbers where there is no text), and for every token its place there."""
     known, places = np.unique(ids, return_inverse=True)
     kind = np.uint16 if len(known) < 65536 else np.uint32
     texts = [str(token) for token in known]
@@ -144,7 +150,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _measures(circuits: pa.Table, directions: pa.Table, order: Mapping[str, int]) -> list[dict[str, Any]]:
-    """What a cell of the grid can be coloured by: a value a circuit, NaN where there is none; the first is the usual."""
+    """What a cell of the grid can be coloured by: a value a circuit, NaN where there is none; the usual one first."""
     place = np.array([order[name] for name in directions["circuit"].to_pylist()])
     found = []
 
@@ -162,14 +168,16 @@ def _measures(circuits: pa.Table, directions: pa.Table, order: Mapping[str, int]
             "directions (Benjamini-Hochberg), of all lists of the circuit", _numbers(directions["rejected"]),
         )  # fmt: skip
     if "num_right_beyond_signs" in circuits.column_names:
-        values = _numbers(circuits["num_right_beyond_signs"])
-        doc = "singular values larger than random signs for the same entries explain (a lower bound)"
-        found.append({"name": "signs", "label": "values beyond random signs", "doc": doc, "values": values})
+        values = _numbers(circuits["num_right_beyond_signs"]) / np.maximum(_numbers(circuits["rank"]), 1)
+        doc = "singular values larger than random signs for the same entries explain (a lower bound), over the rank"
+        found.append({"name": "signs", "label": "share of values beyond random signs", "doc": doc, "values": values})
     alone = _numbers(directions["group_size"]) == 1
     share(
         "alone", "share of directions that stand alone", "directions whose gaps to their neighbours are wider than the "
         "noise of the entries moves them; of the others only a span is determined", alone.astype(float),
     )  # fmt: skip
     doc = "sum of all s² over the largest"
-    found.append({"name": "stable_rank", "label": "stable rank", "doc": doc, "values": _numbers(circuits["stable_rank"])})
+    found.append(
+        {"name": "stable_rank", "label": "stable rank", "doc": doc, "values": _numbers(circuits["stable_rank"])}
+    )
     return found

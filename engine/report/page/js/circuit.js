@@ -1,6 +1,6 @@
 /* One circuit: its directions as columns, tokens as rows, both signs side by side; and marking them by hand. */
 (() => {
-  const { el } = ES, LEAST = 250, MOST = 8; // pixels a direction; directions at once
+  const { el } = ES, LEAST = 250, MARKED = 330, MOST = 8; // pixels a direction, and one that is marked; directions at once
   const STATUS = { interpretable: 'verified', unverified: 'not verified', nothing: 'shares nothing', malformed: 'no usable answer' };
   const SIGNS = [1, -1];
 
@@ -76,7 +76,7 @@
     const t = ES.tokens(), { data } = t, c = t.name.get(state.circuit);
     if (c === undefined) return null;
     const sides = [...new Set(t.of[c].map(d => t.sides[d]))], side = sides.includes(state.side) ? state.side : sides[0];
-    const all = t.of[c].filter(d => t.sides[d] === side), abreast = Math.max(1, Math.min(MOST, Math.floor((width - 40) / LEAST)));
+    const all = t.of[c].filter(d => t.sides[d] === side), abreast = Math.max(1, Math.min(MOST, Math.floor((width - 40) / (state.mark ? MARKED : LEAST))));
     const at = Math.max(0, all.findIndex(d => data.directions.index[d] >= Number(state.first || 1))), from = Math.min(at, Math.max(0, all.length - abreast));
     const shown = all.slice(from, from + abreast);
     const to = k => ({ first: data.directions.index[all[Math.max(0, Math.min(all.length - 1, k))]], sign: null });
@@ -94,6 +94,6 @@
       el('p', { class: 'note' }, `rank ${ES.format(data.circuits.rank[c])}, stable rank ${ES.format(data.circuits.stable_rank[c])}; ${all.length} directions of this side on the page`),
       el('div', { class: 'controls' }, sides.length > 1 ? el('nav', { class: 'tabs', 'aria-label': 'Sides' }, sides.map(tab)) : el('span', {}, side), steps, el('span', { class: 'note', role: 'status' }, `directions ${indices[0]} to ${indices[indices.length - 1]}`)),
       el('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': `Directions of ${state.circuit}` }, el('table', { class: 'directions' },
-        el('thead', {}, el('tr', {}, el('td', {}), shown.map(head)), el('tr', {}, el('td', {}), shown.map(d => SIGNS.map(sign => signHead(d, sign, state))))), el('tbody', {}, rows))));
+        el('thead', {}, el('tr', {}, el('td', {}), shown.map(head)), el('tr', {}, el('td', {}), shown.flatMap(d => SIGNS.map(sign => signHead(d, sign, state))))), el('tbody', {}, rows))));
   };
 })();

@@ -82,7 +82,7 @@
       const tokens = ES.tokensOf(list), d = list >> 1;
       return el('tr', {}, el('th', { scope: 'row' }, ES.link(ES.placeOfList(list), ES.directionName(d))), el('td', { class: 'text' }, t.sides[d]), el('td', {}, list % 2 ? '−' : '+'),
         el('td', {}, rank + 1), el('td', {}, ES.format(tokens[rank].score)), el('td', { class: 'text' }, ES.bdi(ES.visible(tokens[rank].text), 40)),
-        el('td', { class: 'text' }, tokens.slice(0, 6).map((each, i) => [i ? ' ' : '', ES.bdi(ES.visible(each.text), 24)])));
+        el('td', { class: 'text' }, tokens.slice(0, 6).flatMap((each, i) => [i ? ' ' : '', ES.bdi(ES.visible(each.text), 24)])));
     });
     const headings = ['direction', 'side', 'sign', 'place', 'score', 'token', 'its first tokens'];
     return el('section', { id: 'hits', 'aria-label': 'Directions that hold the token' }, el('p', { role: 'status' }, found.length ? count : 'no list of tokens on this page holds it'),
