@@ -5,6 +5,7 @@ COMMANDS = {
     "overlap": "overlap of singular vectors with the activations that enter the matrices",
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
+    "tokens": "singular directions of circuits, read as the tokens they write or read",
     "report": "the page and the figures of a run directory; several sweeps compared",
     "convert": "a checkpoint as a Flax pytree in Orbax, bit for bit",
     "synth": "a checkpoint of noise with planted spikes, of any known architecture",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
+    from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
 
 # loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
 _WITH_MODELS = {
@@ -39,6 +40,7 @@ _WITH_MODELS = {
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
+    "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
 }
 
 
@@ -56,6 +58,7 @@ __all__ = [
     "Progress",
     "RunError",
     "SweepOptions",
+    "TokensOptions",
     "ablate",
     "describe_plan",
     "estimate",
@@ -67,11 +70,13 @@ __all__ = [
     "open_finetune",
     "open_overlap",
     "open_run",
+    "open_tokens",
     "render_family",
     "render_summary",
     "run_ablation",
     "run_finetune",
     "run_overlap",
+    "run_tokens",
     "summary_table",
     "sweep",
     "write_comparison",

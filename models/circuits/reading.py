@@ -20,8 +20,8 @@ that norm the sum (BERT) nothing is folded. Not folded, ever: the norm's divisio
 Biases are no part of W; `Circuits.biases` has them, the norm's own shift carried through W and added.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,7 @@ SIDES: Mapping[str, tuple[str, str]] = {
 }
 """What the left and the right singular vectors of a kind are to the residual stream; "" where they do not live in it.
 query and key are read, too, each by its own token."""
+Redraw = Callable[[str, np.ndarray], np.ndarray]
 _MLP = {"mlp_in": "up", "mlp_gate": "gate", "mlp_out": "down"}
 
 
@@ -120,6 +121,14 @@ class Reader:
     architecture: Architecture
     leaves: Mapping[str, Leaf]
     fold: bool = True
+    redrawn: Redraw | None = None
+
+    def with_weights(self, redrawn: Redraw) -> "Reader":
+        """The same circuits of other weights: redrawn(path, W (out, in)) stands in for every kernel W, before folding.
+
+        Noise, or W with random signs, goes down the same path as W in this way; norms and biases stay.
+        """
+        return replace(self, redrawn=redrawn)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ class Reader:
         """A block's circuits, a kind at a time: what is not asked for is not read.
 
         Raises:
-          CheckpointError: a tensor cannot be read, or holds numbers that are not finite.
+          CheckpointError: no such block; a tensor cannot be read, or holds numbers that are not finite.
         """
         if not 0 <= block < self.architecture.num_blocks:
             raise CheckpointError(f"{self.name}: no block {block}; it has {self.architecture.num_blocks}, from 0")
@@ -251,7 +260,8 @@ class Reader:
 
     def _weight(self, path: str) -> np.ndarray:
         """W (out, in), float64."""
-        return values(self._leaf(path), turned=True)
+        w = values(self._leaf(path), turned=True)
+        return w if self.redrawn is None else self.redrawn(path, w)
 
     def _vector(self, path: str) -> np.ndarray | None:
         return values(self.leaves[path]) if path in self.leaves else None

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-STUDIES = ("sweep", "overlap", "ablation", "finetune")
+STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ def cases(gpt2, bert, program, tmp_path_factory):
         "finetune", "finetune", "finetune.json", rows | training | members,
         ("seeds", 1, "seeds: [0] there, [1] now"), bert, 5,
     )  # fmt: skip
-    return {case.name: case for case in (sweep, overlap, ablation, finetune)}
+    tokens = Case(
+        "tokens", "tokens", "tokens.json", {"first": 3, "last": 2, "tokens": 4}, ("fold", False, "fold: True there"),
+        gpt2, 2,
+    )  # fmt: skip
+    return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens)}
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -213,7 +217,13 @@ def test_the_workdir_of_another_study_is_refused_and_nothing_changes(case, cases
 
 
 def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
-    nearest = {"sweep": "level", "overlap": "centred", "ablation": "removals", "finetune": "learning_rate"}
+    nearest = {
+        "sweep": "level",
+        "overlap": "centred",
+        "ablation": "removals",
+        "finetune": "learning_rate",
+        "tokens": "tokenizer",
+    }
     key = nearest[case.name]
     typed = f"--config.{key[:-2]}{key[-1]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
@@ -221,7 +231,7 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
 
 
 def test_options_of_another_command_are_refused(case, program, tmp_path):
-    foreign = {"sweep": "epochs", "overlap": "epochs", "ablation": "epochs", "finetune": "removals"}
+    foreign = {"sweep": "epochs", "overlap": "epochs", "ablation": "epochs", "finetune": "removals", "tokens": "epochs"}
     typed = f"--config.{foreign[case.name]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused(f"config.{foreign[case.name]}")
     assert os.listdir(tmp_path) == []

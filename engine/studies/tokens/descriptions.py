@@ -13,7 +13,6 @@ from eigensweep.engine.spectral.npmi import Occurrences, mean_npmi
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import data, nn, open_checkpoint
 
-DESCRIPTIONS = ("embedding", "encoder", "text")
 _LENGTHS = (4, 8, 16)  # tokens of a token's text, by which batches are compiled; longer texts are cut
 _BATCH = 512
 

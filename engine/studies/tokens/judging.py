@@ -4,7 +4,7 @@ A law is what random directions of one side of one kind of circuit look like. Wh
 Gaussian matrix, its directions are uniform, whatever the circuit and the index: one law for all. Where one is, each
 block and kind has its own, and each index: Gaussian weights go down the very path of the model's (read, folded,
 decomposed), and random signs of the coordinates make many draws of each vector (`spectral.frames`). Indices are taken
-together in windows, narrow at both ends.
+together in windows that double in width from either end.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,6 @@ from eigensweep.engine.spectral.top_scores import top_scores
 from eigensweep.engine.studies.tokens.descriptions import Description
 from eigensweep.models.circuits import Projection
 
-NARROWEST = 4  # indices of the window at an end; each further one is three times as wide as all before
 MOST_FREQUENCY_DRAWS = 2000  # of a window: correlations with frequency need no far tail
 AT_ONCE = 2048  # random directions scored together
 
@@ -96,11 +95,11 @@ class Law:
 
 
 def window_of(index: int, rank: int) -> int:
-    """The window of a direction: 1, 2, ... from the first direction on, -1, -2, ... from the last one on."""
+    """The window of a direction: from the first one on 1, 2, 3-4, 5-8, ..., from the last one on the same, negative."""
     from_end = rank + 1 - index
     place, side = (index, 1) if index <= from_end else (from_end, -1)
     number = 1
-    while place > NARROWEST * 4 ** (number - 1):
+    while place > 2 ** (number - 1):
         number += 1
     return side * number
 
@@ -241,7 +240,11 @@ def judged(read: Readings, law: Law, index: np.ndarray, rank: int, oriented: boo
       rank: of the circuit.
       oriented: whether sign 1 is the end with the larger |score|, which random ones are then held against in turn.
     """
-    p, frequency, signs = np.full(read.coherence.shape, np.nan), np.full(len(index), np.nan), np.full(len(index), np.nan)
+    p, frequency, signs = (
+        np.full(read.coherence.shape, np.nan),
+        np.full(len(index), np.nan),
+        np.full(len(index), np.nan),
+    )
     for window, places in _by_window(law, index, rank):
         for sign, null in enumerate((window.larger, window.smaller) if oriented else (window.both, window.both)):
             if null.size:

@@ -1,4 +1,4 @@
-"""A block's directions, its neurons, and their controls, each held against its law: from `Found` to columns and rows."""
+"""A block's directions, its neurons, and their controls, each held against its law: from `Found` to columns."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +19,7 @@ from eigensweep.models.circuits import KINDS, Circuits, Fold, Outline, Projectio
 MODEL, GAUSSIAN, SIGNS = "model", "gaussian", "signs"
 """Whose weights: the model's own; Gaussian ones of the same standard deviation; the model's with random signs."""
 DIRECTION, NEURON, EMBEDDING = "direction", "neuron", "embedding"
-_FRAMES = 16  # decomposed Gaussian matrices behind a law
-_LARGE = 1024  # on the shorter side, where decompositions cost:
-_FRAMES_OF_LARGE = 2
+_FRAMES = ((512, 64), (1024, 16), (None, 2))  # decomposed Gaussian matrices behind a law, up to a shorter side
 _CONTROL, _NULL, _PICK = 1, 2, 3  # keep draws of one seed apart
 
 Tables = Mapping[str, tuple[Projection, Any]]
@@ -102,8 +100,9 @@ class Tester:
     def _frames(self, outline: Outline, side: str, at: np.ndarray) -> np.ndarray:
         """(F, n, d) the directions at these places of Gaussian circuits that went the same way."""
         found: list[np.ndarray] = []
-        large = not outline.factored and min(outline.m, outline.n) > _LARGE
-        while sum(map(len, found)) < (_FRAMES_OF_LARGE if large else _FRAMES):
+        size = outline.r if outline.factored else min(outline.m, outline.n)
+        wanted = next(count for limit, count in _FRAMES if limit is None or size <= limit)
+        while sum(map(len, found)) < wanted:
             change = partial(redrawn, GAUSSIAN, self.options.seed, _NULL + 10 * (1 + len(found)))
             (circuits,) = self.reader.with_weights(change).read(outline.block, (outline.kind,))
             found.append(decompose(circuits, self.eps).sides[side][:, at])
@@ -122,7 +121,7 @@ class Tester:
         picked = np.sort(rng.choice(len(w), min(self.options.neurons, len(w)), replace=False))
         norm = np.linalg.norm(w[picked], axis=1, keepdims=True)
         vectors = np.divide(w[picked], norm, out=np.zeros_like(w[picked]), where=norm > 0)
-        found = self.as_found(vectors, picked + 1, side)
+        found = searched(self.tables[side], vectors, picked + 1, side, self.options.tokens)
         fold = self.reader.folds(circuits)[place]
         if is_uniform(fold):
             law = self.law(circuits, side)
@@ -133,14 +132,12 @@ class Tester:
         read = self.judge.read(vectors, found.plus, found.minus, found.projection)
         return Tested(found, read, judged(read, law, found.index, len(w), oriented=False), law)
 
-    def as_found(self, vectors: np.ndarray, index: np.ndarray, side: str) -> Found:
-        """Any directions (D, d) with their tokens, as they are."""
-        projection, table = self.tables[side]
-        top = top_scores(table, projection.onto_table(vectors), self.options.tokens)
-        none = np.zeros(len(vectors), int)
-        return Found(
-            none, index, side, projection, vectors, top.high, top.high_scores, top.low, top.low_scores
-        )
+
+def searched(table: tuple[Projection, Any], vectors: np.ndarray, index: np.ndarray, side: str, tokens: int) -> Found:
+    """Any directions (D, d) with their tokens, as they are turned."""
+    top = top_scores(table[1], table[0].onto_table(vectors), tokens)
+    none = np.zeros(len(vectors), int)
+    return Found(none, index, side, table[0], vectors, top.high, top.high_scores, top.low, top.low_scores)
 
 
 def is_uniform(fold: Fold) -> bool:
