@@ -6,6 +6,7 @@ COMMANDS = {
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
     "tokens": "singular directions of circuits, read as the tokens they write or read",
+    "label": "labels for the directions of eigensweep-tokens, by a language model or by hand",
     "report": "the page and the figures of a run directory; several sweeps compared",
     "convert": "a checkpoint as a Flax pytree in Orbax, bit for bit",
     "synth": "a checkpoint of noise with planted spikes, of any known architecture",

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation, run_ablation
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.labels.options import LabelOptions
+    from eigensweep.engine.studies.labels.study import import_marks, label
+    from eigensweep.engine.studies.labels.tables import open_labels
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
     from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
 
@@ -39,6 +42,9 @@ _WITH_MODELS = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "labels.options": ("LabelOptions",),
+    "labels.study": ("import_marks", "label"),
+    "labels.tables": ("open_labels",),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
     "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
 }
@@ -54,6 +60,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AblationOptions",
     "FinetuneOptions",
+    "LabelOptions",
     "OverlapOptions",
     "Progress",
     "RunError",
@@ -63,11 +70,14 @@ __all__ = [
     "describe_plan",
     "estimate",
     "family_table",
+    "import_marks",
     "is_finished",
     "is_first_process",
+    "label",
     "make_plan",
     "open_ablation",
     "open_finetune",
+    "open_labels",
     "open_overlap",
     "open_run",
     "open_tokens",

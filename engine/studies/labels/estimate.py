@@ -75,7 +75,7 @@ def estimate(directory: str | Path, options: LabelOptions) -> Estimate:
 
 def describe(found: Estimate, options: LabelOptions) -> str:
     """The estimate as text for a terminal."""
-    budget = f" (the budget; all lists would take {found.wanted})" if found.calls < found.wanted else ""
+    budget = f", the budget (for all lists {found.wanted})" if found.calls < found.wanted else ""
     basis = f"by {found.measured} earlier answers" if found.measured else "a guess: nothing was asked yet"
     cost = "unknown: give label_input_price and label_output_price, per million tokens"
     if found.cost is not None:
@@ -83,7 +83,7 @@ def describe(found: Estimate, options: LabelOptions) -> str:
     return "\n".join([
         f"endpoint   {options.label_url or '(none: give label_url)'}, model {options.label_model or '(none)'}",
         f"lists      {found.lists}, of which {found.known} are answered already",
-        f"calls      at most {found.calls}{budget}: two a list, one where its tokens share nothing",
+        f"calls      at most {found.calls}{budget}: two a list, one where it has no name",
         f"tokens     about {found.sent:.0f} sent, at {CHARACTERS} characters each",
         f"           about {found.received:.0f} received ({basis})",
         f"cost       at most about {cost}" if found.cost is not None else f"cost       {cost}",

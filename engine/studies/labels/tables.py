@@ -60,9 +60,7 @@ class Labels(Result):
           RunError: they are not.
         """
         if self.manifest["of"] != directions_sum(directory):
-            raise RunError(
-                f"{directory / LAYOUT.manifest}: these labels are of other directions than those beside them"
-            )
+            raise RunError(f"{directory / LAYOUT.manifest}: these labels are not of the directions beside them")
 
 
 open_labels = Labels.read

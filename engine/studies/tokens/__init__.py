@@ -3,6 +3,7 @@
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.tokens import summary
+from eigensweep.engine.studies.tokens.page import page_data
 from eigensweep.engine.studies.tokens.study import LAYOUT, Tokens, open_tokens
 
 
@@ -22,6 +23,7 @@ def view_of(found: Tokens) -> View:
             Table("Circuits", [*summary.HEADINGS.values()], kinds),
             Table("First directions", headings, shown, note),
         ],
+        data={"tokens": page_data(found)},
     )
 
 
