@@ -110,9 +110,9 @@ def test_search_finds_every_direction_that_has_the_token(visit, report, directio
     (asked,) = [i for i, head in enumerate(page.locator("th.sign").all()) if "asked" in head.get_attribute("class")]
     assert columns(page)[asked].index("word7") == ranks[0] - 1
     page.locator("#find-token").fill("ord7")
-    page.wait_for_function("document.querySelector('#hits p').textContent.includes('occurs')")
+    page.wait_for_selector("#hits p:has-text('occurs')")
     page.locator("#find-token").fill("no such token")
-    page.wait_for_function("document.querySelector('#hits p').textContent.includes('no list')")
+    page.wait_for_selector("#hits p:has-text('no list')")
 
 
 def test_labels_stand_beside_their_lists_and_hide_while_marking(visit, report):

@@ -11,7 +11,7 @@ import pytest
 
 from eigensweep.engine.studies.labels import endpoint as endpoints
 from eigensweep.engine.studies.labels.answers import Answer, Answers, key_of
-from eigensweep.engine.studies.labels.labelling import TokenList, label_lists, pool_of
+from eigensweep.engine.studies.labels.labelling import TokenList, label_lists
 from eigensweep.engine.studies.labels.options import LabelOptions
 from eigensweep.engine.studies.labels.parsing import MalformedError, choice_of, label_of
 from eigensweep.engine.studies.labels.prompts import _EXAMPLES, label_prompt, verify_prompt
@@ -29,7 +29,7 @@ OTHERS = ["seven", "Peru", "slowly", "gate", "candle", "ninth", "bark", "lift", 
 
 
 def listed(*tokens, number=1):
-    return TokenList(f"block.0.head.0.ov:{number}", "written", "+", tuple(tokens))
+    return TokenList(f"block.0.head.0.ov:{number}", tuple(tokens))
 
 
 LISTS = [listed(*tokens, number=i) for i, tokens in enumerate([FRUIT, METAL, MIXTURE, OTHERS[4:]], 1)]
@@ -356,7 +356,3 @@ def test_options_that_do_not_serve_are_refused(options, says):
     with pytest.raises(ValueError, match=says) as refused:
         LabelOptions(**{"label_model": "m"} | options)
     assert "word" not in str(refused.value).replace("password", "")
-
-
-def test_the_pool_is_every_token_once():
-    assert pool_of(LISTS) == sorted({*FRUIT, *METAL, *MIXTURE, *OTHERS[4:]})
