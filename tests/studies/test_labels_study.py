@@ -239,7 +239,6 @@ def test_the_command_labels_and_takes_over(run, options, marks, server, program)
     assert "by hand: Ann" in done.stdout
     assert f"{NUMBER + 2} calls" in done.stdout
     assert (run / "report.html").exists()
-    program("label", f"--workdir={run}").refused("label_url", "--marks")
     program("label", *asked, "--config.label_model=x", "--config.label_url=http://127.0.0.1:9/v1").refused(
         "127.0.0.1:9", "cannot be reached"
     )
