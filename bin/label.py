@@ -27,7 +27,7 @@ def main() -> None:
     from eigensweep.engine.studies.labels.summary import render_labels
     from eigensweep.progress import reporter
 
-    _, options, workdir = runner.settings(LabelOptions)
+    _, options, workdir = runner.settings(LabelOptions, source=runner.WORKDIR, needed=False)
     if not workdir:
         raise UserError("no --workdir given: which run of eigensweep-tokens is to be labelled?")
     if _DRY_RUN.value:
@@ -46,7 +46,7 @@ def main() -> None:
     runner.finish(found, render_labels, said)
 
 
-run = runner.console(main, LabelOptions)
+run = runner.console(main, LabelOptions, source=runner.WORKDIR)
 
 if __name__ == "__main__":
     run()

@@ -48,12 +48,10 @@ def option(
 class Options:
     """The base: `Options(...)` checks every field and takes words for tuples ("query,key", "0-3,7").
 
-    COMMAND is the name of the command that takes them; PLACES what it needs besides: where from, and where to; ALIASES
-    what version 0.1 called some keys.
+    COMMAND is the name of the command that takes them; ALIASES what version 0.1 called some keys.
     """
 
     COMMAND: ClassVar[str] = ""
-    PLACES: ClassVar[tuple[str, ...]] = ("checkpoint", "workdir")
     ALIASES: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:

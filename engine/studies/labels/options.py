@@ -15,7 +15,6 @@ class LabelOptions(Options):
     """Options of labels; nothing is asked of anybody while `label_url` is empty."""
 
     COMMAND: ClassVar[str] = "label"
-    PLACES: ClassVar[tuple[str, ...]] = ("workdir",)
 
     label_url: str = option(
         "", "an OpenAI-compatible endpoint that labels directions, say http://localhost:8000/v1", counts=False

@@ -77,7 +77,7 @@ def _frequency(found: Tokens) -> list[str]:
     first, rest = of[of["index"] == 1], of[of["index"].between(9, 32)]
     if not first["r_frequency"].notna().any() or rest.empty:
         return []
-    source = "the text" if found.manifest.get("options", {}).get("data") else "the order of tokens' numbers"
+    source = found.manifest.get("frequency", "")
     at = (first["p_frequency"] <= 0.05).mean()
     return [
         f"With token frequency by {source} scores correlate by |r| = {first['r_frequency'].abs().median():.2f} "

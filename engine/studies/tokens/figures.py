@@ -27,7 +27,7 @@ def draw_shares(found: Tokens) -> "Figure":
     table, level = shares(found), level_of(found)
     figure = style.new_figure(height=3.3)
     style.headline(figure, *share_title(table, level))
-    places = ((0.075, 0.27), (0.385, 0.27), (0.80, 0.19))
+    places = ((0.075, 0.28), (0.38, 0.26), (0.80, 0.19))
     index, block, kinds = (figure.add_axes((x, 0.16, width, 0.58)) for x, width in places)
     of = table[table["unit"] == DIRECTION]
     _curves(index, of[of["by"] == "index"], level)
@@ -43,6 +43,7 @@ def draw_shares(found: Tokens) -> "Figure":
     neurons = table[(table["unit"] == NEURON) & (table["by"] == "block")]
     if len(neurons):
         block.plot(neurons["place"], neurons["share"], color=style.LAW, lw=0.9, marker="s", ms=2.5, ls=":")
+    block.xaxis.get_major_locator().set_params(integer=True)
     block.set_xlabel("block")
     block.tick_params(labelleft=False)
     for axes in (index, block):
@@ -72,9 +73,10 @@ def _kinds(axes: "Axes", table: pd.DataFrame, level: float) -> None:
     reach = np.abs(np.stack([share - [row["low"] for row in rows], [row["high"] for row in rows] - share]))
     axes.errorbar(share, place, xerr=reach, color=style.TRAINED, fmt="o", ms=3, elinewidth=0.7, capsize=1.5, zorder=3)
     names = [short.get(row["unit"], "") + row["group"] for row in rows]
-    axes.set_yticks(place, [n.removesuffix(" read") if n.startswith("axes") else n for n in names], fontsize=6)
+    axes.set_yticks(place, [n.removesuffix(" read") if n.startswith("axes") else n for n in names], fontsize=5.5)
     axes.axvline(level, color=style.INK, lw=0.7, ls=(0, (4, 3)))
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=3)
     axes.set_xlabel("share")
 
 
@@ -110,11 +112,13 @@ def draw_spectra(found: Tokens) -> "Figure":
         row, column = divmod(number, columns)
         x, y = 0.075 + column * 0.315, 1 - (0.62 + 1.9 * row) / height
         axes = figure.add_axes((x, y - 1.4 / height, 0.26, 1.4 / height))
+        least = 0.5
         for line in of.iloc[:: max(1, -(-len(of) // MOST_LINES))].to_dict("records"):
             s = np.asarray(line["singular_values"], float)[: line["rank"]]
             if len(s):
+                least = min(least, float(s[-1] / s[0]))
                 axes.plot(np.arange(1, len(s) + 1), s / s[0], color=ramp(0.9 * line["block"] / most), lw=0.6, alpha=0.7)
-        axes.set_yscale("log")
+        style.log_axis(axes, "y", 0.8 * least, 1.2)
         axes.set_title(f"{kind}  {spectrum_note(of)}", pad=3, fontsize=6.5)
         if column == 0:
             axes.set_ylabel("s over the first")
@@ -133,13 +137,13 @@ def draw_depth(runs: Mapping[str, Tokens] | Sequence[Tokens]) -> "Figure":
         "Share of coherent directions over relative depth",
         "share of tests with p at most the level, Wilson's 95 % intervals; dashed: of noise; thin: Gaussian weights",
     )
-    axes = figure.add_axes((0.075, 0.16, 0.68, 0.62))
+    axes = figure.add_axes((0.075, 0.16, 0.64, 0.62))
     for name, color in zip(names, style.CYCLE * (1 + len(names) // len(style.CYCLE)), strict=False):
         of = table[table["model"] == name]
         reach = np.abs(np.stack([of["share"] - of["low"], of["high"] - of["share"]]))
         axes.errorbar(
             of["depth"], of["share"], reach, color=color, lw=1.1, marker="o", ms=3, capsize=1.5, elinewidth=0.7,
-            label=style.shorten(name, 30),
+            label=style.shorten(name, 24),
         )  # fmt: skip
         axes.plot(of["depth"], of["gaussian"], color=color, lw=0.5)
     for level in dict.fromkeys(map(level_of, runs.values() if isinstance(runs, Mapping) else runs)):
@@ -148,5 +152,5 @@ def draw_depth(runs: Mapping[str, Tokens] | Sequence[Tokens]) -> "Figure":
     axes.set_ylim(bottom=0)
     axes.set_xlabel("relative depth")
     axes.set_ylabel("share")
-    figure.legend(loc="upper left", bbox_to_anchor=(0.76, 0.8))
+    figure.legend(loc="upper left", bbox_to_anchor=(0.72, 0.8))
     return figure

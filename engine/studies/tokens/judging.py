@@ -15,7 +15,7 @@ import numpy as np
 
 from eigensweep.engine.spectral import coherence
 from eigensweep.engine.spectral.frames import flipped_frames, uniform_frames
-from eigensweep.engine.spectral.rank_correlation import spearman
+from eigensweep.engine.spectral.rank_correlation import spearman_of_rows
 from eigensweep.engine.spectral.top_scores import top_scores
 from eigensweep.engine.studies.tokens.descriptions import Description
 from eigensweep.models.circuits import Projection
@@ -55,7 +55,7 @@ class Frequency:
     def __call__(self, vectors: np.ndarray, projection: Projection) -> np.ndarray:
         """Spearman's correlation (D,) of the scores of vectors (D, d) with the tokens' frequency."""
         rows = np.asarray(projection.table[self.ids], np.float32)
-        return spearman(projection.onto_table(vectors).astype(np.float32) @ rows.T, self.counts)
+        return spearman_of_rows(projection.onto_table(vectors).astype(np.float32) @ rows.T, self.counts)
 
 
 class Window(NamedTuple):

@@ -12,8 +12,9 @@ from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.factored import product_svd, product_values, side_svd
 from eigensweep.engine.spectral.top_scores import SLAB_BYTES, top_scores
 from eigensweep.engine.studies.tokens.directions import MOST_FLIPPED
-from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.options import NONE, TokensOptions
 from eigensweep.engine.studies.tokens.study import Subject, open_subject
+from eigensweep.engine.studies.tokens.testing import is_uniform
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Outline
 
@@ -43,13 +44,13 @@ def describe_plan(checkpoint: Checkpoint, options: TokensOptions) -> str:
         "",
         aligned(lines),
         "",
-        f"memory: about {memory(subject, outlines, options) / GIB:.2f} GiB for tables of tokens and one kind of circuit",
+        f"memory: about {memory(subject, outlines) / GIB:.2f} GiB, tables of tokens and one kind of circuit",
         f"time: about {_time(sum(seconds.values()))} on this machine, by a trial: {spent}",
         *(f"note: {note}" for note in subject.reader.notes),
     ])  # fmt: skip
 
 
-def memory(subject: Subject, outlines: list[Outline], options: TokensOptions) -> float:
+def memory(subject: Subject, outlines: list[Outline]) -> float:
     """Peak bytes: the tables of tokens as stored, and of the largest kind factors, their decomposition and scores."""
     tables = sum(p.table.nbytes for p in {p.name: p for p in subject.projections.values()}.values())
 
@@ -65,14 +66,14 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     """Seconds by what they are spent on: a trial of each on smaller arrays, scaled by its arithmetic."""
     rng = np.random.default_rng(0)
     found = dict.fromkeys(("decomposing", "random signs", "searching the vocabulary"), 0.0)
-    trials: dict[Any, tuple[float, float]] = {}
+    trials: dict[Any, float] = {}
 
     def timed(key: Any, run: Callable[[], Any]) -> float:
         if key not in trials:
             began = time.perf_counter()
             run()
-            trials[key] = time.perf_counter() - began, 0.0
-        return trials[key][0]
+            trials[key] = time.perf_counter() - began
+        return trials[key]
 
     for o in outlines:
         if o.factored:
@@ -94,8 +95,25 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     count = sum(len(o.heads) * _count(min(o.m, o.n, o.r), options) * sum(map(bool, o.sides)) for o in outlines)
     x = rng.standard_normal((min(count, TRIAL_VECTORS), table.shape[1]))
     seconds = timed("search", lambda: top_scores(rows, x, options.tokens))
-    found["searching the vocabulary"] = seconds * count / max(len(x), 1) * len(table) / len(rows)
+    one = seconds / max(len(x), 1) * len(table) / len(rows)
+    found["searching the vocabulary"] = one * count
+    if options.description != NONE:
+        again = found["decomposing"] + found["searching the vocabulary"]
+        drawn = one * options.num_draws * _num_laws(subject, outlines)
+        found["tests of coherence"] = again * len(options.controls) + drawn
     return found
+
+
+def _num_laws(subject: Subject, outlines: list[Outline]) -> int:
+    """How many nulls are drawn: two uniform ones a table of tokens, and one of each side and neuron behind a gain."""
+    folded = [
+        (o.block, o.kind, side)
+        for o in outlines
+        for side, fold in zip(o.sides, subject.reader.folds(o), strict=True)
+        if side and not is_uniform(fold) and o.kind != "mlp_gate"
+    ]
+    neurons = [o for o in outlines if o.kind in ("mlp_in", "mlp_gate") and not is_uniform(subject.reader.folds(o)[1])]
+    return len(folded) + len(neurons) + 2 * len({p.name for p in subject.projections.values()})
 
 
 def _count(rank: int, options: TokensOptions) -> int:

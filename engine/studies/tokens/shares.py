@@ -45,7 +45,7 @@ def tests(found: Tokens) -> "pd.DataFrame":
     import pandas as pd
 
     directions = found.directions
-    if "p_coherence" not in directions:
+    if "p_coherence" not in directions or not directions["p_coherence"].notna().any():
         return pd.DataFrame(columns=_TOLD)
     own = directions.assign(unit=DIRECTION, weights=MODEL)
     units = found.units.assign(end=np.where(found.units["index"] <= _first(found), "first", "last"))

@@ -68,13 +68,11 @@ def tested_rows(
 
 
 def embedding_rows(
-    judge: Judge, tables: Tables, side: str, options: TokensOptions, text: Sequence[str] | None
+    judge: Judge, tables: Tables, options: TokensOptions, text: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """The rows of the table `units` of the eigenvectors of the covariance of the embedding's rows over the tokens.
-
-    Args:
-      side: whose projection is taken as the embedding.
-    """
+    """The rows of the table `units` of the eigenvectors of the covariance of the embedding's rows over the tokens; of
+    the unembedding's where no side is read by the embedding."""
+    side = min(tables, key=lambda side: tables[side][0].name != "embedding")
     projection, d = tables[side][0], tables[side][0].width
     picked = chosen(d, options.first, options.last)
     law = judge.law((0, len(picked), False), tables[side], picked + 1, d, None)

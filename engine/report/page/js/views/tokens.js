@@ -110,7 +110,7 @@
         el('label', { class: 'field' }, el('input', { type: 'checkbox', id: 'mark', checked: Boolean(state.mark), onchange: event => ES.go({ mark: event.target.checked ? '1' : null }, true) }), ' mark by hand')));
       if (state.token) root.append(hits(t, state.token));
       const { stage, said, picture, low, high } = grid(t, state, measure, kind, ES.width(root));
-      root.append(stage, said, el('div', { class: 'controls' }, ES.legend(low, high, ES.amountColor, measure.label), ES.exportButtons(picture, `circuits ${measure.name}`)),
+      root.append(stage, said, el('div', { class: 'controls' }, ES.rampLegend(low, high, ES.amountColor, measure.label), ES.exportButtons(picture, `circuits ${measure.name}`)),
         el('p', { class: 'note' }, `Colour: ${measure.doc}. Click a cell to open the circuit. ${leftOut(t)}A token’s shade is its score over the largest of its list, in steps of 1/255; · is a space in front.`));
       if (state.mark) root.append(ES.markControls());
       const circuit = ES.circuitSection(state.circuit ? state : { ...state, circuit: t.data.circuits.name[0] }, root.clientWidth);
