@@ -63,6 +63,7 @@ def test_a_circuit_shows_its_tables(visit, report, directions):
     visible = lambda words: page.evaluate("words => words.map(w => ES.shorten(ES.visible(w), 40))", words)  # noqa: E731
     assert shown == [visible(words) for words in expected[: len(shown)]]
     assert len(shown) == 8
+    assert page.locator("th.sign").first.inner_text().split("\n") == ["+", "p = 0.5"]
     heads = page.locator("table.directions thead tr").first.inner_text()
     assert heads.count("of span 1 to 2") == 2
     shade = page.locator("td.token").nth(0).evaluate("e => e.style.getPropertyValue('--shade')")
@@ -73,7 +74,7 @@ def test_a_circuit_shows_its_tables(visit, report, directions):
 
 
 def test_the_grid_opens_circuits_by_pointer_and_keys(visit, report):
-    page = visit(report, "view=tokens")
+    page = visit(report, "view=tokens&colour=signs")
     circuits = open_tokens(report.parent).circuits.set_index("circuit")
     page.locator("#circuits").focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
@@ -85,6 +86,11 @@ def test_the_grid_opens_circuits_by_pointer_and_keys(visit, report):
     assert float(said.rsplit(" ", 1)[1]) == pytest.approx(share, rel=1e-2)
     page.keyboard.press("Enter")
     assert page.locator("#circuit h2").inner_text() == name
+    page.locator("select").nth(1).select_option("coherent")  # one list of 16 of the first circuit's
+    assert "Colour: lists of tokens that hang together" in page.locator("main").inner_text()
+    shares = page.evaluate("Array.from(ES.tokens().data.measures[0].values)")
+    assert shares[0] == pytest.approx(1 / 16)
+    assert sum(share > 0 for share in shares) == 3
     box = page.locator("#circuits svg").bounding_box()
     page.mouse.click(box["x"] + box["width"] - 12, box["y"] + 26)
     assert page.locator("#circuit h2").inner_text() == "block.0.mlp_out"

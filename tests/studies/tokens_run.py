@@ -49,12 +49,14 @@ def make_tokens(directory, directions=4, length=8, blocks=2, heads=3, texts=True
                         "s": s[index - 1], "gap": 0.1, "least_gap": 0.05, "group": index - (index == 2),
                         "group_size": 2 if index < 3 else 1, "token_ids": ids,
                         "tokens": [WORDS[i] for i in ids] if texts else None,
-                        "scores": np.sort(rng.random(length))[::-1] + 0.2,
+                        "scores": np.sort(rng.random(length))[::-1] + 0.2, "coherence": rng.random(),
+                        "p_coherence": 0.001 if words else 0.5, "rejected": bool(words),
                     })  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     sums = {}
-    for table, found in (("circuits", of_circuits), ("directions", rows)):
-        data = table_bytes(to_table(LAYOUT.tables[table], found))
+    found = {"circuits": of_circuits, "directions": rows}
+    for table in LAYOUT.tables:
+        data = table_bytes(to_table(LAYOUT.tables[table], found.get(table, [])))
         write_bytes(directory / f"{table}.parquet", data)
         sums[f"{table}.parquet"] = file_sum(data)
     write_json(directory / "tokens.json", {

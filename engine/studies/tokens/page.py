@@ -19,7 +19,7 @@ from eigensweep.engine.tables.result import Result
 ROOM = 250_000  # tokens on a page, about three bytes each after compression
 FEWEST = 6  # tokens of a list on the page, whatever the size of the run
 _ENOUGH = 10  # directions a circuit and side for which tokens of each are given up
-_TESTED = ("coherence", "p_coherence", "rejected")
+_TESTED = ("p_coherence", "rejected")
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,7 @@ def page_data(found: Result) -> dict[str, Any]:
         "lists": {
             "scale": scale.astype(np.float32),
             "negative": (scores[:, 0] < 0).astype(np.uint8) if scores.size else np.empty(0, np.uint8),
-            **{
-                name: _numbers(flat[name])
-                for name in ("coherence", "p_coherence", "rejected")
-                if name in flat.column_names
-            },
+            **{name: _numbers(flat[name]) for name in _TESTED if name in flat.column_names},
         },
         "places": places.ravel(),
         "codes": codes.astype(np.uint8).ravel(),
@@ -162,7 +158,7 @@ def _measures(circuits: pa.Table, directions: pa.Table, order: Mapping[str, int]
             values = (total / np.where(counts, counts, np.nan)).astype(np.float32)
         found.append({"name": name, "label": label, "doc": doc, "values": values})
 
-    if "rejected" in directions.column_names:
+    if "rejected" in directions.column_names and directions["rejected"].null_count < len(directions):
         share(
             "coherent", "share of coherent directions", "lists of tokens that hang together beyond those of random "
             "directions (Benjamini-Hochberg), of all lists of the circuit", _numbers(directions["rejected"]),
@@ -177,7 +173,6 @@ def _measures(circuits: pa.Table, directions: pa.Table, order: Mapping[str, int]
         "noise of the entries moves them; of the others only a span is determined", alone.astype(float),
     )  # fmt: skip
     doc = "sum of all s² over the largest"
-    found.append(
-        {"name": "stable_rank", "label": "stable rank", "doc": doc, "values": _numbers(circuits["stable_rank"])}
-    )
+    values = _numbers(circuits["stable_rank"])
+    found.append({"name": "stable_rank", "label": "stable rank", "doc": doc, "values": values})
     return found
