@@ -22,6 +22,7 @@ from eigensweep.engine.studies.compare.options import CompareOptions  # noqa: E4
 from eigensweep.engine.studies.compare.stack import stack  # noqa: E402
 from eigensweep.engine.studies.compare.study import compare, open_comparison  # noqa: E402
 from eigensweep.engine.studies.compare.write import write_comparison  # noqa: E402
+from eigensweep.engine.studies.fleet.runs import open_runs  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
 from eigensweep.engine.studies.sweep.plan import describe_plan, estimate, make_plan  # noqa: E402
@@ -35,13 +36,19 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
+    from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
+    from eigensweep.engine.studies.series.study import open_series, run_series
+    from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
 
 # loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
 _WITH_MODELS = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "pretraining": ("PretrainOptions", "pretrain"),
+    "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
+    "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
 }
 
 
@@ -57,9 +64,11 @@ __all__ = [
     "CompareOptions",
     "FinetuneOptions",
     "OverlapOptions",
+    "PretrainOptions",
     "Progress",
     "RunError",
     "SweepOptions",
+    "TokensOptions",
     "ablate",
     "compare",
     "describe_plan",
@@ -73,11 +82,17 @@ __all__ = [
     "open_finetune",
     "open_overlap",
     "open_run",
+    "open_runs",
+    "open_series",
+    "open_tokens",
+    "pretrain",
     "render_family",
     "render_summary",
     "run_ablation",
     "run_finetune",
     "run_overlap",
+    "run_series",
+    "run_tokens",
     "stack",
     "summary_table",
     "sweep",

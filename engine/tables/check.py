@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TRUTH, Columns
+from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TEXTS, TRUTH, Columns
 from eigensweep.engine.tables.errors import RunError
 
 SUMS = "tables"
@@ -169,10 +169,9 @@ def _serves(found: pa.DataType, declared: str) -> bool:
     types = pa.types
     if types.is_null(found):
         return True
-    if declared in (LIST, INDICES):
-        return (types.is_list(found) or types.is_large_list(found)) and _serves(
-            found.value_type, FLOAT if declared == LIST else COUNT
-        )
+    inside = {LIST: FLOAT, INDICES: COUNT, TEXTS: TEXT}
+    if declared in inside:
+        return (types.is_list(found) or types.is_large_list(found)) and _serves(found.value_type, inside[declared])
     kinds = {
         COUNT: types.is_integer,
         FLOAT: lambda t: types.is_floating(t) or types.is_integer(t),
