@@ -299,3 +299,15 @@ def test_a_series_without_any_checkpoint_is_refused(models, tmp_path):
     with pytest.raises(RunError, match=r"none of the 1 checkpoints could be swept: .*step-30"):
         run_series([str(models / "step-30")], SeriesOptions(**SMALL), tmp_path)
     assert not (tmp_path / "series.json").exists()
+
+
+def test_a_series_goes_on_where_it_was_and_takes_new_steps(models, tmp_path):
+    options = SeriesOptions(**SMALL)
+    whole = sources.sources_of(f"{models}/step-*")
+    first = run_series([whole[0], whole[2]], options, tmp_path)
+    assert first.manifest["steps"] == [0, 10]
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("step-*/*.parquet")}
+    assert len(before) >= 4
+    found = run_series([whole[1], whole[2], whole[0]], options, tmp_path)
+    assert found.manifest["steps"] == [0, 2, 10]
+    assert {p: p.stat().st_mtime_ns for p in before} == before
