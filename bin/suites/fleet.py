@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eigensweep.bin.suites.measure import Comparison, last_line, seconds
-from eigensweep.bin.suites.sweep import ALIKE, ROLES
+from eigensweep.bin.suites.sweep import ALIKE
+from eigensweep.bin.suites.sweep import ROLES as EVERY_ROLE
 from eigensweep.models.synth import write_synthetic
 
+ROLES = tuple(role for role in EVERY_ROLE if role != "pooler")  # synthetic models have none
 MODELS = 3  # of MiniLM's size
 MINILM = {
     "architectures": ["BertModel"],
@@ -85,7 +87,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "models"
         for i in range(MODELS):
-            write_synthetic(home / str(i), MINILM, seed=i, dtype="float32")
+            write_synthetic(home / str(i), MINILM, seed=i, dtype="float32", spikes=2)
         return [*_throughput(home, Path(folder), repeats), memory()]
 
 

@@ -28,7 +28,7 @@ LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 16,
     "intermediate_size": 24,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 16,
@@ -53,7 +53,7 @@ def rows(tokenizer):
 
 @pytest.fixture(scope="module")
 def start(tokenizer):
-    model = nn.build(GPT2 | {"vocab_size": len(tokenizer)})
+    model = nn.build(LLAMA | {"vocab_size": len(tokenizer)})  # fewer leaves than GPT-2: it compiles faster
     return model, model.init(0)
 
 
@@ -63,9 +63,9 @@ def leaves(params):
 
 def test_loss_and_gradient_of_one_step_are_torchs(start, tokenizer, rows, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    (model, params), config = start, GPT2 | {"vocab_size": len(tokenizer)}
+    (model, params), config = start, LLAMA | {"vocab_size": len(tokenizer)}
     write_parameters(config, leaves(params), tmp_path / "model")
-    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model").eval()
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "model").eval()
     batch = next(batches(rows, 4))
     logits = theirs(torch.tensor(batch.input_ids, dtype=torch.long)).logits
     targets = torch.tensor(batch.targets, dtype=torch.long)
@@ -135,10 +135,10 @@ def same(a, b):
 
 
 def test_parameters_of_another_config_are_refused(start, tokenizer, tmp_path):
-    config = GPT2 | {"vocab_size": len(tokenizer)}
+    config = LLAMA | {"vocab_size": len(tokenizer)}
     params = leaves(start[1])
     with pytest.raises(CheckpointError, match=r"not those of the config: blocks/1/"):
-        write_parameters(config | {"n_layer": 2}, params, tmp_path / "a")
+        write_parameters(config | {"num_hidden_layers": 2}, params, tmp_path / "a")
     with pytest.raises(CheckpointError, match="no known architecture"):
         write_parameters({"model_type": "unheard"}, params, tmp_path / "b")
     short = params | {"final_norm/scale": np.zeros(3, np.float32)}
