@@ -3,8 +3,13 @@
 COMMANDS = {
     "sweep": "decompose every weight matrix and hold each against random matrix theory",
     "overlap": "overlap of singular vectors with the activations that enter the matrices",
+    "facts": "what weights, activations and gradients look like, and their outlier dimensions",
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
+    "tokens": "singular directions of circuits, read as the tokens they write or read",
+    "trace": "the singular directions that a query of words points to",
+    "edit": "remove or scale singular directions, and what that does to predictions and loss",
+    "compare": "what differs between runs or checkpoints, how far each matrix moved, and in how many directions",
     "pretrain": "train a small language model from nothing, kept at chosen steps",
     "fleet": "sweep a list of checkpoints under one workdir, and hold them against scores",
     "series": "sweep the checkpoints of one training, and what changes from step to step",

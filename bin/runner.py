@@ -43,14 +43,15 @@ class UserError(InputError):
 
 
 def console(
-    main: Callable[[], None], options: type["Options"] | None = None, source: str = SOURCE
+    main: Callable[[], None], options: type["Options"] | None = None, source: str = SOURCE, report: bool = True
 ) -> Callable[[], None]:
     """The console script of an entry point: parses the flags, runs `main` under absl, exits.
 
     Args:
       main: reads absl's flags, in the module whose docstring is the help.
-      options: the study's options; `--config`, `--config.KEY`, `--checkpoint`, `--workdir` and `--report` follow.
+      options: the study's options; `--config`, `--config.KEY`, `--checkpoint` and `--workdir` follow.
       source: what the flag is called that says where from, a key of PLACES.
+      report: whether the study has a page, and so the flags `--report` and `--figures`.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
     `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
@@ -73,7 +74,7 @@ def console(
         warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
         if options is not None:
-            _define(options, source)
+            _define(options, source, report)
             sys.argv = _modern(sys.argv, options)
         # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
         with heard():
@@ -148,14 +149,16 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
         print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
-def _define(options: type["Options"], source: str) -> None:
+def _define(options: type["Options"], source: str, report: bool) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", "name of a preset (--help lists them), or a Python file with a get_config()")
-    flags.DEFINE_bool("report", True, "write report.html")
-    flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
+    if report:
+        flags.DEFINE_bool("report", True, "write report.html")
+        flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
     for key in (source, WORKDIR):
         what = PLACES[key]
-        flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
+        if key not in flags.FLAGS:  # where a command takes several
+            flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
         flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
     kinds = get_type_hints(options)
     for key, f in options.by_name().items():

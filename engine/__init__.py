@@ -18,7 +18,10 @@ use_compilation_cache()
 
 from eigensweep.engine.run.progress import Progress  # noqa: E402
 from eigensweep.engine.studies import write_report  # noqa: E402
-from eigensweep.engine.studies.comparison import write_comparison  # noqa: E402
+from eigensweep.engine.studies.compare.options import CompareOptions  # noqa: E402
+from eigensweep.engine.studies.compare.stack import stack  # noqa: E402
+from eigensweep.engine.studies.compare.study import compare, open_comparison  # noqa: E402
+from eigensweep.engine.studies.compare.write import write_comparison  # noqa: E402
 from eigensweep.engine.studies.fleet.runs import open_runs  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
     from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
     from eigensweep.engine.studies.series.study import open_series, run_series
+    from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
 
 # loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
 _WITH_MODELS = {
@@ -44,6 +48,7 @@ _WITH_MODELS = {
     "pretraining": ("PretrainOptions", "pretrain"),
     "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
+    "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
 }
 
 
@@ -56,13 +61,16 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AblationOptions",
+    "CompareOptions",
     "FinetuneOptions",
     "OverlapOptions",
     "PretrainOptions",
     "Progress",
     "RunError",
     "SweepOptions",
+    "TokensOptions",
     "ablate",
+    "compare",
     "describe_plan",
     "estimate",
     "family_table",
@@ -70,11 +78,13 @@ __all__ = [
     "is_first_process",
     "make_plan",
     "open_ablation",
+    "open_comparison",
     "open_finetune",
     "open_overlap",
     "open_run",
     "open_runs",
     "open_series",
+    "open_tokens",
     "pretrain",
     "render_family",
     "render_summary",
@@ -82,6 +92,8 @@ __all__ = [
     "run_finetune",
     "run_overlap",
     "run_series",
+    "run_tokens",
+    "stack",
     "summary_table",
     "sweep",
     "write_comparison",

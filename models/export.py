@@ -52,6 +52,24 @@ def _edited(checkpoint: Checkpoint, replacements: Mapping[str, np.ndarray]) -> d
     return edited
 
 
+def _put_vectors(checkpoint: Checkpoint, vectors: Mapping[str, np.ndarray], edited: dict[str, np.ndarray]) -> None:
+    """Add the stored tensors of leaves that are no matrices to those that are edited."""
+    leaves = {leaf.path: leaf for leaf in checkpoint.leaves}
+    for path, vector in vectors.items():
+        if path not in leaves or len(leaves[path].shape) != 1:
+            raise ValueError(f"{path!r} is none of the checkpoint's biases")
+        leaf = leaves[path]
+        if vector.shape != leaf.shape:
+            raise ValueError(f"{path}: a vector of shape {list(leaf.shape)} was expected, got {list(vector.shape)}")
+        if leaf.tensor.name not in edited:
+            edited[leaf.tensor.name] = leaf.tensor.read().copy()
+        whole, rounded = edited[leaf.tensor.name], _in_dtype(path, vector, np.dtype(leaf.dtype))
+        if leaf.cut:
+            leaf.cut.put_matrix(whole, rounded)
+        else:
+            whole[...] = rounded.reshape(whole.shape)
+
+
 def _copy_companions(folder: Path, out: Path) -> None:
     """Config, tokenizer and the like; never code, never other weights."""
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
@@ -64,7 +82,12 @@ def _copy_companions(folder: Path, out: Path) -> None:
             shutil.copyfile(path, target)
 
 
-def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Mapping[str, np.ndarray]) -> Path:
+def write_huggingface(
+    checkpoint: Checkpoint,
+    out: str | Path,
+    replacements: Mapping[str, np.ndarray],
+    vectors: Mapping[str, np.ndarray] | None = None,
+) -> Path:
     """Writes a copy of a checkpoint in which some matrices are replaced; everything else stays bit for bit.
 
     Args:
@@ -72,6 +95,7 @@ def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Map
       out: a folder that does not exist, or is empty. It appears when it is complete.
       replacements: new matrices, oriented (m, n) as `Matrix.read` gives them, by `Matrix.name`. They are rounded to
         the stored dtype; parts of fused and stacked tensors go back to their places.
+      vectors: new biases, by the paths of their leaves.
 
     Returns:
       The folder, which transformers loads like the original.
@@ -85,6 +109,7 @@ def write_huggingface(checkpoint: Checkpoint, out: str | Path, replacements: Map
         raise CheckpointError(f"{source.name}: of kind {source.kind}; only folders with safetensors are written back")
     checkpoint.fetch()
     edited = _edited(checkpoint, replacements)
+    _put_vectors(checkpoint, vectors or {}, edited)
     with staged(out) as stage:
         stage.mkdir()
         _copy_companions(source.directory, stage)

@@ -23,7 +23,7 @@ from eigensweep.models.sources.choice import INDEX, WEIGHTS
 from eigensweep.models.staging import runs, staged
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
-_Wanted = tuple[str, tuple[int, ...], Rule]
+Wanted = tuple[str, tuple[int, ...], Rule]
 """Stored name, shape and rule of a tensor."""
 
 SIGMA = 0.02
@@ -105,7 +105,7 @@ def spiked_singular_value(theta: float, m: int, n: int, sigma: float = SIGMA) ->
     return math.sqrt((theta**2 + m * sigma**2) * (theta**2 + n * sigma**2)) / theta
 
 
-def stored_tensors(family: Family, config: Mapping[str, Any]) -> Iterator[_Wanted]:
+def stored_tensors(family: Family, config: Mapping[str, Any]) -> Iterator[Wanted]:
     """Name, shape and rule of every tensor that the config asks for; of several ways to store leaves the first."""
     dims = model_dims(family, config, "config")
     prefix = PREFIXES.get(family.name, "model.")

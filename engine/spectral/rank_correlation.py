@@ -39,6 +39,18 @@ def kendall(x: ArrayLike, y: ArrayLike, seed: int = 0, confidence: float = 0.95)
     return _correlation(x, y, _tau, lambda x, y: float(stats.kendalltau(x, y)[1]), seed, confidence)
 
 
+def spearman_of_rows(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's rho of every row of x (N, n) with y (n,), as (N,); NaN where all of a row, or of y, are equal."""
+    a, b = (_standard(stats.rankdata(rows, axis=-1)) for rows in (x, y))
+    return a @ b
+
+
+def _standard(r: NDArray[np.float64]) -> NDArray[np.float64]:
+    r = r - r.mean(axis=-1, keepdims=True)
+    norm = np.linalg.norm(r, axis=-1, keepdims=True)
+    return np.divide(r, norm, out=np.full_like(r, np.nan), where=norm > 0)
+
+
 def _correlation(
     x: ArrayLike,
     y: ArrayLike,

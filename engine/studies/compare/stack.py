@@ -70,10 +70,16 @@ def step_of(source: str) -> int | None:
 
 def labels_of(runs: Sequence[Result]) -> list[str]:
     """A name a run: its directory's, with as many parents as tell them apart."""
-    paths = [
-        Path(run.directory if run.directory is not None else run.manifest["checkpoint"].get("source", "run")).resolve()
-        for run in runs
-    ]
+    return tails([run.directory or run.manifest["checkpoint"].get("source", "run") for run in runs])
+
+
+def tails(places: Sequence[str | Path]) -> list[str]:
+    """The last parts of paths or hub ids, as many as tell them apart; numbers where nothing does.
+
+    >>> tails(["runs/a/step-1", "runs/b/step-1"])
+    ['a/step-1', 'b/step-1']
+    """
+    paths = [Path(place).resolve() for place in places]
     for depth in range(1, max(len(p.parts) for p in paths) + 1):
         labels = ["/".join(p.parts[-depth:]) for p in paths]
         if len(set(labels)) == len(paths):
