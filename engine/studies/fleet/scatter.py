@@ -14,6 +14,7 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.spectral.rank_correlation import kendall, spearman
+from eigensweep.engine.studies.compare.stack import tails
 from eigensweep.engine.studies.fleet.runs import open_runs
 from eigensweep.engine.studies.fleet.scores import SIZE, read_scores
 from eigensweep.engine.tables.columns import COUNT, FLOAT, TEXT, Column, to_table
@@ -95,7 +96,7 @@ def scatter(
     found = {m: np.array([_average(part, m, average) for part in runs]) for m in dict.fromkeys(measures)}
     size = np.array([float((part["m"].astype(float) * part["n"].astype(float)).sum()) for part in runs])
     read, dates, notes = ({}, frozenset[str](), []) if scores is None else read_scores(scores, directories)
-    return Scatter(_short([*directories]), found, {SIZE: size, **read}, dates, notes)
+    return Scatter(tails([*directories]), found, {SIZE: size, **read}, dates, notes)
 
 
 def write_scatter(found: Scatter, workdir: Path) -> list[dict[str, Any]]:
@@ -188,13 +189,3 @@ def _average(part: Any, column: str, average: str) -> float:
     values = _numbers(part[part["status"] == "ok"], column)
     known = values[np.isfinite(values)]
     return float(np.median(known) if average == "median" else np.mean(known)) if known.size else math.nan
-
-
-def _short(sources: Sequence[str]) -> list[str]:
-    """The last part of every name, with as many before it as tell them apart."""
-    parts = [source.rstrip("/").split("/") for source in sources]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-depth:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return list(sources)
