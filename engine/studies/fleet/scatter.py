@@ -166,16 +166,25 @@ def _panel(axes: "Axes", found: Scatter, measure: str, score: str) -> None:
     known = np.isfinite(x) & np.isfinite(y)
     dates = x[known].astype("datetime64[D]") if score in found.dates else x[known]
     axes.plot(dates, y[known], "o", ms=3, color=style.TRAINED)
-    if known.sum() <= _MOST_NAMED:
-        for model, at, value in zip(np.array(found.models)[known], dates, y[known], strict=True):
-            axes.annotate(style.shorten(str(model), 22), (at, value), (2, 2), textcoords="offset points", fontsize=5)
     if score == SIZE and known.any():
         style.log_axis(axes, "x", x[known].min() / 1.5, x[known].max() * 2.5)
     axes.margins(0.15, 0.12)
+    if known.sum() <= _MOST_NAMED:
+        _name(axes, np.array(found.models)[known], dates, y[known])
     axes.set_xlabel(style.shorten(score, 30), labelpad=1)
     axes.set_ylabel(style.shorten(measure, 30), labelpad=1)
     if score in found.dates:
         axes.tick_params(axis="x", labelrotation=30)
+
+
+def _name(axes: "Axes", models: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """The models' names beside their points, on the side that has room."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    for model, at, value in zip(models, x, y, strict=True):
+        left = to_axes.transform((axes.convert_xunits(at), value))[0] > 0.6
+        align, shift = ("right", -2) if left else ("left", 2)
+        words = style.shorten(str(model), 22)
+        axes.annotate(words, (at, value), (shift, 2), textcoords="offset points", fontsize=5, ha=align)
 
 
 def _numbers(frame: Any, column: str) -> np.ndarray:

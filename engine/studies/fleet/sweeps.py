@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,6 +29,7 @@ from eigensweep.models.errors import printable
 
 FAILED = "failed.json"
 """What a run directory holds whose checkpoint could not be swept; the next start tries again."""
+MOST_SHAPES = 32  # of matrices, after which compiled programs are let go of: each shape's take about 5 MiB
 PAUSE = 0.5  # seconds between two looks at directories in which other processes work
 _LONGEST = 1000  # characters of a reason
 
@@ -75,6 +77,7 @@ def sweep_all(
     """
     members = list(members)
     began, waiting, finished = time.time(), members, 0
+    shapes: set[tuple[int, int]] = set()
     while waiting:
         passed_over = []
         for member in waiting:
@@ -83,10 +86,13 @@ def sweep_all(
                 pass
             elif not _is_done(member, options):
                 try:
-                    _sweep(member, options, base, memory_bytes)
+                    shapes |= _sweep(member, options, base, memory_bytes)
                 except InUse:
                     passed_over.append(member)
                     continue
+            if len(shapes) > MOST_SHAPES:
+                jax.clear_caches()  # programs are kept on disk: those that are needed again come from there
+                shapes.clear()
             finished += 1
         if len(passed_over) == len(waiting):
             time.sleep(PAUSE)
@@ -142,8 +148,10 @@ def members_in(workdir: Path) -> Iterator[Member]:
         yield Member(str(row["checkpoint"]), workdir / name)
 
 
-def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memory_bytes: int | None) -> None:
-    """Sweep one member, or note why that cannot be done.
+def _sweep(
+    member: Member, options: SweepOptions, base: Checkpoint | None, memory_bytes: int | None
+) -> set[tuple[int, int]]:
+    """Sweep one member, or note why that cannot be done; gives the shapes of its matrices.
 
     Raises:
       InUse: another process does.
@@ -151,8 +159,10 @@ def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memor
     if is_in_use(member.directory):  # before its checkpoint is fetched and hashed
         raise InUse(str(member.directory))
     try:
-        sweep(open_checkpoint(member.source, base=base), options, member.directory, memory_bytes=memory_bytes)
+        checkpoint = open_checkpoint(member.source, base=base)
+        sweep(checkpoint, options, member.directory, memory_bytes=memory_bytes)
         (member.directory / FAILED).unlink(missing_ok=True)
+        return {matrix.shape for matrix in checkpoint.matrices}
     except InUse:
         raise
     except Exception as error:  # of whatever kind: the others go on, and the reason is kept
@@ -161,6 +171,7 @@ def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memor
         content = {"checkpoint": member.source, "reason": printable(reason)[:_LONGEST], "time": time.time()}
         with suppress(RunError):  # the directory itself may be what cannot be written; the status says missing then
             write_json(member.directory / FAILED, content)
+    return set()
 
 
 def _is_done(member: Member, options: SweepOptions) -> bool:
