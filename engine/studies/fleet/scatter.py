@@ -179,6 +179,7 @@ def _panel(axes: "Axes", found: Scatter, measure: str, score: str) -> None:
 
 def _name(axes: "Axes", models: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     """The models' names beside their points, on the side that has room."""
+    axes.autoscale_view()  # matplotlib puts it off, and the limits are needed now
     to_axes = axes.transData + axes.transAxes.inverted()
     for model, at, value in zip(models, x, y, strict=True):
         left = to_axes.transform((axes.convert_xunits(at), value))[0] > 0.6
