@@ -125,9 +125,9 @@ def test_a_second_start_does_nothing_again_but_what_failed(fleet, models):
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert json.loads((workdir / rows[3]["run"] / "failed.json").read_text())["time"] > first
     again = sweeps.sweep_all(members[:1], FleetOptions(**SMALL, level=0.02))
-    assert again[0]["status"] == "done"  # the directory is as it was; that it was refused is in failed.json
-    assert "level: 0.01 there, 0.02 now" in json.loads((members[0].directory / "failed.json").read_text())["reason"]
-    (members[0].directory / "failed.json").unlink()
+    assert again[0]["status"] == "failed"
+    assert "level: 0.01 there, 0.02 now" in again[0]["reason"]
+    assert sweeps.sweep_all(members, FleetOptions(**SMALL)) == rows
 
 
 def test_a_directory_in_use_is_passed_over_and_taken_at_the_end(models, tmp_path, monkeypatch):

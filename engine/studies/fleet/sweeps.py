@@ -82,9 +82,9 @@ def sweep_all(
         passed_over = []
         for member in waiting:
             on_progress(Progress(finished, len(members), finished, len(members), member.directory.name, "sweeping"))
-            if _has_failed(member, since=began):
-                pass
-            elif not _is_done(member, options):
+            if _is_done(member, options):
+                (member.directory / FAILED).unlink(missing_ok=True)  # of a start with other options
+            elif not _has_failed(member, since=began):
                 try:
                     shapes |= _sweep(member, options, base, memory_bytes)
                 except InUse:
@@ -104,6 +104,8 @@ def sweep_all(
 def status_of(member: Member) -> dict[str, Any]:
     """The row of STATUS of a member, from its directory alone."""
     row: dict[str, Any] = {"run": member.directory.name, "checkpoint": member.source, "reason": ""}
+    if failed := _failure(member.directory):
+        return row | {"status": "failed", "reason": str(failed.get("reason"))}
     manifest = _manifest(member.directory)
     if manifest.get("status") == "done":
         shapes = pq.read_table(member.directory / "matrices.parquet", columns=["m", "n"])
@@ -115,10 +117,7 @@ def status_of(member: Member) -> dict[str, Any]:
             "parameters": sum(sizes),
             "seconds": manifest.get("timings", {}).get("total"),
         }
-    if is_in_use(member.directory):
-        return row | {"status": "working"}
-    failed = _failure(member.directory)
-    return row | ({"status": "failed", "reason": str(failed.get("reason"))} if failed else {"status": "missing"})
+    return row | {"status": "working" if is_in_use(member.directory) else "missing"}
 
 
 def write_status(rows: Iterable[Mapping[str, Any]], workdir: Path) -> pa.Table:
