@@ -4,6 +4,7 @@ Several processes may share the list: a directory in which another one works is 
 left takes what is missing. All that they know of each other is in the directories.
 """
 
+import gc
 import json
 import os
 import time
@@ -83,7 +84,8 @@ def sweep_all(
         for member in waiting:
             on_progress(Progress(finished, len(members), finished, len(members), member.directory.name, "sweeping"))
             if _is_done(member, options):
-                (member.directory / FAILED).unlink(missing_ok=True)  # of a start with other options
+                with suppress(OSError):
+                    (member.directory / FAILED).unlink()  # of a start with other options
             elif not _has_failed(member, since=began):
                 try:
                     shapes |= _sweep(member, options, base, memory_bytes)
@@ -92,6 +94,7 @@ def sweep_all(
                     continue
             if len(shapes) > MOST_SHAPES:
                 jax.clear_caches()  # programs are kept on disk: those that are needed again come from there
+                gc.collect()  # they hang in cycles
                 shapes.clear()
             finished += 1
         if len(passed_over) == len(waiting):
