@@ -10,8 +10,10 @@ from eigensweep.engine import SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
+from eigensweep.engine.studies.pretraining import PretrainOptions
 
-OPTIONS = {options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)}
+COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions)
+OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
 
 @pytest.fixture(scope="module")
