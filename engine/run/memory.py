@@ -1,4 +1,4 @@
-"""How much memory the arrays of one batch may take."""
+"""How much memory there is, and how much of it the arrays of one batch may take."""
 
 import os
 
@@ -7,6 +7,14 @@ import jax
 GIB = 1 << 30
 # batches beyond this are no faster on CPU, and 4096 x 14336 in float64 alone takes 0.44 GiB
 CPU_BUDGET = 1 * GIB
+
+
+def whole_memory() -> int:
+    """Bytes of one device that nothing takes yet; on CPU all that the machine has."""
+    account = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in account:
+        return account["bytes_limit"] - account.get("bytes_in_use", 0)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def default_budget() -> int:

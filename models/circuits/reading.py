@@ -181,6 +181,12 @@ class Reader:
                 read = self._attention if outline.kind in OF_HEADS else self._mlp
                 yield Circuits(**vars(outline), **read(outline))
 
+    def folds(self, outline: Outline) -> tuple[Fold, Fold]:
+        """What is folded into the left and the right side of these circuits; the identity where nothing is."""
+        reads, writes = self.norms(outline.block, "attention" if outline.kind in OF_HEADS else "mlp")
+        left, right = ({"written": writes, "": Fold()}.get(side, reads) for side in outline.sides)
+        return left, right
+
     def find(self, address: Address) -> Outline:
         """The outline that holds a circuit.
 
@@ -204,7 +210,7 @@ class Reader:
 
     def _attention(self, outline: Outline) -> dict:
         """The factors of `ov`, `qk`, `q` or `k`, and their biases."""
-        reads, writes = self._folds(outline.block, "attention")
+        reads, writes = self.norms(outline.block, "attention")
         at = [number or 0 for number in outline.kv_heads]
         if outline.kind == "ov":
             value, shift = self._projection(outline.block, "value", reads)
@@ -239,7 +245,7 @@ class Reader:
         """The matrix of `mlp_in`, `mlp_gate` or `mlp_out`, and its bias."""
         part = _MLP[outline.kind]
         path = f"blocks/{outline.block}/mlp/{part}"
-        reads, writes = self._folds(outline.block, "mlp")
+        reads, writes = self.norms(outline.block, "mlp")
         w, bias = self._weight(f"{path}/kernel"), self._vector(f"{path}/bias")
         if outline.kind == "mlp_out":
             return {"right": writes.behind(w)[None], "left": None, "biases": _known({part: bias})}
@@ -247,7 +253,7 @@ class Reader:
         total = np.sum(shifts, axis=0) if shifts else None
         return {"right": reads.before(w)[None], "left": None, "biases": _known({part: total})}
 
-    def _folds(self, block: int, part: str) -> tuple[Fold, Fold]:
+    def norms(self, block: int, part: str) -> tuple[Fold, Fold]:
         """The norms before and behind a block's attention or MLP; identities where there is none, or none is folded."""
         arch, residual = self.architecture, self.architecture.residual
         if not self.fold:

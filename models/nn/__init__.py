@@ -6,6 +6,7 @@ from eigensweep.models.nn.configs import architecture, families
 from eigensweep.models.nn.devices import DeviceMemoryError, make_mesh, shard_batch, shardings, with_memory_advice
 from eigensweep.models.nn.evaluate import (
     Scores,
+    Visit,
     perplexity,
     row_losses,
     score,
@@ -15,6 +16,7 @@ from eigensweep.models.nn.evaluate import (
     with_guide_weights,
 )
 from eigensweep.models.nn.heads import Output
+from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.modules import Transformer
@@ -22,13 +24,14 @@ from eigensweep.models.nn.parameters import check, get, place, replace, routes_o
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
+from eigensweep.models.nn.taps import STREAM, TAPPED, UPDATES, kind_of
 from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions, train, with_classifier
 
 __all__ = [
-    "Architecture", "DeviceMemoryError", "Model", "Output", "Progress", "Scores", "TrainOptions",
-    "TrainingError", "Transformer", "add_heads", "architecture", "build", "check", "families", "get",
-    "heads_of", "load", "make_mesh", "model_of", "params_of", "perplexity", "place", "reader", "reader_of",
-    "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits", "shard_batch", "shardings", "stream",
-    "stream_score", "streamed_scores", "tap_of", "train", "walk", "with_classifier", "with_guide_weights",
-    "with_matrices", "with_memory_advice", "write_trained",
+    "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output",
+    "Progress", "Scores", "TrainOptions", "TrainingError", "Transformer", "Visit", "add_heads", "architecture", "build",
+    "check", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of", "perplexity",
+    "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits",
+    "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train", "walk",
+    "with_classifier", "with_guide_weights", "with_matrices", "with_memory_advice", "write_trained",
 ]  # fmt: skip

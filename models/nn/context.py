@@ -9,7 +9,7 @@ from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.layers import Norm
 
 Taps = dict[str, Array]
-"""Canonical kernel path -> the activations that enter this linear layer."""
+"""Activations by path: a kernel's is what enters this linear layer; see `taps` for the others."""
 
 
 class Context(NamedTuple):

@@ -20,9 +20,11 @@ from eigensweep.models.data.batches import IGNORE, Rows, batches
 from eigensweep.models.nn.context import Context, Taps
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.heads import Output
+from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.load import Read
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, place
+from eigensweep.models.nn.taps import Tapped
 
 Visit = Callable[[int, Taps], None]
 Result = TypeVar("Result")
@@ -61,7 +63,12 @@ class Scores:
 
 
 def row_losses(
-    model: Model, params: Params, batch: Rows, head: str, dropout_key: Array | None = None
+    model: Model,
+    params: Params,
+    batch: Rows,
+    head: str,
+    dropout_key: Array | None = None,
+    intervention: Intervention | None = None,
 ) -> tuple[Array, Array, Array]:
     """Losses of one batch; differentiable in params.
 
@@ -69,7 +76,7 @@ def row_losses(
       model, params: the model.
       batch: B rows; `targets` (B, T) for "unembedding" and "mlm", (B,) for "classifier".
       head: which of them.
-      dropout_key: see Model.apply.
+      dropout_key, intervention: see Model.apply.
 
     Returns:
       total (B,) float32: summed negative log-likelihood of the row's targets, nats; count (B,), correct (B,) int32.
@@ -81,6 +88,7 @@ def row_losses(
         type_ids=batch.type_ids if model.architecture.type_rows else None,
         dropout_key=dropout_key,
         head=head,
+        intervention=intervention,
     )
     return score_logits(output.logits, batch.targets)
 
@@ -99,7 +107,13 @@ def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
 
 
 def score(
-    model: Model, params: Params, rows: Rows, batch_size: int, head: str = "default", mesh: Mesh | None = None
+    model: Model,
+    params: Params,
+    rows: Rows,
+    batch_size: int,
+    head: str = "default",
+    mesh: Mesh | None = None,
+    intervention: Intervention | None = None,
 ) -> Scores:
     """Every row's loss, weighted by its number of targets.
 
@@ -109,6 +123,7 @@ def score(
       batch_size: rows a batch; one shape, one compilation.
       head: "unembedding", "mlm", "classifier" or the model's default.
       mesh: deals the rows of a batch out over its axis "data".
+      intervention: on the residual stream; another of the same shapes compiles nothing anew.
 
     Raises:
       CheckpointError: the model has no such head.
@@ -126,7 +141,7 @@ def score(
         for number, batch in enumerate(batches(rows, size)):
             if number == most:
                 break
-            results.append((batch, row_losses(model, params, shard_batch(batch, mesh), head)))
+            results.append((batch, row_losses(model, params, shard_batch(batch, mesh), head, None, intervention)))
         return jax.block_until_ready(results)
 
     multiple = 1 if mesh is None else mesh.shape["data"]
@@ -174,6 +189,8 @@ def stream(
     finish: Callable[[Rows, Output], Result],
     head: str | None = "default",
     visit: Visit | None = None,
+    taps: Tapped = True,
+    intervention: Intervention | None = None,
 ) -> list[Result]:
     """The forward pass of every batch with no more than one part of the parameters on the device.
 
@@ -183,13 +200,18 @@ def stream(
       data: the batches, all of one shape.
       finish: what to keep of a batch's output (Output of the last stage: logits, hidden, pooled, taps).
       head: see Model.apply.
-      visit: called with (batch number, taps) for every block and batch, and for the heads: the activations entering
-        each linear layer under its canonical kernel path, on the device.
+      visit: called with (batch number, taps) for every block and batch, and for the heads: activations under their
+        paths, on the device.
+      taps: which kinds of them (see Model.apply); by default what enters each linear layer, under its kernel's path.
+      intervention: on the residual stream.
 
     Returns:
       finish(batch, output) of every batch.
     """
-    data, name, taps = list(data), model.head(head), visit is not None
+    data, name = list(data), model.head(head)
+    taps = taps if visit is not None else False
+    if intervention is not None:
+        intervention.check(model.architecture.num_blocks, model.architecture.width)
     parts = ["embed", *(f"blocks/{i}" for i in range(model.architecture.num_blocks)), "head"]
     states: list[tuple[Any, Context]] = []
     results = []
@@ -209,10 +231,10 @@ def stream(
                     continue
                 x, context = states[number]
                 if part == "head":
-                    output = model.unembed(params, x, context, name, taps=taps)
+                    output = model.unembed(params, x, context, name, taps, intervention)
                     tapped = output.taps or {}
                 else:
-                    x, inner = model.block(params, index - 1, x, context, taps=taps)
+                    x, inner = model.block(params, index - 1, x, context, taps, intervention)
                     states[number] = (jax.device_get(x), context)
                     tapped = {f"{part}/{path}": value for path, value in inner.items()}
                 if visit is not None:
@@ -222,10 +244,12 @@ def stream(
     return results
 
 
-def stream_score(model: Model, read: Read, data: Iterable[Rows], head: str = "default") -> Scores:
+def stream_score(
+    model: Model, read: Read, data: Iterable[Rows], head: str = "default", intervention: Intervention | None = None
+) -> Scores:
     """`score` for a model larger than the device; `data` are batches of `data.batches`."""
 
     def finish(batch: Rows, output: Output) -> tuple[np.ndarray, tuple[Array, ...]]:
         return batch.row, jax.device_get(score_logits(output.logits, batch.targets))
 
-    return collect(stream(model, read, data, finish, head))
+    return collect(stream(model, read, data, finish, head, intervention=intervention))

@@ -26,8 +26,10 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.context import Context, Layer, Taps, layer
 from eigensweep.models.nn.heads import HEAD_KEYS, HEADS, Head, Output
+from eigensweep.models.nn.intervention import Intervention, changed, of_block
 from eigensweep.models.nn.modules import EMBED_KEYS, Block, Embed, Transformer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
+from eigensweep.models.nn.taps import Tapped, kind_of, kinds_of
 
 INIT_STD = 0.02  # BERT's and GPT-2's initializer_range
 
@@ -121,15 +123,37 @@ class Model:
         stage = _merge(self, "embed", _pick(params, EMBED_KEYS))
         return stage(input_ids, mask.astype(bool), type_ids, positions, dropout_key)
 
-    def block(self, params: Params, index: int, x: Array, context: Context, taps: bool = False) -> tuple[Array, Taps]:
-        """Block `index` on the residual stream; `params` is its subtree alone, tap paths are relative to it."""
-        return _block(self, params, layer(self.architecture, index), x, context, taps)
+    def block(
+        self,
+        params: Params,
+        index: int,
+        x: Array,
+        context: Context,
+        taps: Tapped = False,
+        intervention: Intervention | None = None,
+    ) -> tuple[Array, Taps]:
+        """Block `index` on the residual stream; `params` is its subtree alone, tap paths are relative to it.
+
+        The intervention is that of the whole model.
+        """
+        own = of_block(intervention, index)
+        return _block(self, params, layer(self.architecture, index), x, context, kinds_of(taps), own)
 
     @partial(jax.jit, static_argnames=("self", "head", "taps"))
     def unembed(
-        self, params: Params, x: Array, context: Context, head: str | None = "default", taps: bool = False
+        self,
+        params: Params,
+        x: Array,
+        context: Context,
+        head: str | None = "default",
+        taps: Tapped = False,
+        intervention: Intervention | None = None,
     ) -> Output:
-        """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied."""
+        """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied.
+
+        Only what the intervention does behind the last block is done here.
+        """
+        x = changed(x, intervention, -1)
         name, module = self.head(head), _merge(self, "head", _pick(params, HEAD_KEYS))
         table = None
         if self.is_tied(name):
@@ -138,7 +162,7 @@ class Model:
             table = params["embedding"]["embedding"]
         with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
             output = module(x, context, table, name)
-        return output if taps else output._replace(taps=None)
+        return output if "inputs" in kinds_of(taps) else output._replace(taps=None)
 
     def apply(
         self,
@@ -151,7 +175,8 @@ class Model:
         dropout_key: Array | None = None,
         head: str | None = "default",
         hidden_states: bool = False,
-        taps: bool = False,
+        taps: Tapped = False,
+        intervention: Intervention | None = None,
     ) -> Output:
         """The whole forward pass.
 
@@ -164,7 +189,9 @@ class Model:
           dropout_key: encoders drop out as in training with a key; None: not. jax.random.key(seed, impl="rbg") compiles
             and draws several times faster than the default.
           head: "unembedding", "mlm", "classifier", "pooler", None, or "default" (see `head`).
-          hidden_states, taps: return them.
+          hidden_states: return them, as each block leaves them, before an intervention.
+          taps: return these kinds ("inputs", "stream", "updates"; True: inputs), behind an intervention.
+          intervention: on the residual stream, at all its positions.
 
         Returns:
           Output. Hidden states, logits and taps at padded positions are defined but meaningless.
@@ -175,15 +202,19 @@ class Model:
         """
         name, arch = self.head(head), self.architecture
         self.check(params)
+        if intervention is not None:
+            intervention.check(arch.num_blocks, arch.width)
         x, context = self.embed(
             _pick(params, EMBED_KEYS), *self.inputs(input_ids, attention_mask),
             type_ids=type_ids, positions=positions, dropout_key=dropout_key,
         )  # fmt: skip
-        blocks = [(params["blocks"][str(i)], layer(arch, i)) for i in range(arch.num_blocks)]
+        kinds = kinds_of(taps)
+        blocks = [(params["blocks"][str(i)], layer(arch, i), of_block(intervention, i)) for i in range(arch.num_blocks)]
         kept: list[tuple[Array | None, Taps]] = []
 
-        def step(x: Array, block: tuple[Params, Layer]) -> tuple[Array, tuple[Array | None, Taps]]:
-            y, found = _block(self, *block, x, context, taps)
+        def step(x: Array, block: Any) -> tuple[Array, tuple[Array | None, Taps]]:
+            block_params, settings, change = block
+            y, found = _block(self, block_params, settings, x, context, kinds, change)
             return y, (x if hidden_states else None, found)
 
         alike = len({self.stage(i) for i in range(arch.num_blocks)}) == 1
@@ -195,11 +226,11 @@ class Model:
             for block in blocks:
                 x, one = step(x, block)
                 kept.append(one)
-        output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, taps)
+        output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, kinds, intervention)
         tapped = {f"blocks/{i}/{path}": value for i, (_, found) in enumerate(kept) for path, value in found.items()}
         return output._replace(
             hidden_states=(*(state for state, _ in kept), output.hidden) if hidden_states else None,
-            taps=tapped | (output.taps or {}) if taps else None,
+            taps=tapped | (output.taps or {}) if kinds else None,
         )
 
     def module(self, params: Params) -> Transformer:
@@ -269,7 +300,16 @@ def _merge(model: Model, stage: str, params: Mapping[str, Any]) -> Any:
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _block(model: Model, params: Params, layer: Layer, x: Array, context: Context, taps: bool) -> tuple[Array, Taps]:
+def _block(
+    model: Model,
+    params: Params,
+    layer: Layer,
+    x: Array,
+    context: Context,
+    kinds: tuple[str, ...],
+    intervention: Intervention | None,
+) -> tuple[Array, Taps]:
+    module = _merge(model, "experts" if "moe" in params else "block", params)
     with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
-        x, tapped = _merge(model, "experts" if "moe" in params else "block", params)(x, context, layer, taps)
-    return x, tapped if taps else {}
+        x, tapped = module(x, context, layer, "inputs" in kinds, intervention)
+    return x, {path: value for path, value in tapped.items() if kind_of(path) in kinds}

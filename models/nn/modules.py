@@ -1,7 +1,7 @@
 """The modules of every family: the embedding stage, one block, the whole.
 
-Modules also return their taps, the activations that enter their linear layers. A compiled function that does not
-return them never computes a copy, so they cost nothing where nobody asks.
+Modules also return their taps: the activations that enter their linear layers, the residual stream, what is added to
+it. A compiled function that does not return them never computes a copy, so they cost nothing where nobody asks.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.attention import Attention
 from eigensweep.models.nn.context import Context, Layer, Taps, layer, norm
 from eigensweep.models.nn.heads import Head, Output
+from eigensweep.models.nn.intervention import Intervention, changed
 from eigensweep.models.nn.layers import dropout, embedding, linear
 from eigensweep.models.nn.mlp import Mixture, Mlp
 from eigensweep.models.nn.rope import angles
@@ -42,27 +43,43 @@ class Block(nnx.Module):
         if arch.residual in ("output", "sandwich"):
             self.attention_post_norm, self.mlp_post_norm = norm(arch), norm(arch)
 
-    def __call__(self, x: Array, context: Context, layer: Layer, taps: bool = True) -> tuple[Array, Taps]:
-        """The residual stream behind the block; `taps` False: those of the experts are not kept."""
+    def __call__(
+        self, x: Array, context: Context, layer: Layer, taps: bool = True, intervention: Intervention | None = None
+    ) -> tuple[Array, Taps]:
+        """The residual stream behind the block.
+
+        Args:
+          x: (B, T, d).
+          context, layer: what the blocks share, and what they do not.
+          taps: False: those of the experts are not kept.
+          intervention: at this block's two positions.
+        """
         rate, residual = self.arch.dropout, self.arch.residual
         keys: tuple[Array | None, ...] = (None, None, None)
         if context.dropout_key is not None:
             keys = tuple(jax.random.split(jax.random.fold_in(context.dropout_key, layer.number), 3))
         before = residual in ("pre", "parallel", "sandwich")
+        x = changed(x, intervention, 0)
         mixed, found = self.attention(self.attention_norm(x) if before else x, context, layer, keys[0])
         mixed = dropout(mixed, rate, keys[1])
-        if residual == "post":
-            x = self.attention_norm(x + mixed)
-            out, more = self._mlp(x, taps)
-            return self.mlp_norm(x + dropout(out, rate, keys[2])), found | more
-        if not before or residual == "sandwich":
+        if residual in ("output", "sandwich"):
             mixed = self.attention_post_norm(mixed)
-        after = x if residual == "parallel" else x + mixed
-        out, more = self._mlp(self.mlp_norm(after) if before else after, taps)
+        middle = x + mixed
+        if residual == "post":
+            middle = self.attention_norm(middle)
+        if residual != "parallel":
+            middle = changed(middle, intervention, 1)
+            found["stream/middle"] = middle
+        seen = x if residual == "parallel" else middle
+        out, more = self._mlp(self.mlp_norm(seen) if before else seen, taps)
         out = dropout(out, rate, keys[2])
-        if not before or residual == "sandwich":
+        if residual in ("output", "sandwich"):
             out = self.mlp_post_norm(out)
-        return x + mixed + out, found | more
+        after = middle + out
+        if residual == "post":
+            after = self.mlp_norm(after)
+        own = {"stream/before": x, "stream/after": after, "update/attention": mixed, "update/mlp": out}
+        return after, found | more | own
 
     def _mlp(self, x: Array, taps: bool) -> tuple[Array, Taps]:
         if hasattr(self, "moe"):

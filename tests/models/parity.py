@@ -71,10 +71,12 @@ def check(class_name, config_name, settings, num_tokens):
         (ids, mask, types), theirs = inputs(config, num_tokens, side)
         with torch.no_grad():
             expected = reference(**theirs, output_hidden_states=True)
-        output = model.apply(params, ids, mask, type_ids=types, hidden_states=True)
+        output = model.apply(params, ids, mask, type_ids=types, hidden_states=True, taps=("stream",))
         assert len(output.hidden_states) == len(expected.hidden_states)
         for ours, layer in zip(output.hidden_states, expected.hidden_states, strict=True):
             assert worst(ours, layer, mask) < TOLERANCE
+        for i, layer in enumerate(expected.hidden_states[:-1]):  # the last one is normed
+            assert worst(output.taps[f"blocks/{i}/stream/before"], layer, mask) < TOLERANCE
         whole = slice(None if side == "right" else 1)  # elsewhere transformers pools a padding token
         if config["model_type"] == "bert" and class_name.endswith("Model"):
             assert worst(output.pooled[whole], expected.pooler_output[whole]) < TOLERANCE

@@ -144,9 +144,17 @@ def directions_of(
 
 
 def direction_rows(
-    found: Found, decomposed: Decomposed, options: TokensOptions, text: Sequence[str] | None
+    found: Found,
+    decomposed: Decomposed,
+    options: TokensOptions,
+    text: Sequence[str] | None,
+    tested: Callable[[int, int], Mapping[str, Any]] = lambda row, sign: {},
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the table `directions`: two of every direction, one a sign."""
+    """The rows of the table `directions`: two of every direction, one a sign.
+
+    Args:
+      tested: columns of a row of `found` and a sign, from its tests.
+    """
     addresses = decomposed.circuits.addresses
     groups = decomposed.spans
     for row, (i, index) in enumerate(zip(found.circuit, found.index, strict=True)):
@@ -171,7 +179,8 @@ def direction_rows(
             (-1, found.minus[row], found.minus_scores[row]),
         ):
             words = None if text is None else [text[token] for token in ids]
-            yield about | {"sign": sign, "token_ids": ids, "tokens": words, "scores": scores.astype(np.float64)}
+            told = {"sign": sign, "token_ids": ids, "tokens": words, "scores": scores.astype(np.float64)}
+            yield about | told | tested(row, sign)
 
 
 def circuit_rows(decomposed: Decomposed, flips: np.ndarray | None, options: TokensOptions) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,9 @@ from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.factored import product_svd, product_values, side_svd
 from eigensweep.engine.spectral.top_scores import SLAB_BYTES, top_scores
 from eigensweep.engine.studies.tokens.directions import MOST_FLIPPED
-from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.options import NONE, TokensOptions
 from eigensweep.engine.studies.tokens.study import Subject, open_subject
+from eigensweep.engine.studies.tokens.testing import is_uniform
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Outline
 
@@ -92,8 +93,25 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     count = sum(len(o.heads) * _count(min(o.m, o.n, o.r), options) * sum(map(bool, o.sides)) for o in outlines)
     vectors = min(count, TRIAL_VECTORS)
     seconds = timed(lambda x: top_scores(rows, x, options.tokens), (vectors, table.shape[1]))
-    found["searching the vocabulary"] = seconds * count / max(vectors, 1) * len(table) / len(rows)
+    one = seconds / max(vectors, 1) * len(table) / len(rows)
+    found["searching the vocabulary"] = one * count
+    if options.description != NONE:
+        again = found["decomposing"] + found["searching the vocabulary"]
+        drawn = one * options.num_draws * _num_laws(subject, outlines)
+        found["tests of coherence"] = again * len(options.controls) + drawn
     return found
+
+
+def _num_laws(subject: Subject, outlines: list[Outline]) -> int:
+    """How many nulls are drawn: two uniform ones a table of tokens, and one of each side and neuron behind a gain."""
+    folded = [
+        (o.block, o.kind, side)
+        for o in outlines
+        for side, fold in zip(o.sides, subject.reader.folds(o), strict=True)
+        if side and not is_uniform(fold) and o.kind != "mlp_gate"
+    ]
+    neurons = [o for o in outlines if o.kind in ("mlp_in", "mlp_gate") and not is_uniform(subject.reader.folds(o)[1])]
+    return len(folded) + len(neurons) + 2 * len({p.name for p in subject.projections.values()})
 
 
 def _side(w: np.ndarray) -> Any:

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,8 +27,12 @@ from eigensweep.engine.studies.tokens.directions import (
     directions_of,
     flipped_values,
 )
-from eigensweep.engine.studies.tokens.options import AUTO, TokensOptions
+from eigensweep.engine.studies.tokens.judging import Judge
+from eigensweep.engine.studies.tokens.opening import described_by, description_of, frequency_of, text_ids
+from eigensweep.engine.studies.tokens.options import AUTO, NONE, TokensOptions
 from eigensweep.engine.studies.tokens.tables import LAYOUT
+from eigensweep.engine.studies.tokens.tested_rows import EMBEDDING_UNIT, embedding_rows, tested_rows, with_rejections
+from eigensweep.engine.studies.tokens.testing import Tester
 from eigensweep.engine.tables.check import check_lengths
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
@@ -55,6 +60,8 @@ class Tokens(Result):
 
     circuits = frame_of("circuits", "One row a circuit.")
     directions = frame_of("directions", "One row a direction, side and sign.")
+    units = frame_of("units", "One row a tested unit and sign: neurons, directions of the embedding, and controls.")
+    sides = frame_of("sides", "One row a circuit, side and kind of weights: how its directions hang together.")
 
 
 open_tokens = Tokens.read
@@ -141,42 +148,77 @@ def run_tokens(
         "options": options.to_json(),
         "tokenizer_sha256": None if subject.text is None else _digest(subject.text),
     }
+    ids = text_ids(checkpoint, options)
+    identity |= described_by(checkpoint, options, ids)
     used = {side for kind in subject.kinds for o in subject.reader.outlines(0) if o.kind == kind for side in o.sides}
     projections = {side: projection for side, projection in subject.projections.items() if side in used}
     record = {
         "projections": {side: projection.name for side, projection in projections.items()},
         "vocab_size": next(iter(projections.values())).vocab_size,
         "warnings": _notes(subject, projections),
+        "frequency": "the text" if options.data else "the order of tokens' numbers",
     }
     with claimed(workdir, LAYOUT, identity, record) as work:
-        units = [f"block.{block}" for block in subject.blocks]
+        blocks = {f"block.{block}": block for block in subject.blocks}
+        units = [*blocks, *([] if options.description == NONE else [EMBEDDING_UNIT])]
         todo = set(work.todo(units))
         placed = {p.name: _placed(p.table) for p in projections.values()} if todo else {}
         searched = {side: (projection, placed.get(projection.name)) for side, projection in projections.items()}
-        for number, (unit, block) in enumerate(zip(units, subject.blocks, strict=True)):
+        tested = bool(todo) and options.description != NONE
+        tester = _tester(checkpoint, subject, searched, options, ids) if tested else None
+        for number, unit in enumerate(units):
             on_progress(Progress(number, len(units), number, len(units), unit, "directions of"))
             if unit in todo:
                 began = time.perf_counter()
-                rows = rows_of(subject, block, searched, options)
+                if unit in blocks:
+                    rows = rows_of(subject, blocks[unit], searched, options, tester)
+                else:
+                    assert tester is not None
+                    rows = {"units": embedding_rows(tester.judge, searched, options, subject.text)}
                 work.write({unit: rows}, {"total": time.perf_counter() - began})
         if not work.done:
             on_progress(Progress(len(units), len(units), len(units), len(units), "", "writing the tables"))
-            work.finish(units)
+            work.finish(units, partial(with_rejections, level=options.coherence_level))
     return open_tokens(workdir)
 
 
 def rows_of(
-    subject: Subject, block: int, projections: Mapping[str, tuple[Projection, Any]], options: TokensOptions
+    subject: Subject,
+    block: int,
+    projections: Mapping[str, tuple[Projection, Any]],
+    options: TokensOptions,
+    tester: Tester | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of one block by table."""
+    """The rows of one block by table; without a tester nothing is tested."""
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in LAYOUT.tables}
     flips = flipped_values(subject.reader, block, subject.kinds, options.num_flips, options.seed)
     for circuits in subject.reader.read(block, subject.kinds):
         decomposed = decompose(circuits, subject.eps)
-        rows["circuits"] += circuit_rows(decomposed, flips.get(circuits.kind), options)
-        for found in directions_of(decomposed, projections, options):
-            rows["directions"] += direction_rows(found, decomposed, options, subject.text)
+        found = directions_of(decomposed, projections, options)
+        decays, columns, more = tested_rows(tester, decomposed, found, subject.text)
+        of_circuits = circuit_rows(decomposed, flips.get(circuits.kind), options)
+        rows["circuits"] += [row | decay for row, decay in zip(of_circuits, decays, strict=True)]
+        for side, tested in zip(found, columns, strict=True):
+            rows["directions"] += direction_rows(side, decomposed, options, subject.text, tested)
+        for table, of in more.items():
+            rows[table] += of
+    if tester is not None:
+        tester.judge.forget(1 + block)
     return rows
+
+
+def _tester(
+    checkpoint: Checkpoint,
+    subject: Subject,
+    tables: Mapping[str, tuple[Projection, Any]],
+    options: TokensOptions,
+    ids: np.ndarray | None,
+) -> Tester:
+    """What tests the directions; describes the tokens, which may take a forward pass of every one."""
+    projections = [projection for projection, _ in tables.values()]
+    description = description_of(checkpoint, options, subject.text, ids, projections[0].vocab_size)
+    judge = Judge(description, frequency_of(projections, ids), options.tokens, options.num_draws, options.seed)
+    return Tester(subject.reader, tables, judge, options, subject.eps)
 
 
 def _placed(table: np.ndarray) -> Any:

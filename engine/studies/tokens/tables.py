@@ -1,5 +1,6 @@
 """The tables of a tokens study: a row a circuit, and a row a direction, side and sign."""
 
+from eigensweep.engine.studies.tokens.tested_tables import COHERENCE, DECAY, sides, units
 from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TEXTS, Column
 from eigensweep.engine.tables.layout import Layout
 
@@ -27,6 +28,7 @@ CIRCUITS = {
     "rank": Column(COUNT, "", "#{s_i > s_1 max(m, n) eps}, eps of float32 (of float64 for weights stored so)"),
     "singular_values": Column(LIST, "[W]", "all that the factors leave room for, descending; norms folded in"),
     "stable_rank": Column(FLOAT, "", "sum s_i^2 / s_1^2"),
+    **DECAY,
     "sigma": Column(
         FLOAT,
         "[w]",
@@ -93,10 +95,13 @@ DIRECTIONS = {
         "sign * t . x, x the unit direction and t the token's row of the projection. The sign 1 of a direction is the "
         "one whose largest |score| is positive, on the left side where both sides are in the stream",
     ),
+    **COHERENCE,
 }
+UNITS = units({"circuit": _CIRCUIT, **_OF_CIRCUIT})
+SIDES = sides({"circuit": _CIRCUIT, **_OF_CIRCUIT})
 LAYOUT = Layout(
     NAME,
-    {"circuits": CIRCUITS, "directions": DIRECTIONS},
+    {"circuits": CIRCUITS, "directions": DIRECTIONS, "units": UNITS, "sides": SIDES},
     "tokens.json",
     keys={"circuits": ("circuit",), "directions": ("circuit", "index", "side", "sign")},
     needed={

@@ -1,0 +1,59 @@
+"""A facts study in a table: a row a kind of numbers, which shape they have and how far their tails reach."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eigensweep.engine.report.style import aligned, number
+from eigensweep.engine.studies.facts.study import Facts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Column -> (heading, what it is).
+HEADINGS = {
+    "what": ("what", "kind of numbers"),
+    "tap": ("tap", "name within the block; all blocks together"),
+    "number": ("n", "how many tensors or taps"),
+    "sd": ("sd", "median of their standard deviations"),
+    "kurtosis": ("kurtosis", "median excess kurtosis; 0 for a normal distribution"),
+    "reach": ("reach", "median of the largest |x - mean| in standard deviations"),
+    "best": ("best shape", "the law with the lowest AIC in most of them, and in how many"),
+    "gain": ("AIC gain", "median of the normal law's AIC a value less that of the best"),
+    "tail": ("tail", "median exponent of the tail: 1 exponential, 2 Gaussian"),
+}
+
+
+def facts_table(found: Facts) -> "pd.DataFrame":
+    """A row a kind and tap, in the table's order: the columns of HEADINGS, NaN where undefined."""
+    import pandas as pd
+
+    frame = found.distributions
+    rows = []
+    for (what, tap), of in frame.groupby(["what", "tap"], sort=False):
+        reach = np.maximum(of["max"] - of["mean"], of["mean"] - of["min"]) / of["sd"]
+        best = of["best"].dropna()
+        aic = of[[name for name in of if name.endswith("_aic")]]
+        first = best.mode().iloc[0] if len(best) else ""
+        rows.append(
+            {
+                **{"what": what, "tap": tap, "number": len(of), "sd": of["sd"].median()},
+                **{"kurtosis": of["kurtosis"].median(), "reach": reach.median()},
+                "best": f"{first.replace('_', ' ')} {int((best == first).sum())}/{len(of)}" if first else "",
+                "gain": (of["normal_aic"] - aic.min(axis=1)).median(),
+                "tail": of["tail_shape"].median(),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(HEADINGS))
+
+
+def cells(row: dict) -> list[str]:
+    """One row of the table as text, a cell a heading."""
+    return [value if isinstance(value := row[name], str) else number(float(value)) for name in HEADINGS]
+
+
+def render_facts(found: Facts) -> str:
+    """The summary as plain text for a terminal."""
+    lines = [[heading for heading, _ in HEADINGS.values()]]
+    lines += [cells(row) for row in facts_table(found).to_dict("records")]
+    return aligned(lines, left=2)
