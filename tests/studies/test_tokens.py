@@ -16,7 +16,7 @@ from eigensweep.models import CheckpointError, open_checkpoint
 from eigensweep.models.data import DataError
 
 D, HEADS, SIZE = 24, 3, 8
-OPTIONS = TokensOptions(first=3, last=2, tokens=4, num_flips=3)
+OPTIONS = TokensOptions(first=3, last=2, tokens=4, num_flips=3, description="none")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,9 @@ def test_without_a_tokenizer_there_are_numbers_where_they_are_wanted(folder, tmp
     with pytest.raises(DataError, match=r"no tokenizer could be read.*--config\.tokenizer=.*--config\.ids_only"):
         run_tokens(checkpoint, OPTIONS, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    options = TokensOptions(first=1, last=0, tokens=2, num_flips=0, ids_only=True, blocks=(1,), kinds=("ov",))
+    options = TokensOptions(
+        first=1, last=0, tokens=2, num_flips=0, ids_only=True, blocks=(1,), kinds=("ov",), description="none"
+    )
     found = run_tokens(checkpoint, options, tmp_path / "run")
     assert found.tables["directions"]["tokens"].null_count == found.tables["directions"].num_rows == 2 * 2 * HEADS
     assert found.circuits["p_right_signs"].isna().all()

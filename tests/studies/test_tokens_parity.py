@@ -26,7 +26,14 @@ def scores(model, tmp_path_factory):
 
     def run(fold):
         options = TokensOptions(
-            first=NUM, last=0, tokens=65, num_flips=0, blocks=(BLOCK,), projection="unembedding", fold=fold
+            first=NUM,
+            last=0,
+            tokens=65,
+            num_flips=0,
+            blocks=(BLOCK,),
+            projection="unembedding",
+            fold=fold,
+            description="none",
         )
         found = run_tokens(open_checkpoint(model[0]), options, tmp_path_factory.mktemp("run") / "run")
         for kind in KINDS.values():
