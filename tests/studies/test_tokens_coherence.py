@@ -15,7 +15,7 @@ from eigensweep.engine.studies.tokens.directions import Decomposed
 from eigensweep.engine.studies.tokens.judging import Judge, judged, window_of
 from eigensweep.engine.studies.tokens.opening import frequency_of
 from eigensweep.engine.studies.tokens.options import TokensOptions
-from eigensweep.engine.studies.tokens.shares import bands, by_depth, ends_at, shares
+from eigensweep.engine.studies.tokens.shares import above_level, bands, by_depth, shares
 from eigensweep.engine.studies.tokens.shares import tests as all_tests
 from eigensweep.engine.studies.tokens.study import run_tokens
 from eigensweep.engine.studies.tokens.turning import is_turned, turned
@@ -132,11 +132,11 @@ def test_shares_count_what_the_tables_hold(found):
     assert f"takes {int(own['rejected'].sum())} for" in " ".join(said.split())
 
 
-def test_where_it_ends_is_the_last_range_above_the_level():
+def test_ranges_above_the_level_are_those_with_intervals_above_it():
     rows = [("1", 0.2), ("2", 0.1), ("3-4", 0.06), ("5-8", 0.04), ("9-16", 0.3)]
     table = pd.DataFrame([{"by": "index", "unit": "direction", "group": name, "low": low} for name, low in rows])
-    assert ends_at(table, 0.05) == "4"
-    assert ends_at(table, 0.25) is None
+    assert above_level(table, 0.05) == (["1", "2", "3-4", "9-16"], ["5-8"])
+    assert above_level(table, 0.35)[0] == []
 
 
 def test_models_stand_side_by_side_over_depth(found):
