@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.labels.options import LabelOptions
+    from eigensweep.engine.studies.labels.study import import_marks, label
+    from eigensweep.engine.studies.labels.tables import open_labels
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
     from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
     from eigensweep.engine.studies.series.study import open_series, run_series
@@ -48,6 +51,9 @@ _WITH_MODELS = {
     "editing": ("EditOptions", "EditRequest", "run_edit"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "labels.options": ("LabelOptions",),
+    "labels.study": ("import_marks", "label"),
+    "labels.tables": ("open_labels",),
     "pretraining": ("PretrainOptions", "pretrain"),
     "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
@@ -69,6 +75,7 @@ __all__ = [
     "EditOptions",
     "EditRequest",
     "FinetuneOptions",
+    "LabelOptions",
     "OverlapOptions",
     "PretrainOptions",
     "Progress",
@@ -81,12 +88,15 @@ __all__ = [
     "describe_plan",
     "estimate",
     "family_table",
+    "import_marks",
     "is_finished",
     "is_first_process",
+    "label",
     "make_plan",
     "open_ablation",
     "open_comparison",
     "open_finetune",
+    "open_labels",
     "open_overlap",
     "open_run",
     "open_runs",
