@@ -49,7 +49,14 @@ def draw_differences(found: Comparison) -> "Figure":
     names = [style.shorten(f"{role}: {measure.replace('_', ' ')}", 50) for role, measure in wanted]
     axes.set_yticks(range(len(wanted)), names)
     axes.grid(axis="y", color=style.FAINT, lw=0.5)
+    reach = max([2.0, *(abs(x) for line in axes.lines[:-1] for x in np.asarray(line.get_xdata()) if np.isfinite(x))])
+    ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000, 1e4, 1e5) if t <= 1.3 * reach]
     axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-1.3 * reach, 1.3 * reach)
+    axes.set_xticks(
+        [*(-t for t in ticks[::-1]), 0, *ticks], [f"{t:g}" for t in (*(-t for t in ticks[::-1]), 0, *ticks)]
+    )
+    axes.minorticks_off()
     axes.set_xlabel("mean difference / spread of the measure over the matrices of the role", labelpad=1)
     if len(couples) > 1:
         axes.legend(loc="best")
@@ -58,10 +65,12 @@ def draw_differences(found: Comparison) -> "Figure":
 
 def draw_moved(found: Comparison) -> "Figure":
     """By block, a column a pair of runs: how far, in how many directions, and the overlap of the top subspaces."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = style.new_figure(height=5.0)
     style.headline(figure, *sentences.moved(found))
     groups = list(found.moved.groupby(["run", "other"], sort=False))[:_PANELS]
-    rows = (("relative", "|W′ − W| / |W|"), ("num_directions", "directions beyond noise"), ("overlap_right", "overlap"))
+    rows = (("relative", "|W′ − W| / |W|"), ("num_directions", "directions"), ("overlap_right", "overlap"))
     panels = figure.subplots(3, len(groups), sharex="col", sharey="row", squeeze=False)
     figure.subplots_adjust(left=0.09, right=0.985, top=0.87, bottom=0.18, wspace=0.12, hspace=0.12)
     for column, ((run, other), group) in enumerate(groups):
@@ -75,6 +84,7 @@ def draw_moved(found: Comparison) -> "Figure":
         panels[2][column].axhline(null, color=style.LAW, lw=0.8, ls="--")
         panels[2][column].set_ylim(0, 1.05)
         panels[2][column].set_xlabel("block (−1: outside)", labelpad=1)
+        panels[2][column].xaxis.set_major_locator(MaxNLocator(integer=True))
     positive = found.moved["relative"][found.moved["relative"] > 0]
     finite = positive[np.isfinite(positive)]
     if len(finite):

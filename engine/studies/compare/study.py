@@ -12,7 +12,7 @@ from eigensweep.engine.run.inputs import MatrixCollection
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import cost
 from eigensweep.engine.studies.compare.columns import LAYOUT
-from eigensweep.engine.studies.compare.differences import chosen_measures, differences, key_of_pair
+from eigensweep.engine.studies.compare.differences import MEASURES, chosen_measures, differences, key_of_pair
 from eigensweep.engine.studies.compare.matching import Matched, Pair, match
 from eigensweep.engine.studies.compare.medians import pairs_of_groups
 from eigensweep.engine.studies.compare.movement import Difference, moved
@@ -36,6 +36,24 @@ class Comparison(Result):
 
     layout: ClassVar = LAYOUT
     options: ClassVar[type[CompareOptions]] = CompareOptions
+
+    def check(self, directory: Path) -> None:
+        """What the manifest says of the runs is there, differences and movement are of its pairs."""
+        path, key = directory / LAYOUT.manifest, ["run", "other", "pair"]
+        for of, needed in (("runs", ("run", "checkpoint", "step")), ("unmatched", ())):
+            entries = self.manifest.get(of)
+            if not isinstance(entries, list) or not all(isinstance(x, dict) and set(needed) <= set(x) for x in entries):
+                raise RunError(f"{path}: is damaged: {of}: expected a list of runs")
+        if not all(isinstance(names, list) for of in self.manifest["unmatched"] for names in of.values()):
+            raise RunError(f"{path}: is damaged: unmatched: expected names by run")
+        if missing := {"seed", "level", "num_resamples"} - set(self.manifest["options"]):
+            raise RunError(f"{path}: is damaged: options: it has no {min(missing)!r}")
+        pairs = {tuple(row.values()) for row in self.tables["pairs"].select(key).to_pylist()}
+        for table in ("comparison", "moved"):
+            if not {tuple(row.values()) for row in self.tables[table].select(key).to_pylist()} <= pairs:
+                raise RunError(f"{directory / table}.parquet: is damaged: it has pairs that pairs.parquet has not")
+        if unknown := set(self.tables["comparison"]["measure"].to_pylist()) - set(MEASURES):
+            raise RunError(f"{directory}/comparison.parquet: is damaged: no measure is called {min(unknown)!r}")
 
     comparison = frame_of("comparison", "One row a pair of matrices and measure.")
     pairs = frame_of("pairs", "One row a pair of matrices: who they are, and their spectra.")

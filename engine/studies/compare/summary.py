@@ -24,7 +24,7 @@ LEADING = (
 """Measures that summaries choose from: of those that say the same one each."""
 FEWEST = 3  # pairs of an interval
 MOST = 15  # rows on a terminal
-_ROLE = 24  # characters
+_ROLE = 20  # characters
 BY_ROLE = ("run", "other", "role", "measure", "pairs", "value", "value_other", "difference", "low", "high", "size")
 
 
@@ -63,12 +63,12 @@ def largest(table: "pd.DataFrame", most: int | None = MOST) -> "pd.DataFrame":
 
 MOVED_BY_ROLE = {
     "role": ("role", "what the matrices do"),
-    "matrices": ("matrices", "pairs whose checkpoints were at hand"),
+    "matrices": ("n", "pairs whose checkpoints were at hand"),
     "relative": ("moved", "median of |W′ − W| / |W|"),
     "largest": ("at most", "the largest of them"),
     "cosine": ("cosine", "median of the cosine between W and W′, entries as vectors"),
-    "raw": ("as it is", "median number of right outliers of W′ − W as it is"),
-    "signs": ("beyond signs", "the same beyond random signs"),
+    "raw": ("raw", "median number of right outliers of W′ − W as it is"),
+    "signs": ("signs", "the same beyond random signs"),
     "equalised": ("equalised", "the same with rows and columns of one scale"),
     "directions": ("directions", "median of num_directions: equalised, or the rank where nothing else is left"),
     "by": ("by", "what most of num_directions are from"),
@@ -76,6 +76,9 @@ MOVED_BY_ROLE = {
     "overlap_left": ("left", "median overlap of the top left subspaces"),
     "null": ("random", "the larger 99 % quantile of both for random subspaces, median"),
 }
+
+
+_PAGE = ("largest", "equalised", "by")  # a terminal has no room for them
 
 
 def moved_by_role(found: Comparison) -> "pd.DataFrame":
@@ -121,7 +124,7 @@ def cells_of_difference(row: dict[str, Any]) -> list[str]:
     return [shorten(row["role"], _ROLE), row["measure"], str(row["pairs"]), *values, interval, number(row["size"])]
 
 
-DIFFERENCES = ("role", "measure", "pairs", "run", "other", "difference", "95 %", "size")
+DIFFERENCES = ("role", "measure", "n", "run", "other", "difference", "95 %", "size")
 
 
 def cells_of_moved(row: dict[str, Any]) -> list[str]:
@@ -150,15 +153,17 @@ def render(found: Comparison) -> str:
             parts[-1] = f"{shorten(run, 60)}: {len(pairs)} blocks"
         if len(chosen := largest(of_pair[0])):
             lines = [list(DIFFERENCES), *(cells_of_difference(row) for row in chosen.to_dict("records"))]
-            parts.append(aligned(lines, left=2))
+            parts.append(aligned(_without(lines, DIFFERENCES, ("95 %",)), left=2))
         if len(of_pair[1]):
-            keys = [key for key in MOVED_BY_ROLE if key not in ("by", "largest")]
-            places = [list(MOVED_BY_ROLE).index(key) for key in keys]
-            lines = [[MOVED_BY_ROLE[key][0] for key in keys]]
-            lines += [[cells_of_moved(row)[i] for i in places] for row in of_pair[1].to_dict("records")]
-            parts.append(aligned(lines))
+            lines = [[name for name, _ in MOVED_BY_ROLE.values()]]
+            lines += [cells_of_moved(row) for row in of_pair[1].to_dict("records")]
+            parts.append(aligned(_without(lines, tuple(MOVED_BY_ROLE), _PAGE)))
         if len(of_pair[2]):
             rows = of_pair[2].to_dict("records")
             said = [f"{row['role']} {row['pairs']} {row['phase']} -> {row['phase_other']}" for row in rows]
             parts.append(textwrap.fill("phases: " + "; ".join(said), 100, break_on_hyphens=False))
     return "\n\n".join(parts)
+
+
+def _without(lines: list[list[str]], columns: tuple[str, ...], left_out: tuple[str, ...]) -> list[list[str]]:
+    return [[cell for cell, name in zip(line, columns, strict=True) if name not in left_out] for line in lines]

@@ -37,7 +37,7 @@ from eigensweep.models.data import check_vocabulary
 
 
 @dataclass(frozen=True)
-class Asked:
+class EditRequest:
     """What an edit is to be, and what is asked of it.
 
     Attributes:
@@ -82,7 +82,9 @@ class Edited:
         return list(there)
 
 
-def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_progress: OnProgress = silent) -> Edited:
+def run_edit(
+    checkpoint: Checkpoint, asked: EditRequest, options: EditOptions, on_progress: OnProgress = silent
+) -> Edited:
     """Edit a checkpoint in memory, and measure it as far as prompts and a text are given.
 
     Raises:
@@ -101,6 +103,7 @@ def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_prog
     weights = Weights(checkpoint)
     updates = [circuits[a.circuit].removal(a.index or 0, asked.scale) for a in addresses]
     edit = weights.edit(updates)
+    changed = to_table(CHANGED, weights.changes(edit))
     manifest: dict[str, Any] = {
         "checkpoint": checkpoint.identity,
         "options": options.to_json(),
@@ -123,10 +126,10 @@ def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_prog
             removals += coherent_sets(coherent, circuits)
         found, loss = text_losses(checkpoint, removals, circuits, weights, asked.scale, options, on_progress)
         losses, manifest["loss"] = to_table(LOSSES, found), loss
-    return Edited(edit, to_table(CHANGED, weights.changes(edit)), effects, losses, manifest)
+    return Edited(edit, changed, effects, losses, manifest)
 
 
-def _addresses(asked: Asked) -> list[Address]:
+def _addresses(asked: EditRequest) -> list[Address]:
     if not asked.directions:
         raise RunError("no --direction given: which should be edited? such as --direction=block.3.head.2.ov:1")
     if not np.isfinite(asked.scale):
@@ -140,7 +143,7 @@ def _addresses(asked: Asked) -> list[Address]:
     return addresses
 
 
-def _prompts(checkpoint: Checkpoint, asked: Asked, options: EditOptions) -> Prompts | None:
+def _prompts(checkpoint: Checkpoint, asked: EditRequest, options: EditOptions) -> Prompts | None:
     if not asked.prompts:
         if asked.nexts:
             raise RunError("--next says which tokens to look at behind a --prompt, and that is not given")

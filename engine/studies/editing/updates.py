@@ -147,7 +147,8 @@ def _decomposed(circuits: Circuits, i: int) -> tuple[np.ndarray, np.ndarray]:
     if circuits.left is not None:
         found = product_svd(circuits.left[i : i + 1], circuits.right[i : i + 1])
         return found.s[0], found.u[0].T
-    return side_svd(circuits.right[i], "left" if circuits.kind == "mlp_out" else "right")
+    s, vectors = side_svd(circuits.right[i : i + 1], "left" if circuits.kind == "mlp_out" else "right")
+    return s[0], vectors[0]
 
 
 def applied(
