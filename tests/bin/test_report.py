@@ -6,12 +6,13 @@ import pytest
 
 from eigensweep import configs, engine
 from eigensweep.bin import runner
-from eigensweep.engine import SweepOptions
+from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 
-OPTIONS = {options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)}
+CHOSEN = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, CompareOptions)
+OPTIONS = {options.COMMAND: options for options in CHOSEN}
 
 
 @pytest.fixture(scope="module")
