@@ -147,14 +147,14 @@ def as_data(value: Any) -> Any:
     """A chart for `View.data`: dicts, lists, texts and numbers; numbers of a series as float32 arrays."""
     if is_dataclass(value):
         return {
-            f.name: _numbers(x) if f.name in _NUMBERS and not is_dataclass(x) else as_data(x)
+            f.name: short_floats(x) if f.name in _NUMBERS and not is_dataclass(x) else as_data(x)
             for f in fields(value)
             if (x := getattr(value, f.name)) is not None
         }
     return [as_data(x) for x in value] if isinstance(value, list | tuple) else value
 
 
-def _numbers(values: Numbers) -> np.ndarray:
+def short_floats(values: Numbers) -> np.ndarray:
     """float32 with 16 of its 24 bits: five digits."""
     bits = np.asarray(values, np.float64).astype(np.float32).view(np.uint32)
     finite = (bits & np.uint32(0x7F800000)) != np.uint32(0x7F800000)

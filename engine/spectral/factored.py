@@ -68,12 +68,13 @@ def product_values(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def side_svd(w: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values (b,) of one matrix W (m, n), b = min(m, n), and the vectors of one side as rows, float64.
+    """Singular values (B, k) of matrices (B, m, n), k = min(m, n), and the vectors of one side as rows (B, k, m or n).
 
-    Of the shorter side the host needs the Gram matrix alone, and never the long vectors.
+    Of the shorter side the host needs the Gram matrices alone, and never the long vectors.
 
     Args:
-      side: "left" (b, m) or "right" (b, n).
+      w: any floating dtype, finite; computed in float64.
+      side: "left" or "right".
 
     Raises:
       ValueError: another side.
@@ -81,11 +82,12 @@ def side_svd(w: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if side not in ("left", "right"):
         raise ValueError(f"side {side!r}: expected left or right")
-    shorter = "left" if w.shape[0] < w.shape[1] else "right"
-    if jax.default_backend() == "cpu" and (side == shorter or w.shape[0] == w.shape[1]):
-        s, vectors = short_svd(w if side == "right" else w.T)
-        return s, vectors
-    found = decompose(w[None])
-    if np.isnan(np.asarray(found.s)).any():
-        raise np.linalg.LinAlgError(f"a matrix {w.shape} could not be decomposed")
-    return np.asarray(found.s[0]), np.asarray(found.u[0].T if side == "left" else found.vt[0])
+    tall = w if side == "right" else w.swapaxes(1, 2)
+    if jax.default_backend() == "cpu" and tall.shape[1] >= tall.shape[2]:
+        each = [short_svd(x) for x in tall]
+        return np.stack([s for s, _ in each]), np.stack([vectors for _, vectors in each])
+    found = decompose(tall)
+    s, vt = np.asarray(found.s), np.asarray(found.vt)
+    if np.isnan(s).any():
+        raise np.linalg.LinAlgError(f"a matrix {w.shape[1:]} could not be decomposed")
+    return s, vt

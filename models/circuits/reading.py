@@ -20,8 +20,8 @@ that norm the sum (BERT) nothing is folded. Not folded, ever: the norm's divisio
 Biases are no part of W; `Circuits.biases` has them, the norm's own shift carried through W and added.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,7 @@ SIDES: Mapping[str, tuple[str, str]] = {
 }
 """What the left and the right singular vectors of a kind are to the residual stream; "" where they do not live in it.
 query and key are read, too, each by its own token."""
+Redraw = Callable[[str, np.ndarray], np.ndarray]
 _MLP = {"mlp_in": "up", "mlp_gate": "gate", "mlp_out": "down"}
 
 
@@ -120,6 +121,14 @@ class Reader:
     architecture: Architecture
     leaves: Mapping[str, Leaf]
     fold: bool = True
+    redrawn: Redraw | None = None
+
+    def with_weights(self, redrawn: Redraw) -> "Reader":
+        """The same circuits of other weights: redrawn(path, W (out, in)) stands in for every kernel W, before folding.
+
+        Noise, or W with random signs, goes down the same path as W in this way; norms and biases stay.
+        """
+        return replace(self, redrawn=redrawn)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ class Reader:
         """A block's circuits, a kind at a time: what is not asked for is not read.
 
         Raises:
-          CheckpointError: a tensor cannot be read, or holds numbers that are not finite.
+          CheckpointError: no such block; a tensor cannot be read, or holds numbers that are not finite.
         """
         if not 0 <= block < self.architecture.num_blocks:
             raise CheckpointError(f"{self.name}: no block {block}; it has {self.architecture.num_blocks}, from 0")
@@ -171,6 +180,12 @@ class Reader:
             if outline.kind in kinds:
                 read = self._attention if outline.kind in OF_HEADS else self._mlp
                 yield Circuits(**vars(outline), **read(outline))
+
+    def folds(self, outline: Outline) -> tuple[Fold, Fold]:
+        """What is folded into the left and the right side of these circuits; the identity where nothing is."""
+        reads, writes = self.norms(outline.block, "attention" if outline.kind in OF_HEADS else "mlp")
+        left, right = ({"written": writes, "": Fold()}.get(side, reads) for side in outline.sides)
+        return left, right
 
     def find(self, address: Address) -> Outline:
         """The outline that holds a circuit.
@@ -195,7 +210,7 @@ class Reader:
 
     def _attention(self, outline: Outline) -> dict:
         """The factors of `ov`, `qk`, `q` or `k`, and their biases."""
-        reads, writes = self._folds(outline.block, "attention")
+        reads, writes = self.norms(outline.block, "attention")
         at = [number or 0 for number in outline.kv_heads]
         if outline.kind == "ov":
             value, shift = self._projection(outline.block, "value", reads)
@@ -227,7 +242,7 @@ class Reader:
         """The matrix of `mlp_in`, `mlp_gate` or `mlp_out`, and its bias."""
         part = _MLP[outline.kind]
         path = f"blocks/{outline.block}/mlp/{part}"
-        reads, writes = self._folds(outline.block, "mlp")
+        reads, writes = self.norms(outline.block, "mlp")
         w, bias = self._weight(f"{path}/kernel"), self._vector(f"{path}/bias")
         if outline.kind == "mlp_out":
             return {"right": writes.behind(w)[None], "left": None, "biases": _known({part: bias})}
@@ -235,7 +250,7 @@ class Reader:
         total = np.sum(shifts, axis=0) if shifts else None
         return {"right": reads.before(w)[None], "left": None, "biases": _known({part: total})}
 
-    def _folds(self, block: int, part: str) -> tuple[Fold, Fold]:
+    def norms(self, block: int, part: str) -> tuple[Fold, Fold]:
         """The norms before and behind a block's attention or MLP; identities where there is none, or none is folded."""
         arch, residual = self.architecture, self.architecture.residual
         if not self.fold:
@@ -251,7 +266,8 @@ class Reader:
 
     def _weight(self, path: str) -> np.ndarray:
         """W (out, in), float64."""
-        return values(self._leaf(path), turned=True)
+        w = values(self._leaf(path), turned=True)
+        return w if self.redrawn is None else self.redrawn(path, w)
 
     def _vector(self, path: str) -> np.ndarray | None:
         return values(self.leaves[path]) if path in self.leaves else None

@@ -47,10 +47,10 @@ def test_factors_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("shape", [(30, 12), (12, 30), (12, 12)])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_one_side_is_that_of_numpy(rng, shape, side):
-    w = rng.standard_normal(shape)
-    w[:, 0] *= 1e-6  # a small value, which the square of W alone would lose
+    w = rng.standard_normal((2, *shape))
+    w[:, :, 0] *= 1e-6  # a small value, which the square of W alone would lose
     u, s, vt = np.linalg.svd(w, full_matrices=False)
     values, vectors = side_svd(w, side)
     np.testing.assert_allclose(values, s, rtol=1e-9)
-    agreement = np.abs(np.sum(vectors * (vt if side == "right" else u.T), axis=1))
+    agreement = np.abs(np.sum(vectors * (vt if side == "right" else u.swapaxes(1, 2)), axis=2))
     np.testing.assert_allclose(agreement, 1, atol=1e-8)
