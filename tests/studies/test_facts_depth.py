@@ -174,6 +174,6 @@ def test_a_text_shorter_than_two_sequences_and_one_without_variety_are_refused(g
     with pytest.raises(data.DataError, match="fewer than one window of 100000"):
         dataset.sequences(checkpoint, model, Options(data=str(text)), None, 100_000)
     one = tmp_path / "one.txt"
-    one.write_text(text.read_text()[0] * 60)
+    one.write_text(" ".join([text.read_text().split()[0]] * 60))
     with pytest.raises(RunError, match=r"one.txt: all sequences of 4 tokens hold the same"):
         dataset.sequences(checkpoint, model, Options(data=str(one)), None, 4)
