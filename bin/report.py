@@ -4,8 +4,8 @@
     eigensweep-report --run=runs/step-500 --run=runs/step-1000 --out=runs/comparison
 
 One run: writes report.html of every finished study in it into the run directory, or into --out, and with --figures
-each study's figures as PNG and PDF into figures/ beside it; no checkpoint is needed. Several sweeps, in the order
-given: writes comparison.html and its figure into --out.
+each study's figures as PNG and PDF into figures/ beside it; no checkpoint is needed. Several sweeps: --out becomes the
+run directory of their comparison, each against the first, from their tables alone; eigensweep-compare does more.
 """
 
 from absl import flags
@@ -29,7 +29,7 @@ def main() -> None:
         print(engine.write_report(_RUN.value[0], _OUT.value, figures=_FIGURES.value))
     else:
         runs = [engine.open_run(directory) for directory in _RUN.value]
-        print(engine.write_comparison(runs, _OUT.value or ""))
+        print(engine.write_comparison(runs, _OUT.value or "", _FIGURES.value))
 
 
 run = console(main)

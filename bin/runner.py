@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from eigensweep.engine.tables.result import Result
     from eigensweep.models import Checkpoint
 
-PLACES = ("checkpoint", "workdir")  # keys of a preset that are no options: where from, and where to
+SOURCE, WORKDIR = "checkpoint", "workdir"  # keys of a preset that are no options: where from, and where to
+PLACES = {
+    "checkpoint": "folder, file or hub id",
+    "checkpoints": "several, separated by commas: paths, hub ids, globs, files that list them; with {0,1} and {0..9}",
+    "config_json": "config.json of the model to train; default: a small GPT-2",
+    "workdir": "run directory; an unfinished run is continued",
+}
 _LONGEST = 3000  # characters of an error
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
@@ -36,12 +42,16 @@ class UserError(InputError):
     """Wrong use, or bad input from outside; the message is all that the user gets to see."""
 
 
-def console(main: Callable[[], None], options: type["Options"] | None = None) -> Callable[[], None]:
+def console(
+    main: Callable[[], None], options: type["Options"] | None = None, source: str = SOURCE, report: bool = True
+) -> Callable[[], None]:
     """The console script of an entry point: parses the flags, runs `main` under absl, exits.
 
     Args:
       main: reads absl's flags, in the module whose docstring is the help.
-      options: the study's options; `--config`, `--config.KEY`, `--checkpoint`, `--workdir` and `--report` follow.
+      options: the study's options; `--config`, `--config.KEY`, `--checkpoint` and `--workdir` follow.
+      source: what the flag is called that says where from, a key of PLACES; it may be the run directory itself.
+      report: whether the study has a page, and so the flags `--report` and `--figures`.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
     `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
@@ -64,7 +74,7 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
         warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
         if options is not None:
-            _define(options)
+            _define(options, source, report)
             sys.argv = _modern(sys.argv, options)
         # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
         with heard():
@@ -73,16 +83,16 @@ def console(main: Callable[[], None], options: type["Options"] | None = None) ->
     return run
 
 
-def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
-    """Checkpoint, options and workdir from preset and flags.
+def settings(options: type[Chosen], source: str = SOURCE, needed: bool = True) -> tuple[str, Chosen, str]:
+    """Checkpoint (or what `source` names), options and workdir from preset and flags.
 
     Raises:
-      UserError: no checkpoint, a key or value that is not allowed, a preset of another command.
+      UserError: no checkpoint where it is needed, a key or value that is not allowed, a preset of another command.
     """
     values = _preset(flags.FLAGS["config"].value or "", options)
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
-    places = {key: values.pop(key, "") for key in PLACES}
-    for key in PLACES:
+    places = {key: values.pop(key, "") for key in (source, WORKDIR)}
+    for key in places:
         for name in (f"config.{key}", key):
             places[key] = flags.FLAGS[name].value or places[key]
     if "data" in flags.FLAGS and flags.FLAGS["data"].value:
@@ -91,9 +101,9 @@ def settings(options: type[Chosen]) -> tuple[str, Chosen, str]:
         chosen = options.of(values)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
-    if not places["checkpoint"]:
-        raise UserError("no checkpoint: give --checkpoint=PATH_OR_HUB_ID, or a --config that names one")
-    return places["checkpoint"], chosen, places["workdir"]
+    if needed and not places[source]:
+        raise UserError(f"no {source}: give --{source}=PATH_OR_HUB_ID, or a --config that names one")
+    return places[source], chosen, places[WORKDIR]
 
 
 def opened(source: str, base: str | None = None) -> "Checkpoint":
@@ -139,14 +149,16 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
         print(f"report: {write_report(result, figures=bool(flags.FLAGS['figures'].value))}")
 
 
-def _define(options: type["Options"]) -> None:
+def _define(options: type["Options"], source: str, report: bool) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", "name of a preset (--help lists them), or a Python file with a get_config()")
-    flags.DEFINE_bool("report", True, "write report.html")
-    flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
-    places = {"checkpoint": "folder, file or hub id", "workdir": "run directory; an unfinished run is continued"}
-    for key, what in places.items():
-        flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
+    if report:
+        flags.DEFINE_bool("report", True, "write report.html")
+        flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
+    for key in dict.fromkeys((source, WORKDIR)):  # where the run directory is all that is needed, once
+        what = PLACES[key]
+        if key not in flags.FLAGS:  # where a command takes several
+            flags.DEFINE_string(key, None, f"{what}; overrides the preset's")
         flags.DEFINE_string(f"config.{key}", None, f"the same as --{key}")
     kinds = get_type_hints(options)
     for key, f in options.by_name().items():

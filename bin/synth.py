@@ -3,8 +3,10 @@
     eigensweep-synth --out=synth/llama-8b                       # Llama-3-8B's shapes: 16 GB, bfloat16, sharded
     eigensweep-synth --out=synth/two-blocks --blocks=2 --vocab=4096
     eigensweep-synth --out=synth/mine --config_json=config.json --dtype=float32
+    eigensweep-synth --out=synth/words --plant_tokens           # small, runs: known circuits write known words
 
-OUT/planted.json has the planted singular values of every matrix.
+OUT/planted.json has the planted singular values of every matrix; with --plant_tokens, which circuit reads and writes
+which words at which index and sign.
 """
 
 import json
@@ -21,6 +23,9 @@ _VOCAB = flags.DEFINE_integer("vocab", None, "this vocabulary instead of the con
 _DTYPE = flags.DEFINE_string("dtype", "bfloat16", "bfloat16, float16 or float32")
 _SPIKES = flags.DEFINE_integer("spikes", 4, "spikes planted in every matrix", lower_bound=0)
 _SEED = flags.DEFINE_integer("seed", 0, "of all numbers")
+_WORDS = flags.DEFINE_bool("plant_tokens", False, "a small model with a tokenizer, in which circuits write known words")
+_LAYOUT = flags.DEFINE_string("layout", "gpt2", "of --plant_tokens: gpt2 (fused, tied) or llama (grouped, gated)")
+_SIZED = ("config_json", "blocks", "vocab", "dtype", "spikes")  # what --plant_tokens sets itself
 
 
 def main() -> None:
@@ -29,6 +34,10 @@ def main() -> None:
 
     if not _OUT.value:
         raise UserError("no --out given: where should the checkpoint go?")
+    if _WORDS.value:
+        return _plant()
+    if flags.FLAGS["layout"].present:
+        raise UserError("--layout goes with --plant_tokens; a model's own shapes come with --config_json")
     config = _read(Path(_CONFIG.value)) if _CONFIG.value else dict(synth.LLAMA_8B)
     if _BLOCKS.value:
         key = "n_layer" if config.get("model_type") == "gpt2" else "num_hidden_layers"
@@ -38,6 +47,16 @@ def main() -> None:
     planted = synth.write_synthetic(_OUT.value, config, seed=_SEED.value, dtype=_DTYPE.value, spikes=_SPIKES.value)
     size = sum(f.stat().st_size for f in Path(_OUT.value).iterdir())
     print(f"{len(planted)} matrices with {_SPIKES.value} spikes each, {size / 1e9:.2f} GB: {_OUT.value}")
+
+
+def _plant() -> None:
+    """The small checkpoint of words."""
+    from eigensweep.models import planted
+
+    if given := [name for name in _SIZED if flags.FLAGS[name].present]:
+        raise UserError(f"--{given[0]} does not go with --plant_tokens, whose sizes are fixed")
+    plants = planted.write_planted(_OUT.value or "", _LAYOUT.value, seed=_SEED.value)
+    print(f"{len(plants)} directions for {len(planted.CLUSTERS)} clusters of words: {_OUT.value}")
 
 
 def _read(path: Path) -> dict:

@@ -256,6 +256,14 @@ class Cut:
         turned[...] = matrix.reshape(turned.shape)
         share[...] = weight.reshape(share.shape)
 
+    def put_leaf(self, stored: np.ndarray, leaf: np.ndarray) -> None:
+        """Writes the leaf of the pytree back to its place in `stored`, an array of the whole tensor."""
+        if self.layout != "vector":
+            return self.put_matrix(stored, leaf.T)
+        share = self._share(stored if self.expert is None else stored[self.expert])
+        share[...] = leaf.reshape(share.shape)
+        return None
+
 
 @dataclass(frozen=True)
 class Matrix:

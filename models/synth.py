@@ -23,7 +23,7 @@ from eigensweep.models.sources.choice import INDEX, WEIGHTS
 from eigensweep.models.staging import runs, staged
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
-_Wanted = tuple[str, tuple[int, ...], Rule]
+Wanted = tuple[str, tuple[int, ...], Rule]
 """Stored name, shape and rule of a tensor."""
 
 SIGMA = 0.02
@@ -79,7 +79,7 @@ def write_synthetic(
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     itemsize = DTYPES[dtype].itemsize
-    tensors = _tensors(family, config)
+    tensors = stored_tensors(family, config)
     shards = list(runs(tensors, lambda tensor: math.prod(tensor[1]) * itemsize, shard_bytes))
     planted: dict[str, list[float]] = {}
     index: dict[str, str] = {}
@@ -105,8 +105,8 @@ def spiked_singular_value(theta: float, m: int, n: int, sigma: float = SIGMA) ->
     return math.sqrt((theta**2 + m * sigma**2) * (theta**2 + n * sigma**2)) / theta
 
 
-def _tensors(family: Family, config: Mapping[str, Any]) -> Iterator[_Wanted]:
-    """Every tensor that the config asks for; of several ways to store the same leaves the first."""
+def stored_tensors(family: Family, config: Mapping[str, Any]) -> Iterator[Wanted]:
+    """Name, shape and rule of every tensor that the config asks for; of several ways to store leaves the first."""
     dims = model_dims(family, config, "config")
     prefix = PREFIXES.get(family.name, "model.")
     filled: set[tuple[str, int | None]] = set()

@@ -9,6 +9,7 @@
     run.vectors("encoder.layer.0.output.dense.weight", 0)
     run.report()                                 # the interactive page, inside the notebook
     es.open_run("runs/mine")                     # what a script left
+    es.open_runs("runs/*")                       # one frame of the matrices of all finished runs
 
 `eigensweep.engine` has the studies and, in `engine.spectral`, the mathematics as pure functions of arrays;
 `eigensweep.models` reads checkpoints. Both are loaded when they are first used. Loading `engine` turns JAX's float64 on
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from eigensweep.engine import RunError as RunError
     from eigensweep.engine import SweepOptions as SweepOptions
     from eigensweep.engine import open_run as open_run
+    from eigensweep.engine import open_runs as open_runs
     from eigensweep.engine.studies.sweep.study import Run as Run
     from eigensweep.models import CheckpointError as CheckpointError
     from eigensweep.models import open_checkpoint as open_checkpoint
@@ -38,6 +40,7 @@ _HOMES = {  # name -> the module that has it
     "RunError": "engine",
     "SweepOptions": "engine",
     "open_run": "engine",
+    "open_runs": "engine",
     "CheckpointError": "models",
     "open_checkpoint": "models",
 }
@@ -51,6 +54,7 @@ __all__ = [
     "models",
     "open_checkpoint",
     "open_run",
+    "open_runs",
     "sweep",
 ]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Numbers = Sequence[float] | np.ndarray
+_NUMBERS = ("x", "y", "low", "high", "values")
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,51 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """What the colours of a chart's grids stand for.
+
+    Attributes:
+      label: what it is, with its unit.
+      limits: values of the first and the last colour; what lies beyond has theirs.
+      signed: two colours that meet at the middle of the limits; else one ramp.
+      threshold: of a symlog scale, see Axis; 0: linear.
+    """
+
+    label: str
+    limits: tuple[float, float]
+    signed: bool = False
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A heat map: a colour a cell.
+
+    Attributes:
+      title: of the panel.
+      rows, columns: names, from the top and from the left.
+      values: (rows * columns), row by row; NaN has no colour.
+      note: beside the title.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Numbers
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Panels on common axes.
+    """Panels on common axes, or grids of one amount.
 
     Attributes:
       heading: of the chart.
       seen: a sentence with the numbers.
       note: what the numbers are.
       reading: how to read it.
+      panels: of one kind, Grids where there is an amount.
+      amount: what the colours stand for.
     """
 
     heading: str
@@ -101,21 +139,22 @@ class Chart:
     reading: str
     x: Axis
     y: Axis
-    panels: Sequence[Panel]
+    panels: Sequence[Panel] | Sequence[Grid]
+    amount: Amount | None = None
 
 
 def as_data(value: Any) -> Any:
     """A chart for `View.data`: dicts, lists, texts and numbers; numbers of a series as float32 arrays."""
     if is_dataclass(value):
         return {
-            f.name: _numbers(x) if f.name in ("x", "y", "low", "high") and not is_dataclass(x) else as_data(x)
+            f.name: short_floats(x) if f.name in _NUMBERS and not is_dataclass(x) else as_data(x)
             for f in fields(value)
             if (x := getattr(value, f.name)) is not None
         }
     return [as_data(x) for x in value] if isinstance(value, list | tuple) else value
 
 
-def _numbers(values: Numbers) -> np.ndarray:
+def short_floats(values: Numbers) -> np.ndarray:
     """float32 with 16 of its 24 bits: five digits."""
     bits = np.asarray(values, np.float64).astype(np.float32).view(np.uint32)
     finite = (bits & np.uint32(0x7F800000)) != np.uint32(0x7F800000)

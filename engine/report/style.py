@@ -136,6 +136,11 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     return result
 
 
+def natural(text: str) -> list[tuple[bool, int, str]]:
+    """A sorting key by which numbers count as numbers."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" for the known word that is most like `word`; "" where none is."""
     found = difflib.get_close_matches(word, [*map(str, known)], 1)

@@ -34,11 +34,12 @@ class Measure:
 
     Attributes:
       description: JSON-able; tells one measurement from another.
-      evaluate: the scores (`eigensweep.models.nn.Scores`) with matrices W (m, n), by name, in place of the model's own.
+      evaluate: the scores (`eigensweep.models.nn.Scores`) with matrices W (m, n), by name, in place of the model's own,
+        and with vectors, by the paths of their leaves.
     """
 
     description: dict[str, Any]
-    evaluate: Callable[[Mapping[str, np.ndarray]], nn.Scores]
+    evaluate: Callable[..., nn.Scores]
 
 
 def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
@@ -60,10 +61,10 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
         params = nn.load(checkpoint, options.dtype, mesh, options.param_dtype or None)[1]
     rows = rows_for(checkpoint, model, params, options, seed, head, "evenly")
 
-    def evaluate(replaced: Mapping[str, np.ndarray]) -> nn.Scores:
+    def evaluate(replaced: Mapping[str, np.ndarray], vectors: Mapping[str, np.ndarray] | None = None) -> nn.Scores:
         if params is None:
-            return nn.streamed_scores(checkpoint, model, replaced, rows, options.batch_size, head)
-        edited = nn.with_matrices(params, checkpoint, replaced)
+            return nn.streamed_scores(checkpoint, model, replaced, rows, options.batch_size, head, vectors)
+        edited = nn.with_matrices(params, checkpoint, replaced, vectors)
         return nn.score(model, edited, rows, options.batch_size, head, mesh)
 
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": options.param_dtype}

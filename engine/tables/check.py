@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TRUTH, Columns
+from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TEXTS, TRUTH, Columns
 from eigensweep.engine.tables.errors import RunError
 
 SUMS = "tables"
@@ -95,13 +95,16 @@ def check_sum(path: Path, data: bytes, manifest: Mapping[str, Any]) -> None:
         raise RunError(f"{path}: is damaged, or of another run: it is not the table that the manifest beside it sums")
 
 
-def check_table(path: Path, table: pa.Table, columns: Columns, keys: Iterable[str], needed: Iterable[str]) -> None:
+def check_table(
+    path: Path, table: pa.Table, columns: Columns, keys: Iterable[str], needed: Iterable[str], empty: bool = False
+) -> None:
     """Hold a table's columns against their declaration; those that a newer version added may be missing.
 
     Args:
       path: of its file, for messages.
       keys: columns which together tell a row from every other.
       needed: columns that every version has, without nulls; the keys are.
+      empty: whether it may have no rows.
 
     Raises:
       RunError: a column is missing, of another type, null where it must not be, or there is a row twice.
@@ -118,7 +121,7 @@ def check_table(path: Path, table: pa.Table, columns: Columns, keys: Iterable[st
         if name in columns and not _serves(table.schema.field(name).type, columns[name].dtype):
             found = table.schema.field(name).type
             raise RunError(f"{path}: is damaged: column {name!r} holds {found}, expected {columns[name].dtype}")
-    if keys and not table.num_rows:
+    if keys and not table.num_rows and not empty:
         raise RunError(f"{path}: is damaged: it has no rows")
     if keys and table.group_by(list(keys)).aggregate([]).num_rows != table.num_rows:
         raise RunError(f"{path}: is damaged: two rows have the same {', '.join(keys)}")
@@ -166,10 +169,9 @@ def _serves(found: pa.DataType, declared: str) -> bool:
     types = pa.types
     if types.is_null(found):
         return True
-    if declared in (LIST, INDICES):
-        return (types.is_list(found) or types.is_large_list(found)) and _serves(
-            found.value_type, FLOAT if declared == LIST else COUNT
-        )
+    inside = {LIST: FLOAT, INDICES: COUNT, TEXTS: TEXT}
+    if declared in inside:
+        return (types.is_list(found) or types.is_large_list(found)) and _serves(found.value_type, inside[declared])
     kinds = {
         COUNT: types.is_integer,
         FLOAT: lambda t: types.is_floating(t) or types.is_integer(t),

@@ -17,7 +17,7 @@ import jax
 
 from eigensweep.engine.tables import hosts
 from eigensweep.engine.tables.check import check_manifest
-from eigensweep.engine.tables.errors import RunError
+from eigensweep.engine.tables.errors import InUse, RunError
 from eigensweep.engine.tables.files import remove_unfinished, write_json
 from eigensweep.engine.tables.layout import Layout, studies_in
 from eigensweep.engine.tables.parts import Work, digest_of, remove_foreign_parts
@@ -42,18 +42,19 @@ def claimed(
     Raises:
       RunError: the directory holds something else, is in use, or cannot be written; in every process of several.
     """
-    directory, error, manifest = Path(directory), "", None
+    directory, manifest = Path(directory), None
+    refusal: RunError | None = None
     with contextlib.ExitStack() as held:
         if hosts.is_first():
             try:
-                held.enter_context(_locked(directory))
+                held.enter_context(locked(directory))
                 manifest = _claim(directory, layout, identity, record or {})
             except RunError as refused:
-                error = str(refused)
+                refusal = refused
         hosts.wait_for_all("claimed")
-        error = hosts.error_of_first(error)
+        error = hosts.error_of_first(str(refusal or ""))
         if error:
-            raise RunError(error)
+            raise refusal or RunError(error)
         if manifest is None:  # not the first process, which has written it by now
             manifest = layout.read_manifest(directory) or {}
         yield Work(directory, layout, manifest, digest_of({key: manifest.get(key) for key in identity}, layout))
@@ -74,15 +75,34 @@ def new_manifest(layout: Layout, identity: Mapping[str, Any], record: Mapping[st
     }
 
 
+def is_in_use(directory: str | Path) -> bool:
+    """Whether a process works in `directory` at this moment; nothing is made there."""
+    lock = filelock.FileLock(Path(directory) / ".lock", blocking=False)
+    if not Path(directory).is_dir():
+        return False
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # whoever works there will say what is wrong
+    lock.release()
+    return False
+
+
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold `directory/.lock`, which the operating system releases however the process ends."""
+def locked(directory: Path) -> Iterator[None]:
+    """Hold `directory/.lock`, which the operating system releases however the process ends.
+
+    Raises:
+      RunError: another process holds it, or the directory cannot be written.
+    """
     lock = filelock.FileLock(directory / ".lock", blocking=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
-        raise RunError(f"{directory}: another process is working there") from error
+        raise InUse(f"{directory}: another process is working there") from error
     except OSError as error:
         raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
     try:  # what goes wrong in there is no trouble with the lock

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 COUNT, FLOAT, TEXT, TRUTH = "int64", "float64", "string", "bool"
-LIST, INDICES = "list<float64>", "list<int64>"
+LIST, INDICES, TEXTS = "list<float64>", "list<int64>", "list<string>"
 _ARROW = {
     COUNT: pa.int64(),
     FLOAT: pa.float64(),
@@ -19,6 +19,7 @@ _ARROW = {
     TRUTH: pa.bool_(),
     LIST: pa.list_(pa.float64()),
     INDICES: pa.list_(pa.int64()),
+    TEXTS: pa.list_(pa.string()),
 }
 
 

@@ -24,6 +24,7 @@ class Layout:
       needed: columns that every version wrote and that are never null, by table; the keys are.
       record: keys that every version's manifest has when the study is done.
       also: columns that a table may have besides, by table.
+      empty: tables that may have no rows.
       unfinished: folders of what it has begun; they go with parts that turn out to be another run's.
     """
 
@@ -36,6 +37,7 @@ class Layout:
     record: tuple[str, ...] = ()
     also: Mapping[str, Columns] = field(default_factory=dict)
     unfinished: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     def parts(self, directory: Path) -> Path:
         """The folder of what is finished while the study runs."""

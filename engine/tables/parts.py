@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ RUN = "run"
 PATIENCE = 60.0  # seconds until the parts of other hosts must have come through a network file system
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """The rows of one unit, by table."""
+Amend = Callable[[dict[str, pa.Table]], dict[str, pa.Table]]
+"""From merged tables to tables of the same columns and rows."""
 
 
 class Work:
@@ -92,8 +94,11 @@ class Work:
                 return {table: row[table] for table in self._tables}
         raise RunError(f"{self._folder}: {unit} is not finished")
 
-    def finish(self, units: Sequence[str], **record: Any) -> None:
+    def finish(self, units: Sequence[str], amend: Amend | None = None, **record: Any) -> None:
         """Merge the parts into the tables, rows in the order of `units`; add `record` to the manifest and say `done`.
+
+        Args:
+          amend: fills columns that only all units together can tell.
 
         Raises:
           RunError: units are missing (of several processes one may have died); nothing is written then.
@@ -103,7 +108,7 @@ class Work:
             patience = PATIENCE if jax.process_count() > 1 else 0.0
             merged, seconds = self._merged(units, patience)
             sums = {}
-            for table, rows in merged.items():
+            for table, rows in (merged if amend is None else amend(merged)).items():
                 data = table_bytes(rows)
                 write_bytes(self.directory / f"{table}.parquet", data)
                 sums[f"{table}.parquet"] = file_sum(data)

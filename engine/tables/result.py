@@ -83,7 +83,8 @@ class Result:
         layout, path = cls.layout, directory / f"{name}.parquet"
         table = read_table(path, lambda data: check_sum(path, data, manifest))
         columns = {**layout.also.get(name, {}), **layout.tables[name]}
-        check_table(path, table, columns, layout.keys.get(name, ()), layout.needed.get(name, ()))
+        keys, needed = layout.keys.get(name, ()), layout.needed.get(name, ())
+        check_table(path, table, columns, keys, needed, empty=name in layout.empty)
         return table
 
     @classmethod

@@ -16,11 +16,12 @@ from eigensweep.models.data.text import (
     read_wic,
     read_wikitext,
 )
-from eigensweep.models.data.tokenizer import added_bos, check_vocabulary, encode_text, load_tokenizer
+from eigensweep.models.data.tokenizer import added_bos, check_vocabulary, encode_text, load_tokenizer, token_texts
 
 __all__ = [
     "FORMATS", "IGNORE", "DataError", "DataOptions", "Example", "Rows", "added_bos", "batches",
     "check_vocabulary", "classification_rows", "duplicates", "encode_text", "groups_of", "load_tokenizer",
     "mask_tokens", "matched", "read_boolq", "read_examples", "read_hub", "read_jsonl", "read_jsonl_text",
-    "read_labelled", "read_rows", "read_text", "read_wic", "read_wikitext", "split", "text_rows", "windows",
+    "read_labelled", "read_rows", "read_text", "read_wic", "read_wikitext", "split", "text_rows", "token_texts",
+    "windows",
 ]  # fmt: skip

@@ -91,6 +91,30 @@ def check_vocabulary(tokenizer: Any, vocab_size: int, model: str = "the model", 
         )
 
 
+def token_texts(tokenizer: Any, count: int) -> list[str]:
+    """What the tokens 0 to count - 1 stand for, each on its own: " the", "##ing", "<s>".
+
+    A piece that begins a word in SentencePiece ("▁the") has its space, as those of byte-level tokenizers have. A piece
+    of less than a character is shown as the tokenizer writes it ("<0xE2>", "âĢ"); a row of the embedding that no token
+    has as its number, "[50258]".
+
+    Raises:
+      DataError: the tokenizer cannot tell.
+    """
+    with _naming(f"the tokenizer {getattr(tokenizer, 'name_or_path', '')} cannot say what its tokens are"):
+        known = sorted(id_ for id_ in set(tokenizer.get_vocab().values()) if 0 <= id_ < count)
+        pieces = dict(zip(known, tokenizer.convert_ids_to_tokens(known), strict=True))
+        decoded = tokenizer.batch_decode([[id_] for id_ in known], clean_up_tokenization_spaces=False)
+        texts = dict(zip(known, decoded, strict=True))
+    return [_token_text(pieces[id_], texts[id_]) if id_ in pieces else f"[{id_}]" for id_ in range(count)]
+
+
+def _token_text(piece: str, text: str) -> str:
+    if not text or "\ufffd" in text:
+        return piece
+    return f" {text}" if piece.startswith("▁") and not text.startswith(" ") else text
+
+
 def encode_text(tokenizer: Any, text: str, special_tokens: bool = True) -> np.ndarray:
     """The ids of a whole text, (N,) int32, with the tokenizer's own start or end tokens unless told otherwise.
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from eigensweep.models.families.gpt import GPT2
 
+_HEADS = 1  # their number does not matter for reading
+_KEYS = {"model_type", "n_head", "vocab_size", "n_embd", "n_positions", "n_layer", "n_inner"}
 _BLOCK = re.compile(r"h\.([0-9]{1,4})\..*")
 
 
@@ -30,4 +32,9 @@ def inferred_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | N
     if named.get("h.0.attn.c_attn.weight") != (d, 3 * d):
         return None
     sizes = {"vocab_size": vocab, "n_embd": d, "n_positions": positions, "n_layer": max(blocks) + 1, "n_inner": mlp}
-    return {"model_type": "gpt2", "n_head": 1} | sizes  # the heads' number does not matter for reading
+    return {"model_type": "gpt2", "n_head": _HEADS} | sizes
+
+
+def is_inferred(config: Mapping[str, Any]) -> bool:
+    """Whether a config is of `inferred_config`, which does not know the number of heads."""
+    return set(config) == _KEYS and config["n_head"] == _HEADS

@@ -20,10 +20,15 @@ Replaced = Mapping[str, np.ndarray]
 """W (m, n), y = W x, by the names of the checkpoint's matrices."""
 
 
-def with_matrices(params: Params, checkpoint: Checkpoint, replaced: Replaced) -> Params:
+def with_matrices(
+    params: Params, checkpoint: Checkpoint, replaced: Replaced, vectors: Mapping[str, np.ndarray] | None = None
+) -> Params:
     """The tree of parameters with matrices in place of their leaves; all other leaves are shared.
 
     They are rounded to the checkpoint's dtype first, as they would be in its files.
+
+    Args:
+      vectors: leaves that are no matrices, biases and the like, by their paths.
 
     Raises:
       CheckpointError: the checkpoint has no such matrix, or the forward pass does not read it.
@@ -37,13 +42,26 @@ def with_matrices(params: Params, checkpoint: Checkpoint, replaced: Replaced) ->
         if matrix.index is not None:
             array = leaf.at[matrix.index].set(array)
         params = replace(params, matrix.path, array)
+    for path, vector in (vectors or {}).items():
+        leaf = get(params, path)
+        rounded = vector.astype(_stored(checkpoint, path)).astype(leaf.dtype)
+        params = replace(params, path, jax.device_put(rounded, leaf.sharding if leaf.committed else None))
     return params
 
 
 def streamed_scores(
-    checkpoint: Checkpoint, model: Model, replaced: Replaced, rows: Rows, batch_size: int, head: str = "default"
+    checkpoint: Checkpoint,
+    model: Model,
+    replaced: Replaced,
+    rows: Rows,
+    batch_size: int,
+    head: str = "default",
+    vectors: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
     """`score` with matrices in place of the checkpoint's, one block of the model on the device at a time.
+
+    Args:
+      vectors: as of `with_matrices`.
 
     Raises:
       CheckpointError, ValueError: as `with_matrices`.
@@ -64,6 +82,9 @@ def streamed_scores(
                     stack[matrix.index] = kernel
                     kernel = stack
                 params = replace(params, path, kernel)
+        for path, vector in (vectors or {}).items():
+            if path.startswith(prefix) and path.removeprefix(prefix) in inside:
+                params = replace(params, path.removeprefix(prefix), vector.astype(_stored(checkpoint, path)))
         return params
 
     def run(size: int, most: int | None = None) -> Scores:
@@ -82,6 +103,11 @@ def _matrices(params: Params, checkpoint: Checkpoint, replaced: Replaced) -> lis
         if matrix.path not in paths:
             raise CheckpointError(f"{matrix.name}: the forward pass does not read it; leave it out")
     return chosen
+
+
+def _stored(checkpoint: Checkpoint, path: str) -> str:
+    """The dtype of a leaf in the checkpoint."""
+    return next(leaf.dtype for leaf in checkpoint.leaves if leaf.path == path)
 
 
 def _kernel(matrix: Matrix, w: np.ndarray) -> Any:

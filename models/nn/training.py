@@ -1,4 +1,4 @@
-"""Training a classifier: its head, or the whole model; stopped early, continued where it was interrupted.
+"""Training a classifier or a language model: its head, or all of it; stopped early, continued where interrupted.
 
 AdamW (Loshchilov and Hutter 2019) over a linear warm-up and decay, gradients clipped by their global norm, no decay of
 biases and norms: BERT's recipe (Devlin et al. 2019). Every random number belongs to (seed, step), the order of the
@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,8 @@ from eigensweep.models.nn.parameters import Params, map_with_path, walk
 from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 
 TRAINABLE = ("all", "head")
-_HEAD = ("pooler", "classifier")
-_UNUSED = ("mlm", "unembedding")  # other heads: no gradient reaches them, and decay must not
+_OF_HEAD = {"classifier": ("pooler", "classifier"), "unembedding": ("unembedding",), "mlm": ("mlm",)}
+"""The parts of the tree that belong to a head alone; no gradient reaches those of others, and decay must not."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class TrainOptions:
       dropout: drop out as the model's config says.
       evaluate_every: steps between two looks at the validation rows, after which the state is saved; 0: an epoch.
       patience: looks without a better loss after which the training stops; 0: never.
+      max_steps: steps in all, at most; 0: those of the epochs.
     """
 
     trainable: str = "all"
@@ -63,6 +64,7 @@ class TrainOptions:
     dropout: bool = True
     evaluate_every: int = 0
     patience: int = 0
+    max_steps: int = field(default=0, repr=False)  # states of version 0.3 know nothing of it
 
     def __post_init__(self) -> None:
         if self.trainable not in TRAINABLE:
@@ -70,7 +72,7 @@ class TrainOptions:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("evaluate_every", "patience", "weight_decay"):
+        for name in ("evaluate_every", "patience", "weight_decay", "max_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 0")
         for name in ("learning_rate", "clip"):
@@ -82,7 +84,8 @@ class TrainOptions:
     def steps(self, num_rows: int) -> tuple[int, int]:
         """Steps an epoch, and in all."""
         per_epoch = -(-num_rows // self.batch_size)
-        return per_epoch, per_epoch * self.epochs
+        total = per_epoch * self.epochs
+        return per_epoch, min(total, self.max_steps or total)
 
 
 @dataclass
@@ -115,17 +118,23 @@ def train(
     directory: Path | None = None,
     mesh: Mesh | None = None,
     on_look: Callable[[Progress, int], None] | None = None,
+    head: str = "classifier",
+    save_at: Collection[int] = (),
+    on_save: Callable[[int, Params], None] | None = None,
 ) -> tuple[Params, Progress]:
-    """Minimises the mean cross-entropy of the classifier.
+    """Minimises the mean cross-entropy of a head: over a batch's labels, or over its tokens that are targets.
 
     Args:
-      model, params: with a "classifier" (see `with_classifier`); `params` is left as it is.
-      rows, validation: targets (N,) are classes.
+      model, params: with that head (for a "classifier" see `with_classifier`); `params` is left as it is.
+      rows, validation: targets (N,) are classes; of a language model they are (N, T), the tokens to predict.
       options: the recipe.
       seed: of the order of the rows and of dropout.
       directory: where the state is saved at every look, and continued from; None keeps nothing.
       mesh: deals the rows of a batch out over its axis "data"; the parameters lie by `shardings`.
       on_look: called after every look at the validation rows with the progress and the number of all steps.
+      head: "classifier", "unembedding" (the next token) or "mlm".
+      save_at, on_save: after these steps (0: before the first) `on_save` gets the step and the parameters, before a
+        state of that step is written: what is continued calls it again for every step that it does again.
 
     Returns:
       The parameters with the lowest validation loss, and the progress.
@@ -134,33 +143,38 @@ def train(
       TrainingError: `directory` holds another training; or the loss is never finite.
       DeviceMemoryError: with the batch size that would fit.
     """
-    model.head("classifier")
-    keys = _HEAD if options.trainable == "head" else tuple(key for key in params if key not in _UNUSED)
+    model.head(head)
+    others = {key for name in _OF_HEAD for key in _OF_HEAD[name]} - set(_OF_HEAD[head])
+    keys = _OF_HEAD[head] if options.trainable == "head" else tuple(key for key in params if key not in others)
     trained = {key: params[key] for key in keys if key in params}
     frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(model, params, rows, validation, options, seed)
+    identity = _identity(model, params, rows, validation, options, seed, head)
 
     def gradient_of_one(size: int) -> object:
         batch = shard_batch(next(batches(rows, size)), mesh)
-        return _gradient(model, trained, frozen, batch, None)
+        return _gradient(model, head, trained, frozen, batch, None)
 
     def run(size: int) -> tuple[Params, Progress]:
         del size  # the options'
         state, progress = _start(directory, identity, trained, options)
         key = jax.random.key(seed, impl="rbg") if options.dropout else None
         _, total = options.steps(len(rows.row))
-        recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0)  # all that a step depends on
+        recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0, max_steps=0)  # what a step needs
         losses: list[Array] = []
+        if on_save and not progress.step and 0 in save_at:
+            on_save(0, params)
         for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
             if _is_over(progress, total, options):
                 break
             state, loss = _step(
-                model, recipe, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
+                model, head, recipe, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
             )
             losses.append(loss)
             progress.step += 1
+            if on_save and progress.step in save_at:
+                on_save(progress.step, {**frozen, **state["params"]})
             if _is_look(progress.step, len(rows.row), options):
-                _look(model, frozen, validation, options, mesh, state, progress, losses)
+                _look(model, head, frozen, validation, options, mesh, state, progress, losses)
                 if directory is not None:
                     write_state(directory, progress.step, state, _to_json(progress, identity))
                 if on_look:
@@ -188,19 +202,22 @@ def optimizer(options: TrainOptions, total: int) -> optax.GradientTransformation
     )
 
 
-def _gradient(model: Model, trained: Params, frozen: Params, batch: Rows, key: Array | None) -> tuple[Array, Params]:
+def _gradient(
+    model: Model, head: str, trained: Params, frozen: Params, batch: Rows, key: Array | None
+) -> tuple[Array, Params]:
     """Mean cross-entropy of a batch, and its gradient."""
 
     def loss(trained: Params) -> Array:
-        total, count, _ = row_losses(model, {**frozen, **trained}, batch, "classifier", key)
+        total, count, _ = row_losses(model, {**frozen, **trained}, batch, head, key)
         return total.sum() / jnp.maximum(count.sum(), 1)
 
     return jax.value_and_grad(loss)(trained)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+@partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=4)
 def _step(
     model: Model,
+    head: str,
     options: TrainOptions,
     total: int,
     state: Params,
@@ -215,7 +232,7 @@ def _step(
     are in the loop, the norm that clips would be summed in another order, and a training would end with other bits.
     """
     key = None if key is None else jax.random.fold_in(key, number)
-    loss, gradient = _gradient(model, state["params"], frozen, batch, key)
+    loss, gradient = _gradient(model, head, state["params"], frozen, batch, key)
     updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     return {"params": params, "optimizer": moments, "best": state["best"]}, loss
@@ -239,6 +256,7 @@ def _is_over(progress: Progress, total: int, options: TrainOptions) -> bool:
 
 def _look(
     model: Model,
+    head: str,
     frozen: Params,
     validation: Rows,
     options: TrainOptions,
@@ -248,7 +266,7 @@ def _look(
     losses: list[Array],
 ) -> None:
     """Score the validation rows; keep the parameters if they are the best so far."""
-    scores = score(model, {**frozen, **state["params"]}, validation, options.batch_size, "classifier", mesh)
+    scores = score(model, {**frozen, **state["params"]}, validation, options.batch_size, head, mesh)
     progress.history.append(
         {
             "step": progress.step,
@@ -292,9 +310,12 @@ def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
     return dataclasses.asdict(progress) | {"identity": identity}
 
 
-def _identity(model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int) -> str:
+def _identity(
+    model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int, head: str
+) -> str:
     """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
-    total = hashlib.sha256(f"{model} {options} {seed}".encode())
+    besides = "" if head == "classifier" and not options.max_steps else f" {head} {options.max_steps}"
+    total = hashlib.sha256(f"{model} {options} {seed}{besides}".encode())
     for array in (*rows, *validation):
         total.update(np.ascontiguousarray(array).tobytes())
     for path, leaf in sorted(walk(params), key=lambda item: item[0]):

@@ -6,12 +6,14 @@ import pytest
 
 from eigensweep import configs, engine
 from eigensweep.bin import runner
-from eigensweep.engine import SweepOptions
+from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
+from eigensweep.engine.studies.pretraining import PretrainOptions
 
-OPTIONS = {options.COMMAND: options for options in (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)}
+COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions)
+OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,8 @@ def test_one_run_is_drawn_where_it_lies_and_two_are_compared(runs, tmp_path, com
     assert (runs / "0" / "report.html").exists()
     assert b"/FontFile2" in (runs / "0" / "figures" / "ranks.pdf").read_bytes()  # TrueType, as journals want it
     program("report", f"--run={runs / '0'}", f"--run={runs / '1'}", f"--out={tmp_path}").succeeded()
-    assert (tmp_path / "comparison.html").exists()
+    assert (tmp_path / "comparison.parquet").exists()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_wrong_use_of_report(runs, tmp_path, program):

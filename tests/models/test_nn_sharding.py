@@ -1,4 +1,4 @@
-"""Data and tensor parallelism on two CPU devices, in a process of its own."""
+"""Data and tensor parallelism on two CPU devices, in a process of its own: scores, and a training."""
 
 import os
 import subprocess
@@ -41,6 +41,22 @@ except ValueError as error:
     assert "a multiple of the mesh's 2 devices" in str(error), error
 else:
     raise AssertionError("3 rows were dealt out to 2 devices")
+
+model = nn.build(dict(model_type="bert", vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                      intermediate_size=8, max_position_embeddings=8), heads=("pooler", "classifier"))
+params = model.init(0)
+ids = rng.integers(0, 20, (12, 4)).astype(np.int32)
+rows = Rows(ids, np.ones(ids.shape, bool), 0 * ids, ids[:, 0] % 2, np.arange(12, dtype=np.int32))
+options = nn.TrainOptions(epochs=1, batch_size=4, learning_rate=1e-3, dropout=False)
+alone, _ = nn.train(model, params, rows, rows, options, 0)
+mesh = nn.make_mesh(2)
+placed = jax.device_put(params, nn.shardings(model.abstract(), mesh))
+together, _ = nn.train(model, placed, rows, rows, options, 0, mesh=mesh)
+for (path, one), (_, two) in zip(nn.walk(alone), nn.walk(together), strict=True):
+    assert two.is_fully_replicated and len(two.sharding.device_set) == 2, path
+    np.testing.assert_allclose(one, two, atol=2e-4, err_msg=path)
+moved = np.abs(np.asarray(alone["pooler"]["kernel"]) - params["pooler"]["kernel"]).max()
+assert moved > 1e-3, moved
 print("done")
 """
 

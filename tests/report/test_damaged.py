@@ -20,6 +20,7 @@ from eigensweep import engine
 from eigensweep.engine import RunError
 from eigensweep.engine.spectral.permutation import permutation_p
 from eigensweep.engine.studies.ablation import summary as ablation
+from eigensweep.engine.studies.compare import summary as comparison
 from eigensweep.engine.studies.finetune import summary as finetune
 from eigensweep.engine.studies.overlap import summary as overlap
 
@@ -34,6 +35,7 @@ def _beside(name):
 _directories = _beside("test_directories")
 make_sweep, make_overlap = _directories.make_sweep, _directories.make_overlap
 make_ablation, make_finetune = _directories.make_ablation, _directories.make_finetune
+make_compare = _directories.make_compare
 makers = _directories.makers
 
 CASES = 40 * int(os.environ.get("EIGENSWEEP_FUZZ", "1"))
@@ -54,6 +56,7 @@ READ = {
     "overlap": lambda d: overlap.render_overlap(overlap.overlap_table(engine.open_overlap(d))),
     "ablation": lambda d: ablation.render(engine.open_ablation(d)),
     "finetune": lambda d: finetune.render(engine.open_finetune(d)),
+    "compare": lambda d: comparison.render(engine.open_comparison(d)),
 }
 
 

@@ -8,8 +8,18 @@ from functools import cache
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from markupsafe import escape
 
-from eigensweep.engine import RunError, open_ablation, open_finetune, open_overlap, open_run, write_report
+from eigensweep.engine import (
+    CompareOptions,
+    RunError,
+    compare,
+    open_ablation,
+    open_finetune,
+    open_overlap,
+    open_run,
+    write_report,
+)
 from eigensweep.engine.report import registry
 from eigensweep.engine.studies import STUDIES, load
 from eigensweep.engine.studies.ablation.study import LAYOUT as ABLATION
@@ -152,8 +162,20 @@ def make_finetune(make_sweep):
 
 
 @pytest.fixture(scope="module")
-def makers(make_sweep, make_overlap, make_ablation, make_finetune):
-    return {"sweep": make_sweep, "overlap": make_overlap, "ablation": make_ablation, "finetune": make_finetune}
+def make_compare(make_sweep):
+    """make_compare(directory): two sweeps compared from their tables alone."""
+
+    def make(directory):
+        runs = [make_sweep(None, "none", scale) for scale in (1.0, 1.2)]
+        compare(runs, CompareOptions(num_resamples=100), directory, labels=["one", HOSTILE])
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def makers(make_sweep, make_overlap, make_ablation, make_finetune, make_compare):
+    made = {"sweep": make_sweep, "overlap": make_overlap, "ablation": make_ablation, "finetune": make_finetune}
+    return made | {"compare": make_compare}
 
 
 _SWEPT = {"heatmaps", "ranks", "spectrum_query", "pvalues_query", "spectrum_i_q_i", "pvalues_i_q_i"}
@@ -162,18 +184,21 @@ FIGURES = {
     "overlap": _SWEPT | {"overlap", "covariances"},
     "ablation": {"ablation"},
     "finetune": {"finetune_curves", "finetune_order", "spectral_change"},
+    "compare": {"differences", "spread"},
 }
 TABLES = {
     "sweep": ["Summary by role", family.CAPTION],
     "overlap": ["Summary by role", family.CAPTION, "Overlap with activations"],
     "ablation": ["Removal of singular values", f"{CONTRAST[0].upper()}{CONTRAST[1:]}"],
     "finetune": ["All models", "Changes against the model of the same seed with nothing removed"],
+    "compare": ["Differences by role"],
 }
 TITLES = {
     "sweep": "Weight spectra of somewhere/small",
     "overlap": "Weight spectra of somewhere/small",
     "ablation": "Removal of singular values from somewhere/small",
     "finetune": "Fine-tuning of somewhere/small",
+    "compare": f"Comparison of one and {HOSTILE}",
 }
 
 
@@ -216,11 +241,11 @@ def test_script_draws_every_kind_of_run(finished, data_of, kind):
     held = data_of(text)
     studies = ["sweep", "overlap"] if kind == "overlap" else [kind]
     assert held["title"] == TITLES[kind]
-    assert f"<title>{TITLES[kind]}</title>" in text
+    assert f"<title>{escape(TITLES[kind])}</title>" in text
     assert headings(held) == TABLES[kind]
     assert [settings["study"] for settings in held["settings"]] == studies
     assert HOSTILE not in text
-    assert bool(held["size"]) == (kind != "finetune")
+    assert bool(held["size"]) == (kind not in ("finetune", "compare"))
 
     load()
     explained = {name: {row[0]: row[1:] for row in rows} for name, rows in held["documents"].items()}

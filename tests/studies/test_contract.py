@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-STUDIES = ("sweep", "overlap", "ablation", "finetune", "facts")
+STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens", "facts")
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,15 @@ def cases(gpt2, bert, program, tmp_path_factory):
         "finetune", "finetune", "finetune.json", rows | training | members,
         ("seeds", 1, "seeds: [0] there, [1] now"), bert, 5,
     )  # fmt: skip
+    tokens = Case(
+        "tokens", "tokens", "tokens.json", {"first": 3, "last": 2, "tokens": 4, "num_draws": 100},
+        ("fold", False, "fold: True there"), gpt2, 3,
+    )  # fmt: skip
     facts = Case(
         "facts", "facts", "facts.json", text | {"max_rows": 8, "gradients": 2, "ablations": 1, "num_resamples": 50},
         ("ablate", "mean", "ablate: 'zero' there, 'mean' now"), gpt2, 7,
     )  # fmt: skip
-    return {case.name: case for case in (sweep, overlap, ablation, finetune, facts)}
+    return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens, facts)}
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -133,18 +137,19 @@ def wait_until(condition, process, seconds):
         time.sleep(0.002)
 
 
-def test_killed_ten_times_and_resumed_is_undisturbed(case, undisturbed, program, tmp_path):
+def test_killed_again_and_again_and_resumed_is_undisturbed(case, undisturbed, program, tmp_path):
     """Killed at growing delays, or as soon as another part is there: nothing finished is lost or done again.
 
-    The tenth kill waits for a part, however slow the machine is; with one unit left to do, the process is killed while
-    it starts. The manifest's timings are those of all starts.
+    A sweep ten times; the others, which share its parts, four times. The last kill waits for a part, however slow the
+    machine is; with one unit left to do, the process is killed while it starts. The manifest's timings are those of
+    all starts.
     """
-    workdir = case.begin(tmp_path / "run")
-    seen = {}
-    for kill in range(1, 11):
+    workdir, seen = case.begin(tmp_path / "run"), {}
+    kills = 10 if case.name == "sweep" else 4
+    for kill in range(1, kills + 1):
         process = program.start(case.command, *case.arguments(workdir))
         known = len(seen)
-        patience = 240 if kill == 10 and not seen else 0.02 * kill if known == case.units - 1 else 0.2 * kill
+        patience = 240 if kill == kills and not seen else 0.02 * kill if known == case.units - 1 else 2 * kill / kills
         wait_until(lambda known=known: len(case.parts(workdir)) > known, process, patience)
         process.send(signal.SIGKILL)
         assert process.wait().returncode == -signal.SIGKILL, "it ended before it was killed"
@@ -222,23 +227,17 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
         "overlap": "centred",
         "ablation": "removals",
         "finetune": "learning_rate",
+        "tokens": "tokenizer",
         "facts": "gradients",
     }
-    key = nearest.get(case.name, "gradients")
+    key = nearest[case.name]
     typed = f"--config.{key[:-2]}{key[-1]}=1"
     program(case.command, *case.arguments("run"), typed, cwd=tmp_path).refused("Did you mean", f"config.{key}")
     assert os.listdir(tmp_path) == []
 
 
 def test_options_of_another_command_are_refused(case, program, tmp_path):
-    foreign = {
-        "sweep": "epochs",
-        "overlap": "epochs",
-        "ablation": "epochs",
-        "finetune": "removals",
-        "facts": "removals",
-    }
-    key = foreign.get(case.name, "epochs")
+    key = "removals" if case.name in ("finetune", "facts") else "epochs"
     program(case.command, *case.arguments("run"), f"--config.{key}=1", cwd=tmp_path).refused(f"config.{key}")
     assert os.listdir(tmp_path) == []
 

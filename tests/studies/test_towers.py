@@ -9,7 +9,7 @@ import pytest
 from eigensweep import engine
 from eigensweep.engine.report.spectrum import by_role
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
-from eigensweep.engine.studies.comparison import series
+from eigensweep.engine.studies.compare.roles import series
 from eigensweep.engine.studies.finetune import drift
 from eigensweep.engine.studies.sweep import figure_heatmaps
 from eigensweep.engine.studies.sweep.plan import describe_plan, make_plan

@@ -40,8 +40,7 @@ def streamed_svd(w: np.ndarray, take: Callable[[slice, np.ndarray], None]) -> Ma
     """
     x = w if w.shape[0] >= w.shape[1] else w.T
     a, b = x.shape
-    largest = max(float(np.max(np.abs(slab))) for _, slab in _slabs(x, 1.0))
-    scale = 2.0 ** min(1000, -int(np.frexp(largest)[1]))  # squares neither overflow nor underflow
+    scale = _scale(x)
     q, s = _short_vectors(x, scale)
     z = gaussian_probes(b)
     determined = np.where(s > EPS * a * s[0], 1.0, 0.0)[:, None] * z
@@ -83,9 +82,27 @@ def whole_svd(w: np.ndarray) -> MatrixSVD:
     return found._replace(vt=long) if found.vt is None else found._replace(u_t=long)
 
 
+def short_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values (b,) of a finite tall or square X (a, b), and its right singular vectors (b, b) as rows.
+
+    Raises:
+      numpy.linalg.LinAlgError: as `streamed_svd`.
+    """
+    scale = _scale(x)
+    q, s = _short_vectors(x, scale)
+    order = np.argsort(-s, kind="stable")  # ties may come out a rounding error out of order
+    return s[order] / scale, np.ascontiguousarray(q.T[order])
+
+
 def working_bytes(shape: tuple[int, int]) -> int:
     """Peak bytes that an (m, n) matrix takes beside W as stored."""
     return 3 * GROUP_BYTES + 2 * SLAB_BYTES + 8 * 6 * min(shape) ** 2
+
+
+def _scale(x: np.ndarray) -> float:
+    """A power of two with which squares neither overflow nor underflow."""
+    largest = max(float(np.max(np.abs(slab))) for _, slab in _slabs(x, 1.0))
+    return 2.0 ** min(1000, -int(np.frexp(largest)[1]))
 
 
 def _slabs(x: np.ndarray, scale: float) -> Iterator[tuple[slice, np.ndarray]]:

@@ -21,5 +21,7 @@ class FactsOptions(TextFields):
     gradient_stream: bool = option(False, "describe its gradient in the residual stream, too")
     ablations: int = option(8, "outlier dimensions that are ablated, and random ones; 0: none", least=0, most=1000)
     ablate: str = option("zero", "what an ablated dimension becomes: zero, or its mean there", choices=("zero", "mean"))
+    sequence: int = option(0, "tokens a sequence of the data set's covariance; 0: as many as a row", least=0)
+    presence: bool = option(False, "its counts say whether a token stands in a sequence, not how often")
     num_resamples: int = option(2000, "of the bootstrap intervals", least=10, most=10**6)
     stream: bool = uncounted(False, "one block on the device at a time, for models beyond it: no gradients then")

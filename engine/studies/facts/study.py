@@ -1,14 +1,18 @@
 """The facts study: what weights, activations and gradients of a model look like, and its outlier dimensions."""
 
+import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jax import Array
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.studies.data import describe_rows
+from eigensweep.engine.studies.facts import depth
 from eigensweep.engine.studies.facts.ablations import ablation_row, ablations
 from eigensweep.engine.studies.facts.activations import Taps
 from eigensweep.engine.studies.facts.gradients import gradient_rows
@@ -36,6 +40,14 @@ class Facts(Result):
     outliers = frame_of("outlier_dimensions", "One row an outlier dimension, the largest first.")
     overlaps = frame_of("dimension_overlaps", "Outlier dimensions of two taps, of two halves of the text, of gains.")
     ablations = frame_of("dimension_ablations", "The loss without outlier dimensions, and without random ones.")
+    norms = frame_of("norms", "One row a matrix: its norms, with and without the gain of the norm beside it.")
+    ranks = frame_of("ranks", "One row a spectrum: its rank plot, with the values.")
+    pooled_ranks = frame_of("pooled_ranks", "Rank plots of blocks of one kind together, with intervals.")
+    covariances = frame_of("stream_covariances", "One row a place in the stream: eigenvalues of its covariance.")
+    directions = frame_of("stream_directions", "Excess kurtosis along dimensions, random and principal directions.")
+    cosines = frame_of("stream_cosines", "Mean cosine of a token's stream at two places.")
+    sample = frame_of("stream_sample", "The stream of the first row's first tokens.")
+    dataset = frame_of("dataset_covariance", "Covariance of the data's tokens, and of the same tokens shuffled.")
 
 
 open_facts = Facts.read
@@ -54,6 +66,7 @@ def run_facts(
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     if subject.rows is not None:
         identity["data"] = describe_rows(subject.rows, options)
+        identity["sequences_sha256"] = hashlib.sha256(np.ascontiguousarray(subject.sequences).tobytes()).hexdigest()
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = [] if subject.rows is None else list(data.batches(subject.rows, batch_size))[:most]
@@ -89,14 +102,20 @@ class _Study:
 
     def run(self) -> None:
         """All units that are not finished, and the tables."""
-        weights = weight_units(self.subject.checkpoint)
+        weights, matrices = weight_units(self.subject.checkpoint), depth.matrix_units(self.subject.checkpoint)
         taps = [] if self.subject.model is None else [*self._blocks(), "taps/outside"]
         gradients = [GRADIENTS] if self.subject.gradient else []
-        self._begin([*weights, *taps, *gradients, *([DIMENSIONS] if taps else [])])
+        of_data = [depth.STREAM, depth.DATASET] if taps else []
+        outliers = [DIMENSIONS] if taps else []
+        self._begin([*weights, *matrices, *taps, *of_data, depth.POOLED, *gradients, *outliers])
         for unit, tensors in weights.items():
             if unit in self.todo:
                 self.write(unit, {"distributions": weight_rows(tensors)})
+        for unit, of in matrices.items():
+            if unit in self.todo:
+                self.write(unit, depth.norm_rows(self.subject.checkpoint, of))
         self._activations(taps)
+        self._ranks([*matrices, *of_data])
         if GRADIENTS in self.todo:
             self.write(GRADIENTS, {"distributions": self._gradients()})
         if taps:
@@ -110,10 +129,19 @@ class _Study:
         self.todo, self.began = self.work.todo(self.units), time.perf_counter()
 
     def _activations(self, taps: list[str]) -> None:
-        if wanted := [unit for unit in taps if unit in self.todo]:
-            _pass(self.subject, self.batches, Taps(self.batches, len(taps) - 1, wanted, self.write).visit)
+        if wanted := [unit for unit in (*taps, depth.STREAM) if unit in self.todo]:
+            _pass(self.subject, self.batches, self._visit(wanted))
         for unit in [unit for unit in taps if unit in self.todo]:  # a model without a head has no taps there
             self.write(unit, {})
+
+    def _ranks(self, units: list[str]) -> None:
+        """The data's covariance, and the rank plots of these units together."""
+        if depth.DATASET in self.todo:
+            assert self.subject.sequences is not None
+            self.write(depth.DATASET, depth.dataset_rows(self.subject.sequences, self.subject.options))
+        if depth.POOLED in self.todo:
+            rows = [row for unit in units for row in self.work.read(unit)["ranks"]]
+            self.write(depth.POOLED, depth.pooled(rows, self.subject.options.seed))
 
     def _gradients(self) -> list[dict[str, Any]]:
         subject = self.subject
@@ -155,6 +183,21 @@ class _Study:
         self.todo.remove(unit)
         done = len(self.units) - len(self.todo)
         self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "facts"))
+
+    def _visit(self, wanted: list[str]) -> nn.Visit:
+        """What sees every tap, for these units."""
+        subject, model = self.subject, self.subject.model
+        assert model is not None
+        taps = Taps(self.batches, model.architecture.num_blocks, wanted, self.write)
+        if depth.STREAM not in wanted:
+            return taps.visit
+        stream = depth.visitor(subject.checkpoint, model, self.batches, subject.options, self.write)
+
+        def visit(number: int, found: Mapping[str, Array]) -> None:
+            taps.visit(number, found)
+            stream.visit(number, found)
+
+        return visit
 
     def _blocks(self) -> list[str]:
         assert self.subject.model is not None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.studies.data import rows_for
+from eigensweep.engine.studies.facts.dataset import sequences
 from eigensweep.engine.studies.facts.gradients import Gradient, chosen_rows, compiled_gradient
 from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.models import Checkpoint, data, nn
@@ -23,6 +24,7 @@ class Subject:
       head: what predicts, None where nothing does.
       gradient: of the loss of one row; None where none is wanted, or there is no loss.
       gradient_rows: of which it is taken.
+      sequences: (N, length), all tokens of the data, for their covariance.
       left_out: what is not studied, and why.
     """
 
@@ -33,6 +35,7 @@ class Subject:
     head: str | None = None
     gradient: Gradient | None = None
     gradient_rows: data.Rows | None = None
+    sequences: np.ndarray | None = None
     left_out: list[str] = field(default_factory=list)
 
     @cached_property
@@ -66,6 +69,8 @@ def opened(checkpoint: Checkpoint, options: FactsOptions) -> Subject:
     params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
     rows = rows_for(checkpoint, model, params, options, options.seed, head, "random")
     subject = Subject(checkpoint, options, model, rows, head)
+    length = options.sequence or rows.input_ids.shape[1]
+    subject.sequences = sequences(checkpoint, model, options, rows, length)
     if head is None:
         what = "the model has no head that predicts anything (no language model, no classifier)"
         subject.left_out.append(f"{what}, so there is no loss: gradients and ablations of dimensions are left out")

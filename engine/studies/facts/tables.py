@@ -2,6 +2,7 @@
 
 from eigensweep.engine.spectral.distribution import LEVELS
 from eigensweep.engine.spectral.shapes import LAWS, LEAST, LEAST_IN_TAIL
+from eigensweep.engine.studies.facts import depth
 from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, TRUTH, Column
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import MATRICES
@@ -123,6 +124,7 @@ LAYOUT = Layout(
         "outlier_dimensions": OUTLIERS,
         "dimension_overlaps": OVERLAPS,
         "dimension_ablations": ABLATIONS,
+        **depth.TABLES,
     },
     "facts.json",
     keys={"distributions": ("what", "name")},  # of the others there may be no row
@@ -132,5 +134,6 @@ LAYOUT = Layout(
         "outlier_dimensions": ("dim", "num_taps", "robust_z"),
         "dimension_overlaps": ("what", "a", "b", "num_a", "num_b", "num_both"),
         "dimension_ablations": ("name", "kind", "dims", "loss", "change"),
+        **depth.NEEDED,
     },
 )

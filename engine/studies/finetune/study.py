@@ -36,7 +36,7 @@ from eigensweep.models import Checkpoint, nn, open_checkpoint
 from eigensweep.models.nn import TrainOptions
 
 SWEPT = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down")
-_TRAIN = TrainOptions.__dataclass_fields__
+_TRAIN = [name for name in TrainOptions.__dataclass_fields__ if name != "max_steps"]
 
 
 @dataclass(frozen=True)

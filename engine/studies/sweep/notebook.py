@@ -10,7 +10,8 @@ import numpy as np
 from eigensweep.engine.report import style
 from eigensweep.engine.report.spectrum import Spectrum, by_role, control_label, level_of, shown_control
 from eigensweep.engine.spectral.svd import decompose
-from eigensweep.engine.studies import comparison
+from eigensweep.engine.studies.compare import roles
+from eigensweep.engine.studies.compare.stack import labels_of
 from eigensweep.engine.studies.sweep import figure_heatmaps, figure_pvalues, figure_ranks, figure_spectra
 from eigensweep.engine.studies.sweep.findings import findings
 from eigensweep.engine.studies.sweep.study import Run
@@ -52,13 +53,13 @@ def vectors(run: Run, name: str, k: int | slice = 0) -> Vectors:
     """
     if name not in set(run.matrices["name"]):
         raise RunError(f"no matrix {name!r} in this run{style.near(name, run.matrices['name'])}")
-    matrix = next(m for m in _checkpoint(run).matrices if m.name == name)
+    matrix = next(m for m in checkpoint_of(run).matrices if m.name == name)
     found = decompose(np.asarray(matrix.read())[None], run.manifest.get("options", {}).get("strategy", "auto"))
     u, s, v = np.asarray(found.u[0]), np.asarray(found.s[0]), np.asarray(found.vt[0]).T
     return Vectors(u[:, k], s[k], v[:, k])
 
 
-def _checkpoint(run: Run) -> Any:
+def checkpoint_of(run: Run) -> Any:
     """The run's checkpoint, opened again where this process did not sweep it."""
     if run.checkpoint is not None:
         return run.checkpoint
@@ -136,9 +137,8 @@ def compare(runs: Sequence[Run]) -> "pd.DataFrame":
 
     if len(runs) < 2:
         raise ValueError("compare takes at least one other run")
-    labels = comparison.labels_of(runs)
-    measures = comparison.measures(runs)
-    parts = {text: pd.DataFrame(comparison.series(runs, m), index=labels).T for m, text in measures.items()}
+    labels, measures = labels_of(runs), roles.measures(runs)
+    parts = {text: pd.DataFrame(roles.series(runs, m), index=labels).T for m, text in measures.items()}
     table = pd.concat(parts, axis=1)
     table.index.name = "role"
     return table

@@ -21,4 +21,12 @@
   ES.amountColor = t => between(AMOUNT, t);
 
   ES.signedColor = t => between(SIGNED[ES.dark() ? 'dark' : 'light'], t);
+
+  /* A ramp with the numbers at its ends. */
+  ES.rampLegend = (low, high, color, name) => {
+    const { svg } = ES, width = 240, bars = Array.from({ length: 32 }, (_, k) =>
+      svg('rect', { x: 8 + k * (width - 16) / 32, y: 2, width: (width - 16) / 32 + 0.5, height: 10, fill: color((k + 0.5) / 32) }));
+    return svg('svg', { width, height: 30, viewBox: `0 0 ${width} 30`, role: 'img', class: 'chart', 'aria-label': `Colours from ${ES.format(low)} to ${ES.format(high)}: ${name}` },
+      bars, svg('text', { x: 8, y: 26 }, ES.format(low)), svg('text', { x: width - 8, y: 26, 'text-anchor': 'end' }, ES.format(high)));
+  };
 })();

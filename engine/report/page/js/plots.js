@@ -9,7 +9,7 @@
   ]);
 
   /* Linear up to the threshold either side of 0, logarithmic beyond. */
-  const symlog = t => v => Math.abs(v) <= t ? v / t : Math.sign(v) * (1 + Math.log10(Math.abs(v) / t));
+  const symlog = ES.symlog = t => v => Math.abs(v) <= t ? v / t : Math.sign(v) * (1 + Math.log10(Math.abs(v) / t));
 
   function symlogTicks(t, [low, high]) {
     const forward = symlog(t), reach = Math.max(Math.abs(low), Math.abs(high)), every = reach > 5 ? 2 : 1, ticks = [[0, '0']];
@@ -103,14 +103,14 @@
 
   /* A chart as an element of this width; `panels` of its panels are drawn, the axes are those of all. */
   ES.chart = (chart, width, panels = chart.panels) => {
-    const x = axis(chart.x, all(chart.panels, 'x')), y = axis(chart.y, all(chart.panels, 'y'));
+    const grids = chart.amount && ES.grids(chart), x = grids || axis(chart.x, all(chart.panels, 'x')), y = grids || axis(chart.y, all(chart.panels, 'y'));
     const abreast = Math.max(1, Math.min(panels.length === 4 ? 2 : 3, panels.length, Math.floor(width / LEAST))), each = Math.floor((width - 20 * (abreast - 1)) / abreast);
     const one = panel => {
-      const file = [chart.heading, panel.title].filter(Boolean).join(' '), picture = drawn(panel, { x, y, width: each, file });
+      const file = [chart.heading, panel.title].filter(Boolean).join(' '), picture = grids ? grids.drawn(panel, each, file) : drawn(panel, { x, y, width: each, file });
       return el('figure', {}, el('figcaption', {}, el('span', {}, ES.bdi(panel.title || chart.heading, 60)), ES.exportButtons(picture, file),
         panel.note ? el('small', { class: 'whole' }, ES.shorten(panel.note, 160)) : null), picture);
     };
     return el('section', { class: 'plot' }, el('h3', {}, chart.heading), el('p', { class: 'said' }, ES.bdi(chart.seen)), el('p', { class: 'note' }, ES.bdi(chart.note)),
-      legend(panels), el('div', { class: 'grid-of', style: { '--abreast': abreast } }, panels.map(one)), el('p', { class: 'note' }, chart.reading));
+      grids ? grids.legend() : legend(panels), el('div', { class: 'grid-of', style: { '--abreast': abreast } }, panels.map(one)), el('p', { class: 'note' }, chart.reading));
   };
 })();

@@ -45,13 +45,6 @@
     return parts.join(' ');
   };
 
-  function legend(low, high, color, name) {
-    const width = 240, bars = Array.from({ length: 32 }, (_, k) =>
-      svg('rect', { x: 8 + k * (width - 16) / 32, y: 2, width: (width - 16) / 32 + 0.5, height: 10, fill: color((k + 0.5) / 32) }));
-    return svg('svg', { width, height: 30, viewBox: `0 0 ${width} 30`, role: 'img', class: 'chart', 'aria-label': `Colours from ${ES.format(low)} to ${ES.format(high)}: ${name}` },
-      bars, svg('text', { x: 8, y: 26 }, ES.format(low)), svg('text', { x: width - 8, y: 26, 'text-anchor': 'end' }, ES.format(high)));
-  }
-
   /* How a value becomes a place on the ramp. */
   function ramp(values, signed, log) {
     const known = values.filter(x => Number.isFinite(x) && (!log || x > 0));
@@ -123,7 +116,7 @@
     picture.append(cursor);
     const said = el('p', { class: 'note', role: 'status', id: 'cell' });
     const stage = el('div', { class: 'stage', id: 'map', tabindex: 0, role: 'application', 'aria-label': 'Map of matrices: arrow keys move, shift extends, Enter opens', 'aria-describedby': 'cell' }, picture);
-    root.append(stage, said, el('div', { class: 'controls' }, legend(low, high, color, measure), ES.exportButtons(picture, `map ${measure}`)),
+    root.append(stage, said, el('div', { class: 'controls' }, ES.rampLegend(low, high, color, measure), ES.exportButtons(picture, `map ${measure}`)),
       el('p', { class: 'note' }, ES.meaning(measure), excess ? '; here less the control’s value' : '', '. Medians where a cell holds several matrices. Click a cell to open it; draw over cells to choose their matrices.'));
     wire({ stage, cursor, said, lines, blocks, cells, left, top, step, height, width, measure, control, excess });
   }
