@@ -10,6 +10,7 @@ from eigensweep.engine.report.style import number
 from eigensweep.engine.spectral import rank_plot
 from eigensweep.engine.spectral.rank_plot import RankPlot
 from eigensweep.engine.spectral.trend import log_trend
+from eigensweep.engine.studies.facts.stream_charts import evenly
 from eigensweep.engine.studies.facts.study import Facts
 from eigensweep.engine.tables.groups import group_of
 
@@ -19,8 +20,8 @@ MEASURES = {
 }  # fmt: skip
 MAX_RANKS, MAX_LINES = 60, 12  # of a line; lines of a panel
 _NORMS = (
-    "Norms of the weights by block, a line a role; with the gain: W together with the linear part of the norm between it "
-    "and the stream. Means over the matrices of a role where a block has several."
+    "Norms of the weights by block, a line a role; with the gain: W together with the linear part of the norm between "
+    "it and the stream. Means over the matrices of a role where a block has several."
 )
 _TRENDS = "ln norm against relative depth, the mean over roles; 95 % intervals by Student's t over blocks"
 _RANKS = (
@@ -48,12 +49,13 @@ def norms(found: Facts) -> Chart | None:
             series.append(Series(f"{label} ({side})", line.index, line.to_numpy(), marks="line+points", color=color))
         if series:
             panels.append(Panel(title, series))
-    x, y = Axis("block"), Axis("norm", "log")
+    ticks = [(float(block), str(block)) for block in evenly(sorted(set(frame["block"])), 9)]
+    x, y = Axis("block", ticks=ticks), Axis("norm", "log")
     return Chart("Norms over depth", trend_sentence(found), _TRENDS, _NORMS, x, y, panels)
 
 
 def trends(found: Facts, measure: str = "frobenius") -> dict[str, tuple[float, float, float, str]]:
-    """Side -> (factor from the first block to the last, its interval, grows or falls or ""); the mean of ln over roles."""
+    """Side -> (factor from first block to last, its interval, grows or falls or ""); of the mean of ln over roles."""
     frame = found.norms
     frame = frame[frame["block"].notna() & frame[measure].notna()]
     result = {}
@@ -70,9 +72,9 @@ def trend_sentence(found: Facts) -> str:
     said = []
     for side, (factor, low, high, word) in trends(found).items():
         if math.isfinite(factor):
-            verb = {"grows": "grow", "falls": "shrink"}.get(word, "show no trend")
-            said.append(f"{side} matrices {verb} (x {number(factor)}, {number(low)} to {number(high)})")
-    return f"Frobenius norms from first to last block: {'; '.join(said)}" if said else "Norms by block"
+            verb = {"grows": "grow", "falls": "shrink"}.get(word, "no trend")
+            said.append(f"{side} {verb}, × {number(factor)} ({number(low)} to {number(high)})")
+    return f"Frobenius norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
 
 
 def weight_ranks(found: Facts) -> Chart | None:
@@ -110,7 +112,7 @@ def _ranks(found: Facts, what: str, heading: str, value: str) -> Chart | None:
         fit = next((r for k, r in pooled.items() if k[:2] == (what, first["role"]) and k[3] == first["n"]), None)
         fit = first if fit is None or len(members) == 1 else fit
         fits.append(fit)
-        panels.append(Panel(label, [*_lines(members, value), _fit(members, fit)], note=_described(fit)))
+        panels.append(Panel(label, [*_lines(members, value), _fit(members, fit)], note=described(fit)))
     straight = [fit for fit in fits if fit["power_law"]]
     slopes = [scalar(fit, "slope") for fit in straight]
     spread = f", slopes {number(min(slopes))} to {number(max(slopes))}" if len(slopes) > 1 else ""
@@ -158,7 +160,8 @@ def _fit(members: list[dict], fit: dict) -> Series:
     return Series("two-piece fit", ranks, values, marks="line", color="ink")
 
 
-def _described(fit: dict) -> str:
+def described(fit: dict) -> str:
+    """A rank plot's fit in words."""
     slope, low, high = (scalar(fit, key) for key in ("slope", "slope_low", "slope_high"))
     if math.isnan(slope):
         return "too few values"

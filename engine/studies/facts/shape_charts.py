@@ -13,18 +13,20 @@ from eigensweep.engine.studies.facts.stream_charts import evenly
 from eigensweep.engine.studies.facts.study import Facts
 
 TAPS = {
-    "stream/before": "stream before a block", "update/attention": "added by attention", "update/mlp": "added by the MLP",
+    "stream/before": "stream before a block",
+    "update/attention": "added by attention",
+    "update/mlp": "added by the MLP",
     "mlp/down/kernel": "inside the MLP",
-}  # fmt: skip
+}
 LINES, BINS, REACH = 8, 90, 12.0  # blocks of a panel; bins of a line; robust standard deviations shown
 COLORS = {"normal": "c0", "logistic": "c2", "laplace": "c1", "student_t": "c3", "generalised_normal": "c4"}
 _BY_BLOCK = (
-    "Densities of all values of a tap, in robust standard deviations from the median, on a logarithmic axis: a Gaussian "
-    "is a parabola, exponential tails are straight lines. A line a block."
+    "Densities of all values of a tap, in robust standard deviations from the median, on a logarithmic axis: a "
+    "Gaussian is a parabola, exponential tails are straight lines. A line a block."
 )
 _FITTED = (
-    "Density of all values of the stream before a block, with five laws fitted by maximum likelihood; in robust standard "
-    "deviations. The law of lowest AIC is named above each panel."
+    "Density of all values of the stream before a block, with five laws fitted by maximum likelihood; in robust "
+    "standard deviations. The law of lowest AIC is named with each panel."
 )
 
 
@@ -97,9 +99,11 @@ def fitted(found: Facts) -> Chart | None:
     tails = [scalar(row, "tail_shape") for row in rows]
     known = [beta for beta in tails if math.isfinite(beta)]
     seen = (
-        f"Tails of the stream fall as exp(-|x|^beta) with beta {number(min(known))} to {number(max(known))}: 1 is exponential, 2 Gaussian"
+        f"Tails of the stream: exponents {number(min(known))} to {number(max(known))}; 1 is exponential, 2 Gaussian"
         if known
         else "The stream's values and the fitted laws"
     )
     x, y = Axis("robust sd from the median"), Axis("density", "log")
-    return Chart("Fitted shapes", seen, "tail: beyond the 90 % quantile of |x - median|", _FITTED, x, y, panels)
+    return Chart(
+        "Fitted shapes", seen, "tails: exp(-|x|^beta) beyond the 90 % quantile of |x - median|", _FITTED, x, y, panels
+    )

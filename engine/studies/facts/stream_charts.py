@@ -15,12 +15,12 @@ KINDS = {
     "standardised": ("pooled, each standardised", "c3"),
 }  # fmt: skip
 _TOKENS = (
-    "A text's first tokens by dimension of the residual stream, a panel a place. Of wide streams some dimensions are shown: "
-    "the largest, the others evenly spaced. Colours are linear near 0 and logarithmic beyond."
+    "A text's first tokens by dimension of the residual stream, a panel a place. Of wide streams some dimensions are "
+    "shown: the largest, the others evenly spaced. Colours are linear near 0 and logarithmic beyond."
 )
 _COSINES = (
-    "Mean over tokens of the cosine between a token's residual stream at two places, counted by the blocks before them. "
-    "Centred: each place's mean over tokens taken off, which all tokens share."
+    "Mean over tokens of the cosine between a token's residual stream at two places, counted by the blocks before "
+    "them. Centred: each place's mean over tokens taken off, which all tokens share."
 )
 _DIMENSIONS = "Mean over tokens of each dimension of the residual stream, by the number of blocks before."
 _DIRECTIONS = (
@@ -58,16 +58,18 @@ def tokens(found: Facts) -> Chart | None:
     dims = _chosen(np.max([np.abs(x).max(axis=0) for x in values], axis=0))
     rows, columns = list(places[0]["token"]), [str(dim) for dim in dims]
     most = max(float(np.abs(x).max()) for x in values)
-    usual = float(np.median(np.abs(np.concatenate(values))))
+    size = np.abs(np.concatenate(values))
+    usual, bulk = (float(x) for x in np.quantile(size, [0.5, 0.95]))
     grids = [
         Grid(f"before block {place['block'].iloc[0]}" if i < len(places) - 1 else "behind the last block",
              rows, columns, x[:, dims].ravel())
         for i, (place, x) in enumerate(zip(places, values, strict=True))
     ]  # fmt: skip
-    amount = Amount("entry of the stream", (-most, most), signed=True, threshold=usual or 1.0)
+    amount = Amount("entry of the stream", (-most, most), signed=True, threshold=bulk or 1.0)
     dim, at = max(((int(np.abs(x).max(axis=0).argmax()), i) for i, x in enumerate(values)),
                   key=lambda pair: np.abs(values[pair[1]]).max())  # fmt: skip
-    seen = f"The largest entry, {number(most)}, is {number(most / usual) if usual else '–'} times the median one: dimension {dim} at place {at}"
+    times = number(most / usual) if usual else "–"
+    seen = f"The largest entry, {number(most)}, is {times} times the median one: dimension {dim}, place {at}"
     note = f"{len(rows)} tokens, {dims.size} of {values[0].shape[1]} dimensions"
     x, y = Axis("dimension"), Axis("token")
     return Chart("One text over the blocks", seen, note, _TOKENS, x, y, evenly(grids, MAX_PLACES), amount)
@@ -86,7 +88,8 @@ def cosines(found: Facts) -> Chart | None:
     ]
     step = frame[frame["other"] == frame["block"] + 1]["cosine"]
     (ends,) = frame[(frame["block"] == 0) & (frame["other"] == size - 1)]["cosine"]
-    seen = f"A block leaves a cosine of {number(step.min())} to {number(step.max())} with what entered it; first to last {number(ends)}"
+    spread = f"{number(step.min())} to {number(step.max())}"
+    seen = f"The stream keeps a cosine of {spread} over one block, and of {number(ends)} from first to last"
     low = min(0.0, float(frame[["cosine", "cosine_centred"]].min().min()))
     note = f"{frame['num_tokens'].iloc[0]} tokens"
     x, y = Axis("blocks before"), Axis("blocks before")
@@ -101,18 +104,18 @@ def dimensions(found: Facts) -> Chart | None:
     frame = frame[frame["tap"].str.endswith(("stream/before", "stream/after"))]
     if not len(frame):
         return None
-    taps = list(dict.fromkeys(frame["tap"]))
+    taps = sorted(set(frame["tap"]), key=lambda tap: (int(tap.split("/")[1]), tap.endswith("after")))
     size = int(frame["dim"].max()) + 1
     means = np.stack([frame.loc[frame["tap"] == tap, "mean"].to_numpy(np.float64) for tap in taps])
     dims = _chosen(np.abs(means).max(axis=0))
     names = [f"{tap.split('/')[1]}" if tap.endswith("before") else "last" for tap in taps]
-    most, usual = float(np.abs(means).max()), float(np.median(np.abs(means)))
+    most, bulk = float(np.abs(means).max()), float(np.quantile(np.abs(means), 0.95))
     outliers = found.outliers
     always = int((outliers["share_taps"] >= 0.5).sum()) if len(outliers) else 0
-    seen = f"{len(outliers)} dimensions lie beyond 6 robust sd at some place of the stream, {always} of them at half of the places or more"
+    seen = f"{len(outliers)} dimensions lie beyond 6 robust sd at some place, {always} of them at half of the places"
     note = f"{dims.size} of {size} dimensions shown"
     grid = Grid("mean over tokens", names, [str(dim) for dim in dims], means[:, dims].ravel())
-    amount = Amount("mean over tokens", (-most, most), signed=True, threshold=usual or 1.0)
+    amount = Amount("mean over tokens", (-most, most), signed=True, threshold=bulk or 1.0)
     x, y = Axis("dimension"), Axis("blocks before")
     return Chart("Dimensions of the stream by block", seen, note, _DIMENSIONS, x, y, [grid], amount)
 
@@ -133,10 +136,11 @@ def directions(found: Facts) -> Chart | None:
     error = float(frame["standard_error"].max())
     own, pooled = (frame.loc[frame["kind"] == kind, "median"] for kind in ("dimension", "pooled"))
     seen = (
-        f"Excess kurtosis of single dimensions: median {number(own.min())} to {number(own.max())} by block; all pooled: "
+        f"Excess kurtosis of single dimensions: medians {number(own.min())} to {number(own.max())}; all pooled: "
         f"{number(pooled.min())} to {number(pooled.max())}"
     )
-    note = f"{int(frame['num_tokens'].iloc[0])} tokens; standard error {number(error)} if they were Gaussian and independent"
+    count = int(frame["num_tokens"].iloc[0])
+    note = f"{count} tokens; of as many independent Gaussian values the standard error is {number(error)}"
     rules = [Rule("Gaussian", "y", 0.0, "control")]
     ticks = [(float(block), str(block)) for block in evenly(sorted(set(frame["block"])), 9)]
     x, y = Axis("blocks before", ticks=ticks), Axis("excess kurtosis", "symlog", max(error, 1e-3) * 2)
@@ -158,14 +162,15 @@ def ablations(found: Facts) -> Chart | None:
         x = np.arange(place, place + len(of))
         columns = (of[key].to_numpy(float) for key in ("change", "change_low", "change_high"))
         series.append(Series(name, x, *columns, marks="points", color=color))
-        labels = [str(dims[0]) if len(dims) == 1 else f"{len(dims)}" for dims in of["dims"]]
+        labels = [str(dims[0]) if len(dims) == 1 else f"{len(dims)} dims" for dims in of["dims"]]
         ticks += [*zip(x.astype(float), labels, strict=True)]
         place += len(of) + (1 if len(of) else 0)
     medians = {kind: frame.loc[frame["kind"] == kind, "change"].median() for kind in ("outlier", "random")}
     seen = " and ".join(
-        f"{number(value)} nats without one {kind} dimension" for kind, value in medians.items() if math.isfinite(value)
+        f"{number(value)} nats without one {kind}" for kind, value in medians.items() if math.isfinite(value)
     )
     threshold = max(float(frame["change"].abs().median()), 1e-4)
     x, y = Axis("dimension", ticks=ticks), Axis("change of the loss, nats", "symlog", threshold)
-    return Chart("What the loss is without a dimension", f"Median change of the loss: {seen}", "", _ABLATIONS, x, y,
-                 [Panel("", series, rules=[Rule("", "y", 0.0, "control")])])  # fmt: skip
+    note = f"{len(frame)} ablations; the dimensions are those of the stream"
+    panel = Panel("", series, rules=[Rule("", "y", 0.0, "control")])
+    return Chart("The loss without a dimension", f"Median change of the loss: {seen}", note, _ABLATIONS, x, y, [panel])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eigensweep.engine.report.style import aligned, number
+from eigensweep.engine.studies.facts.depth_charts import dataset_ranks, stream_ranks, trend_sentence, weight_ranks
 from eigensweep.engine.studies.facts.study import Facts
 
 if TYPE_CHECKING:
@@ -52,8 +53,17 @@ def cells(row: dict) -> list[str]:
     return [value if isinstance(value := row[name], str) else number(float(value)) for name in HEADINGS]
 
 
+def by_depth(found: Facts) -> list[str]:
+    """Sentences with numbers on what changes with depth, and on rank plots."""
+    said = [trend_sentence(found)]
+    for make in (weight_ranks, stream_ranks, dataset_ranks):
+        if (chart := make(found)) is not None:
+            said.append(f"{chart.heading}: {chart.seen}")
+    return ["\n".join(said)]
+
+
 def render_facts(found: Facts) -> str:
     """The summary as plain text for a terminal."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [cells(row) for row in facts_table(found).to_dict("records")]
-    return aligned(lines, left=2)
+    return "\n\n".join([aligned(lines, left=2), *by_depth(found)])

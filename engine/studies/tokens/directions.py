@@ -142,7 +142,7 @@ def directions_of(
         plus, minus = np.where(turn, top.low, top.high), np.where(turn, top.high, top.low)
         scores = np.where(turn, -top.low_scores, top.high_scores), np.where(turn, top.high_scores, -top.low_scores)
         x = np.where(turn, -x, x)
-        result.append(Found(circuit, index + 1, side, projection, x, plus, scores[0], minus, -scores[1]))
+        result.append(Found(circuit, index + 1, side, projection, x, plus, scores[0], minus, scores[1]))
     return result
 
 
