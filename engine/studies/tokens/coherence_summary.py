@@ -64,7 +64,9 @@ def said(found: Tokens, table: "pd.DataFrame") -> list[str]:
     where = (
         f"at indices {', '.join(above)}{', not at ' if others else ''}{', '.join(others)}" if above else "at no index"
     )
-    sentences.append(f"More directions than of noise are at the level {where} (by the intervals of the shares).")
+    sentences.append(
+        f"More directions than of noise are at the level {where} (intervals of 95 % for all of them together)."
+    )
     beside = [f"{_UNITS[unit]} {percent(rows[unit]['share'])}" for unit in (NEURON, EMBEDDING) if unit in rows]
     if beside:
         sentences.append(f"At the level beside them: {', '.join(beside)}.")
