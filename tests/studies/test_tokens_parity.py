@@ -83,7 +83,9 @@ def test_they_are_those_of_transformer_lens(model, scores, kind, fold):
     lens = pytest.importorskip(
         "transformer_lens", reason="TransformerLens is not installed; with it this compares with its SVDInterpreter"
     )
-    theirs = lens.model_bridge.TransformerBridge.boot_transformers(str(model[0]), device="cpu")
+    from transformer_lens.model_bridge import TransformerBridge
+
+    theirs = TransformerBridge.boot_transformers(str(model[0]), device="cpu")
     theirs.enable_compatibility_mode(
         fold_ln=fold, center_writing_weights=False, center_unembed=False, fold_value_biases=False, disable_warnings=True
     )
