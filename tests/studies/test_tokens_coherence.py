@@ -133,8 +133,9 @@ def test_shares_count_what_the_tables_hold(found):
 
 
 def test_ranges_above_the_level_are_those_with_intervals_above_it():
-    rows = [("1", 0.2), ("2", 0.1), ("3-4", 0.06), ("5-8", 0.04), ("9-16", 0.3)]
-    table = pd.DataFrame([{"by": "index", "unit": "direction", "group": name, "low": low} for name, low in rows])
+    rows = [("1", 0.2), ("2", 0.1), ("3-4", 0.06), ("5-8", 0.054), ("9-16", 0.3)]
+    same = {"by": "index", "unit": "direction", "tests": 10_000}
+    table = pd.DataFrame([same | {"group": name, "share": share} for name, share in rows])
     assert above_level(table, 0.05) == (["1", "2", "3-4", "9-16"], ["5-8"])
     assert above_level(table, 0.35)[0] == []
 
