@@ -73,8 +73,8 @@ def trend_sentence(found: Facts) -> str:
     for side, (factor, low, high, word) in trends(found).items():
         if math.isfinite(factor):
             verb = {"grows": "grow", "falls": "shrink"}.get(word, "no trend")
-            said.append(f"{side} {verb}, × {number(factor)} ({number(low)} to {number(high)})")
-    return f"Frobenius norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
+            said.append(f"{side} {verb} × {number(factor)} ({number(low)} to {number(high)})")
+    return f"Norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
 
 
 def weight_ranks(found: Facts) -> Chart | None:
