@@ -6,13 +6,13 @@ import pytest
 
 from eigensweep import configs, engine
 from eigensweep.bin import runner
-from eigensweep.engine import SweepOptions
+from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 from eigensweep.engine.studies.pretraining import PretrainOptions
 
-COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions)
+COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions)
 OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
 

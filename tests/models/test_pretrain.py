@@ -36,6 +36,15 @@ LLAMA = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """Programs that run a few times: compiling them thoroughly would take most of the time."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("characters")

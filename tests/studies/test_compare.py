@@ -269,7 +269,7 @@ def test_runs_that_do_not_fit_together(two, make_checkpoint, tmp_path):
     assert "no such reading: equalised (a)" in said
     with pytest.raises(RunError, match=r"measures: alfa is no number of a matrix .did you mean alpha"):
         study.compare([run, unlike], CompareOptions(measures=("alfa",)), tmp_path / "z")
-    with pytest.raises(RunError, match="measures: equalised_alpha is not in both runs"):
+    with pytest.raises(RunError, match="measures: equalised_alpha: not in both runs"):
         study.compare([run, unlike], CompareOptions(measures=("equalised_alpha",)), tmp_path / "z")
     with pytest.raises(ValueError, match="give roles, too"):
         CompareOptions(other_roles=("mlp",))

@@ -203,6 +203,7 @@ def test_all_coherent_directions_at_once(folders, tmp_path):
     edited = run_edit(checkpoint, asked, EditOptions(data=str(text), length=16, num_resamples=100))
     losses = edited.losses.to_pylist()
     assert [(row["removed"], row["directions"]) for row in losses] == [("edit", 1), ("coherent", 2), ("incoherent", 1)]
+    assert [row["circuit"] for row in losses] == [None, "block.0.head.1.ov", "block.0.head.1.ov"]
     assert losses[1]["share"] > 0.9 > 0.1 > losses[2]["share"]
     assert abs(losses[0]["change"]) > 100 * abs(losses[2]["change"])
     assert losses[0]["loss"] == pytest.approx(edited.manifest["loss"]["loss"] + losses[0]["change"])

@@ -282,7 +282,7 @@ def test_the_table_of_steps_counts_what_the_runs_say(series):
         assert table.loc[step, "alpha"] == pytest.approx(rows["alpha"].median())
         assert table.loc[step, "random-like"] == (rows["phase"] == "random-like").sum()
     text = summary.render(series)
-    assert max(map(len, text.splitlines())) <= 110
+    assert max(map(len, text.splitlines())) <= 100
     assert text.splitlines()[1].split()[0] == "0"
 
 

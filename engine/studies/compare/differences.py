@@ -33,15 +33,16 @@ def chosen_measures(asked: Sequence[str], first: Iterable[str], second: Iterable
     """The measures that both runs have, of those asked for.
 
     Raises:
-      RunError: one asked for is no measure, or a run has not got it.
+      RunError: one asked for is no measure, or none of them is in both runs.
     """
-    there = [set(first), set(second)]
     for name in asked:
         if name not in MEASURES:
             raise RunError(f"measures: {name} is no number of a matrix{near(name, MEASURES)}")
-        if not all(name in columns for columns in there):
-            raise RunError(f"measures: {name} is not in both runs; a sweep with other options has it")
-    return [name for name in (asked or MEASURES) if all(name in columns for columns in there)]
+    both = set(first) & set(second)
+    chosen = [name for name in (asked or MEASURES) if name in both]
+    if not chosen:
+        raise RunError(f"measures: {', '.join(asked)}: not in both runs; a sweep with other options has it")
+    return chosen
 
 
 def differences(pairs: Sequence[Pair], measures: Sequence[str]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def pairs_of_groups(
         for side, wanted in enumerate(sides):
             if row["role"] in wanted:
                 blocks.setdefault((group_of(row).tower, block), ([], []))[side].append(row)
-    label = f"{'+'.join(roles)} against {'+'.join(other_roles)}"
+    label = f"{'+'.join(roles)} vs {'+'.join(other_roles)}"
     count = 1 + max((block for _, block in blocks), default=0)
     pairs = []
     for (tower, block), (first, second) in sorted(blocks.items()):

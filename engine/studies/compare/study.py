@@ -106,7 +106,7 @@ def compare(
     plans = [Plan(runs, names, i, j, options) for i, j in _couples(len(runs), options)]
     if not any(plan.matched.pairs for plan in plans):
         raise RunError(_nothing_matches(plans[0], options))
-    warnings = [*_unlike(runs, names), *(word for plan in plans for word in plan.warnings())]
+    warnings = [*_unlike(runs, names, options.measures), *(word for plan in plans for word in plan.warnings())]
     record = {"runs": about, "warnings": warnings, "unmatched": [plan.unmatched() for plan in plans]}
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
@@ -172,7 +172,7 @@ def _same_family(first: Run, second: Run) -> bool:
     return mine == other
 
 
-def _unlike(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+def _unlike(runs: Sequence[Run], names: Sequence[str], measures: Sequence[str]) -> list[str]:
     """Options and versions in which the runs differ, and readings that some have not: a line each."""
     said = []
 
@@ -188,6 +188,8 @@ def _unlike(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         without = [name for name, run in zip(names, runs, strict=True) if column not in run.matrices.columns]
         if 0 < len(without) < len(runs):
             said.append(f"not compared, as these runs have no such reading: {reading} ({', '.join(without)})")
+    if absent := [m for m in measures if not all(m in run.matrices.columns for run in runs)]:
+        said.append(shorten(f"not in every run, and compared only where it is: {', '.join(absent)}", 600))
     return said
 
 

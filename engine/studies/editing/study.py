@@ -34,6 +34,7 @@ from eigensweep.engine.tables.files import write_json, write_table
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Address, open_circuits
 from eigensweep.models.data import check_vocabulary
+from eigensweep.models.data.tokenizer import FEWEST_TOKENS
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def _prompts(checkpoint: Checkpoint, asked: EditRequest, options: EditOptions) -
         raise RunError("stream serves the loss on a text alone; leave out --prompt")
     arch = open_circuits(checkpoint).architecture
     tokenizer = tokenizer_of(checkpoint, options.tokenizer)
-    check_vocabulary(tokenizer, arch.vocab_size, **({"fewest": 0.0} if options.any_tokenizer else {}))
+    fewest = 0.0 if options.any_tokenizer else FEWEST_TOKENS
+    check_vocabulary(tokenizer, arch.vocab_size, checkpoint.source.name, fewest)
     return encode_prompts(tokenizer, asked.prompts, asked.nexts, arch.max_positions)
 
 

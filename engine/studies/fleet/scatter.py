@@ -118,15 +118,19 @@ def write_scatter(found: Scatter, workdir: Path) -> list[dict[str, Any]]:
 
 
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The correlations as a table for a terminal."""
-    lines = [["measure", "score", "models", "Spearman", "95 %", "p", "Kendall", "95 %", "p"]]
+    """The correlations as a table for a terminal; correlations.parquet has Kendall's p-values as well."""
+    lines = [["measure", "score", "models", "Spearman", "95 %", "p", "Kendall", "95 %"]]
     for row in rows:
-        line = [style.shorten(str(row["measure"]), 28), style.shorten(str(row["score"]), 20), str(row["models"])]
+        line = [style.shorten(str(row["measure"]), 16), style.shorten(str(row["score"]), 15), str(row["models"])]
         for name in ("spearman", "kendall"):
-            ends = ", ".join(style.number(row[f"{name}_{end}"]) for end in ("low", "high"))
+            ends = ", ".join(_short(row[f"{name}_{end}"]) for end in ("low", "high"))
             line += [style.number(row[name]), f"({ends})", style.number(row[f"{name}_p"])]
-        lines.append(line)
+        lines.append(line[:-1])
     return style.aligned(lines, left=2)
+
+
+def _short(x: float) -> str:
+    return f"{x:.2g}" if math.isfinite(x) else "–"
 
 
 def draw(found: Scatter, measure: str, correlations: Sequence[Mapping[str, Any]]) -> "Figure":

@@ -142,8 +142,12 @@ def label_lists(
     finally:
         result.calls = endpoint.calls
         endpoint.close()
-    for done in (result.rows, result.failed):
-        done |= {i: done[first[lists[i].tokens]] for i in todo if first[lists[i].tokens] in done}
+    for i in todo:
+        same = first[lists[i].tokens]
+        if same in result.rows:
+            result.rows[i] = result.rows[same]
+        elif same in result.failed:
+            result.failed[i] = result.failed[same]
     result.open = [i for i in todo if i not in result.rows and i not in result.failed]
     return result
 
