@@ -23,7 +23,7 @@ _NORMS = (
     "Norms of the weights by block, a line a role; with the gain: W together with the linear part of the norm between "
     "it and the stream. Means over the matrices of a role where a block has several."
 )
-_TRENDS = "ln norm against relative depth, the mean over roles; 95 % intervals by Student's t over blocks"
+_TRENDS = "Frobenius norms: mean of ln over roles against relative depth; 95 % intervals by Student's t over blocks"
 _RANKS = (
     "Values by rank, a line a block (ends of the ramp named); black: the two-piece fit of all blocks together. It is "
     "called a power law where its straight part falls, spans a decade and does not bend."
