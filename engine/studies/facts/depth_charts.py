@@ -23,7 +23,7 @@ _NORMS = (
     "Norms of the weights by block, a line a role; with the gain: W together with the linear part of the norm between "
     "it and the stream. Means over the matrices of a role where a block has several."
 )
-_TRENDS = "ln norm against relative depth, the mean over roles; 95 % intervals by Student's t over blocks"
+_TRENDS = "Frobenius norms: mean of ln over roles against relative depth; 95 % intervals by Student's t over blocks"
 _RANKS = (
     "Values by rank, a line a block (ends of the ramp named); black: the two-piece fit of all blocks together. It is "
     "called a power law where its straight part falls, spans a decade and does not bend."
@@ -73,8 +73,8 @@ def trend_sentence(found: Facts) -> str:
     for side, (factor, low, high, word) in trends(found).items():
         if math.isfinite(factor):
             verb = {"grows": "grow", "falls": "shrink"}.get(word, "no trend")
-            said.append(f"{side} {verb}, × {number(factor)} ({number(low)} to {number(high)})")
-    return f"Frobenius norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
+            said.append(f"{side} {verb} × {number(factor)} ({number(low)} to {number(high)})")
+    return f"Norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
 
 
 def weight_ranks(found: Facts) -> Chart | None:
