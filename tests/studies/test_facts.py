@@ -53,7 +53,9 @@ def options(gpt2):
 
 @pytest.fixture(scope="module")
 def facts(planted, options, tmp_path_factory):
-    return run_facts(open_checkpoint(planted), options, tmp_path_factory.mktemp("facts") / "run")
+    with pytest.MonkeyPatch.context() as patch:  # one law shows where fits go, in a fifth of the time
+        patch.setattr(shapes, "LAWS", {"normal": shapes.LAWS["normal"]})
+        return run_facts(open_checkpoint(planted), options, tmp_path_factory.mktemp("facts") / "run")
 
 
 @pytest.fixture(scope="module")
