@@ -154,7 +154,8 @@ def _legend(panels: Sequence[Panel]) -> list[Any]:
 
     found: dict[str, Any] = {}
     for panel in panels:
-        for each in (*panel.bands, *panel.series, *panel.rules):
+        marks: tuple[Any, ...] = (*panel.bands, *panel.series, *panel.rules)
+        for each in marks:
             if each.name:
                 found.setdefault(each.name, each)
     ramp = [each for each in found.values() if not isinstance(each.color, str)]

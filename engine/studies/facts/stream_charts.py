@@ -159,11 +159,11 @@ def ablations(found: Facts) -> Chart | None:
         ("outliers", "all outlier dimensions", "raw"), ("random_set", "as many random ones", "ink"),
     ):  # fmt: skip
         of = frame[frame["kind"] == kind]
-        x = np.arange(place, place + len(of))
-        columns = (of[key].to_numpy(float) for key in ("change", "change_low", "change_high"))
-        series.append(Series(name, x, *columns, marks="points", color=color))
+        at = np.arange(place, place + len(of))
+        change, low, high = (of[key].to_numpy(float) for key in ("change", "change_low", "change_high"))
+        series.append(Series(name, at, change, low, high, marks="points", color=color))
         labels = [str(dims[0]) if len(dims) == 1 else f"{len(dims)} dims" for dims in of["dims"]]
-        ticks += [*zip(x.astype(float), labels, strict=True)]
+        ticks += [*zip(at.astype(float), labels, strict=True)]
         place += len(of) + (1 if len(of) else 0)
     medians = {kind: frame.loc[frame["kind"] == kind, "change"].median() for kind in ("outlier", "random")}
     seen = " and ".join(
