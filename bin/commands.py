@@ -7,6 +7,7 @@ COMMANDS = {
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
     "tokens": "singular directions of circuits, read as the tokens they write or read",
+    "label": "labels for the directions of eigensweep-tokens, by a language model or by hand",
     "trace": "the singular directions that a query of words points to",
     "edit": "remove or scale singular directions, and what that does to predictions and loss",
     "compare": "what differs between runs or checkpoints, how far each matrix moved, and in how many directions",

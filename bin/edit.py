@@ -22,7 +22,7 @@ from absl import flags
 from eigensweep import models
 from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
-from eigensweep.engine.studies.editing import Asked, Edited, EditOptions, run_edit
+from eigensweep.engine.studies.editing import Edited, EditOptions, EditRequest, run_edit
 from eigensweep.engine.studies.editing.edits import differing
 from eigensweep.engine.studies.editing.figures import write_figure
 from eigensweep.engine.studies.editing.summary import render
@@ -38,7 +38,9 @@ _OUTPUT = flags.DEFINE_string("output", None, "write the edited checkpoint here;
 def main() -> None:
     """Settings -> edit -> summary, tables, checkpoint."""
     source, options, workdir = runner.settings(EditOptions)
-    asked = Asked(tuple(_DIRECTION.value), _SCALE.value, tuple(_PROMPT.value), tuple(_NEXT.value), _TOKENS.value or "")
+    asked = EditRequest(
+        tuple(_DIRECTION.value), _SCALE.value, tuple(_PROMPT.value), tuple(_NEXT.value), _TOKENS.value or ""
+    )
     if asked.tokens_run and not options.data:
         raise UserError("--tokens_run says whose loss is measured, and there is no text: give --data=FILE")
     from eigensweep.progress import reporter

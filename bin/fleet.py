@@ -85,7 +85,7 @@ def _scatter(workdir: Path, rows: list[dict[str, Any]]) -> None:
     print(f"figures: {workdir}/figures/scatter_*.png")
 
 
-run = runner.console(main, FleetOptions, "checkpoints")
+run = runner.console(main, FleetOptions, "checkpoints", report=False)
 
 if __name__ == "__main__":
     run()

@@ -31,7 +31,7 @@ def main() -> None:
     print(f"{len(found.checkpoints)} checkpoints in {time.monotonic() - start:.1f} s: {workdir}/step-*")
 
 
-run = runner.console(main, PretrainOptions, "config_json")
+run = runner.console(main, PretrainOptions, "config_json", report=False)
 
 if __name__ == "__main__":
     run()

@@ -50,7 +50,7 @@ def console(
     Args:
       main: reads absl's flags, in the module whose docstring is the help.
       options: the study's options; `--config`, `--config.KEY`, `--checkpoint` and `--workdir` follow.
-      source: what the flag is called that says where from, a key of PLACES.
+      source: what the flag is called that says where from, a key of PLACES; it may be the run directory itself.
       report: whether the study has a page, and so the flags `--report` and `--figures`.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
@@ -155,7 +155,7 @@ def _define(options: type["Options"], source: str, report: bool) -> None:
     if report:
         flags.DEFINE_bool("report", True, "write report.html")
         flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
-    for key in (source, WORKDIR):
+    for key in dict.fromkeys((source, WORKDIR)):  # where the run directory is all that is needed, once
         what = PLACES[key]
         if key not in flags.FLAGS:  # where a command takes several
             flags.DEFINE_string(key, None, f"{what}; overrides the preset's")

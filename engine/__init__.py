@@ -33,22 +33,32 @@ from eigensweep.engine.tables.hosts import is_first as is_first_process  # noqa:
 
 if TYPE_CHECKING:
     from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation, run_ablation
+    from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.labels.options import LabelOptions
+    from eigensweep.engine.studies.labels.study import import_marks, label
+    from eigensweep.engine.studies.labels.tables import open_labels
     from eigensweep.engine.studies.overlap.study import OverlapOptions, open_overlap, run_overlap
     from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
     from eigensweep.engine.studies.series.study import open_series, run_series
     from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
+    from eigensweep.engine.studies.tracing import TraceOptions, run_trace
 
 # loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
 _WITH_MODELS = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
+    "editing": ("EditOptions", "EditRequest", "run_edit"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "labels.options": ("LabelOptions",),
+    "labels.study": ("import_marks", "label"),
+    "labels.tables": ("open_labels",),
     "pretraining": ("PretrainOptions", "pretrain"),
     "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
     "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
+    "tracing": ("TraceOptions", "run_trace"),
 }
 
 
@@ -62,24 +72,31 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AblationOptions",
     "CompareOptions",
+    "EditOptions",
+    "EditRequest",
     "FinetuneOptions",
+    "LabelOptions",
     "OverlapOptions",
     "PretrainOptions",
     "Progress",
     "RunError",
     "SweepOptions",
     "TokensOptions",
+    "TraceOptions",
     "ablate",
     "compare",
     "describe_plan",
     "estimate",
     "family_table",
+    "import_marks",
     "is_finished",
     "is_first_process",
+    "label",
     "make_plan",
     "open_ablation",
     "open_comparison",
     "open_finetune",
+    "open_labels",
     "open_overlap",
     "open_run",
     "open_runs",
@@ -89,10 +106,12 @@ __all__ = [
     "render_family",
     "render_summary",
     "run_ablation",
+    "run_edit",
     "run_finetune",
     "run_overlap",
     "run_series",
     "run_tokens",
+    "run_trace",
     "stack",
     "summary_table",
     "sweep",

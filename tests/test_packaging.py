@@ -82,6 +82,7 @@ def test_every_import_is_declared(imports):
         "models/sources/torch_file.py": {"torch"},
         "models/data/text.py": {"datasets"},
         "models/sources/gguf_file.py": names_of(PROJECT["project"]["optional-dependencies"]["gguf"]),
+        "engine/studies/labels/endpoint.py": names_of(PROJECT["project"]["optional-dependencies"]["label"]),
     }
     undeclared = []
     for module, files in imports.items():

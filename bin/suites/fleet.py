@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eigensweep.bin.suites.measure import Comparison, last_line, seconds
+from eigensweep.bin.suites.sweep import ALIKE
+from eigensweep.bin.suites.sweep import ROLES as EVERY_ROLE
 from eigensweep.models.synth import write_synthetic
 
+ROLES = tuple(role for role in EVERY_ROLE if role != "pooler")  # synthetic models have none
 MODELS = 3  # of MiniLM's size
 MINILM = {
     "architectures": ["BertModel"],
@@ -20,24 +23,23 @@ MINILM = {
     "intermediate_size": 1536,
     "max_position_embeddings": 512,
 }
-ROLES = "query,key,value,attention_output,mlp_up,mlp_down,pooler"
 SMALL, WARM = 200, 40  # models of the test of memory, and after how many of them growth is counted
 LIMIT = 0.05
 
 _FLEET = f"""
-import json, sys
+import sys
 from pathlib import Path
 from eigensweep import engine
 from eigensweep.engine.studies.fleet.sweeps import Member, sweep_all
 members = [Member(str(path), Path(sys.argv[2]) / path.name) for path in sorted(Path(sys.argv[1]).iterdir())]
-options = engine.SweepOptions(roles={ROLES.split(",")!r})
+options = engine.SweepOptions(roles={ROLES!r}, **{ALIKE!r})
 rows = sweep_all(members, options)
 assert all(row["status"] == "done" for row in rows), rows
 """
 _ONE = f"""
 import sys
 from eigensweep import engine, models
-engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROLES.split(",")!r}), sys.argv[2])
+engine.sweep(models.open_checkpoint(sys.argv[1]), engine.SweepOptions(roles={ROLES!r}, **{ALIKE!r}), sys.argv[2])
 """
 _PEER = """
 import logging, sys
@@ -85,7 +87,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "models"
         for i in range(MODELS):
-            write_synthetic(home / str(i), MINILM, seed=i, dtype="float32")
+            write_synthetic(home / str(i), MINILM, seed=i, dtype="float32", spikes=2)
         return [*_throughput(home, Path(folder), repeats), memory()]
 
 

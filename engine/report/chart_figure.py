@@ -21,6 +21,7 @@ SIGNED = ("#0b4f8a", "#5b9bd0", "#f1f1ee", "#e39a4a", "#8f4a00")  # the page's
 HEAD, LEGEND, AXES, GAP = 0.42, 0.2, 1.55, 0.62  # inches: headline, a row of the legend, a panel, what is below it
 MOST = 12  # panels; of more, as many evenly spaced ones
 _SAMPLES = 5  # names of a ramp
+_LINE = 118  # characters of a legend's row
 _LABELS = 24  # rows or columns of a grid that are named
 
 
@@ -30,8 +31,9 @@ def draw(chart: Chart, abreast: int = 3) -> "Figure":
     columns = min(abreast, len(panels)) if len(panels) != 4 else 2
     rows = math.ceil(len(panels) / columns)
     names = [] if chart.amount else _legend([panel for panel in panels if isinstance(panel, Panel)])
+    abreast = max(1, min(6, _LINE // (5 + max((len(handle.get_label()) for handle in names), default=0))))
     tall = AXES if chart.amount is None else max(AXES, 0.085 * max(len(p.rows) for p in panels if isinstance(p, Grid)))
-    head = HEAD + LEGEND * math.ceil(len(names) / 6) + 0.16
+    head = HEAD + LEGEND * math.ceil(len(names) / abreast) + 0.16
     height = head + rows * (tall + GAP) - 0.1
     figure = style.new_figure(height=height)
     style.headline(figure, chart.seen or chart.heading, chart.note)
@@ -58,7 +60,7 @@ def draw(chart: Chart, abreast: int = 3) -> "Figure":
         _scale(figure, image, chart.amount, height, head)
     elif names:
         figure.legend(
-            handles=names, loc="upper left", bbox_to_anchor=(0.005, 1 - (HEAD - 0.06) / height), ncols=6,
+            handles=names, loc="upper left", bbox_to_anchor=(0.005, 1 - (HEAD - 0.06) / height), ncols=abreast,
             borderaxespad=0.0, handlelength=1.4, columnspacing=1.2,
         )  # fmt: skip
     return figure
@@ -114,6 +116,7 @@ def _panel(axes: "Axes", panel: Panel, chart: Chart, limits: dict[str, tuple[flo
         else:
             if of.scale == "symlog":
                 getattr(axes, f"set_{which}scale")("symlog", linthresh=of.threshold)
+                getattr(axes, f"{which}axis").set_major_formatter(_plain)
             getattr(axes, f"set_{which}lim")(*limits[which])
         if of.ticks:
             getattr(axes, f"set_{which}ticks")([at for at, _ in of.ticks], labels=[text for _, text in of.ticks])
@@ -124,6 +127,12 @@ def _panel(axes: "Axes", panel: Panel, chart: Chart, limits: dict[str, tuple[flo
         line(rule.at, color=_color(rule.color), lw=0.8, ls="--" if rule.dashed else "-")
     for series in panel.series:
         _series(axes, series)
+    note = style.shorten(panel.note, 64).replace("; ", "\n")
+    axes.text(0.02, 0.03, note, transform=axes.transAxes, fontsize=5.5, color="#666666", va="bottom")
+
+
+def _plain(value: float, place: int | None = None) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _series(axes: "Axes", series: Series) -> None:
@@ -185,7 +194,7 @@ def _grid(axes: "Axes", grid: Grid, amount: Amount) -> Any:
 
 def _scale(figure: "Figure", image: Any, amount: Amount, height: float, head: float) -> None:
     place = figure.add_axes((0.938, 1 - (head + 1.4) / height, 0.012, 1.4 / height))
-    bar = figure.colorbar(image, cax=place)
+    bar = figure.colorbar(image, cax=place, format=_plain)
     bar.outline.set_linewidth(0)  # type: ignore[operator]
     bar.ax.tick_params(labelsize=5.5, length=2)
     bar.ax.set_title(style.shorten(amount.label, 26), fontsize=6, loc="right", pad=3)

@@ -7,12 +7,7 @@ statistic for the singular vectors of Gaussian matrices that went through the sa
 of which p is the share that is at least as coherent.
 """
 
-from functools import partial
-
-import chex
-import jax
 import numpy as np
-from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 _TINY = 1e-12  # of the largest norm: a row below it describes nothing
@@ -20,26 +15,29 @@ _TINY = 1e-12  # of the largest norm: a row below it describes nothing
 
 def descriptions(rows: ArrayLike) -> NDArray[np.float32]:
     """Rows (V, D) about their mean, each of length 1; a row that is the mean describes nothing and stays 0."""
-    x = np.asarray(rows, np.float32)
-    x = x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    x = np.array(rows, np.float32)  # a copy, changed in place: tables of tokens are large
+    x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > _TINY * norm.max(initial=0))
+    known = norm > _TINY * norm.max(initial=0)
+    x /= np.where(known, norm, 1)
+    x *= known
+    return x
 
 
-@partial(jax.jit, static_argnames="chunk")
-def sums(described: Array, ids: Array, chunk: int = 256) -> Array:
+def sums(described: NDArray, ids: NDArray) -> NDArray:
     """The sum of the descriptions of each direction's tokens: k times their centroid.
 
     Args:
       described: (V, D) unit rows, see `descriptions`.
       ids: (N, k) of the tokens of N directions.
-      chunk: directions at a time; bounds the memory to chunk x k x D.
 
     Returns:
       (N, D) in the dtype of `described`.
     """
-    chex.assert_rank([described, ids], [2, 2])
-    return jax.lax.map(lambda tokens: described[tokens].sum(axis=0), ids, batch_size=min(chunk, len(ids)))
+    total = np.zeros((len(ids), described.shape[1]), described.dtype)
+    for tokens in np.asarray(ids).T:  # one token of all directions at a time: never N x k x D
+        total += described[tokens]
+    return total
 
 
 def mean_cosine(summed: ArrayLike, k: int) -> NDArray[np.float64]:

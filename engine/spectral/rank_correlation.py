@@ -67,21 +67,21 @@ def _correlation(
 
     Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"expected two vectors of one length, got shapes {x.shape} and {y.shape}")
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y, num = x[known], y[known], int(known.sum())
-    if num < LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
+    every_x, every_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if every_x.shape != every_y.shape or every_x.ndim != 1:
+        raise ValueError(f"expected two vectors of one length, got shapes {every_x.shape} and {every_y.shape}")
+    known = np.isfinite(every_x) & np.isfinite(every_y)
+    a, b, num = every_x[known], every_y[known], int(known.sum())
+    if num < LEAST or np.ptp(a) == 0 or np.ptp(b) == 0:
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan, num)
-    value = float(statistic(x[None], y[None])[0])
+    value = float(statistic(a[None], b[None])[0])
     drawn = np.random.default_rng(seed).integers(0, num, (NUM_RESAMPLES, num))
-    resampled = _in_chunks(statistic, x[drawn], y[drawn])
+    resampled = _in_chunks(statistic, a[drawn], b[drawn])
     low, high = np.nanquantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
     if num > EXACT:
-        return RankCorrelation(value, float(low), float(high), p_value(x, y), num)
+        return RankCorrelation(value, float(low), float(high), p_value(a, b), num)
     orders = np.array(list(itertools.permutations(range(num))))
-    every = _in_chunks(statistic, np.broadcast_to(x, orders.shape), y[orders])
+    every = _in_chunks(statistic, np.broadcast_to(a, orders.shape), b[orders])
     p = np.mean(np.abs(every) >= abs(value) - 1e-12)
     return RankCorrelation(value, float(low), float(high), float(p), num)
 

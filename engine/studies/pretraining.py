@@ -4,9 +4,12 @@ Every kept step is a checkpoint in Hugging Face layout, `step-00000064` and so o
 and started again it continues after its last look at the validation rows, to the same bits.
 """
 
+import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +18,7 @@ import numpy as np
 from eigensweep.engine.run.options import LARGEST, Options, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.tables.errors import RunError
-from eigensweep.engine.tables.files import write_json
+from eigensweep.engine.tables.files import read_json, write_json
 from eigensweep.models import CheckpointError, nn
 from eigensweep.models.data import DataOptions, Rows, load_tokenizer, read_rows
 from eigensweep.models.data.characters import write_character_tokenizer
@@ -23,6 +26,8 @@ from eigensweep.models.data.text import read_text
 from eigensweep.models.export import write_parameters
 from eigensweep.models.sources.files import read_json as read_config
 
+RECORD = "pretrain.json"
+"""What says which training a folder holds, and how it went."""
 VALIDATION = 0.9  # the text from this share on is not learned from
 GPT2_TINY: dict[str, Any] = {
     "architectures": ["GPT2LMHeadModel"],
@@ -49,8 +54,8 @@ class PretrainOptions(Options):
 
     COMMAND: ClassVar[str] = "pretrain"
 
-    data: str = option("", "file with the text; its last tenth is for validation")
-    tokenizer: str = option("", "folder or hub id; by default every character of the text is a token")
+    data: str = option("", "file with the text; its last tenth is for validation", counts=False)
+    tokenizer: str = option("", "folder or hub id; by default every character of the text is a token", counts=False)
     length: int = option(0, "tokens a row; 0: as many as the model has positions, at most 2048", least=0)
     steps: int = option(2000, "of the optimizer", least=1)
     save_at: tuple[int, ...] = option(
@@ -105,25 +110,22 @@ def pretrain(
     if not options.data:
         raise RunError("no data: give --config.data=FILE, the text")
     text = read_text(options.data)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{workdir}: cannot be written: {error.strerror or error}") from error
-    folder = workdir / "tokenizer"
-    if not options.tokenizer:
-        write_character_tokenizer(text, folder)
-    tokenizer = load_tokenizer(options.tokenizer or folder)
-    if options.tokenizer:
-        tokenizer.save_pretrained(folder)
+    identity = {"options": options.to_json(), "config": dict(config), "data_sha256": sha256(text.encode()).hexdigest()}
+    with tempfile.TemporaryDirectory() as folder:
+        if not options.tokenizer:
+            write_character_tokenizer(text, Path(folder))
+        tokenizer = load_tokenizer(options.tokenizer or folder)
     config = {"vocab_size": len(tokenizer)} | dict(config)
     model = nn.build(config)
     if not model.architecture.causal:
         raise CheckpointError(f"config: {config.get('model_type')} is no causal model, and only those are trained here")
-    rows, validation = (_rows(model, tokenizer, options, part) for part in ("train", "validation"))
-    recipe = options.train_options(len(rows.row))
-    progress = _train(model, config, (rows, validation), recipe, options, workdir, on_progress)
+    rows = _rows(model, tokenizer, options, "train"), _rows(model, tokenizer, options, "validation")
+    _claim(workdir, identity)
+    tokenizer.save_pretrained(workdir / "tokenizer")
+    recipe = options.train_options(len(rows[0].row))
+    progress = _train(model, config, rows, recipe, options, workdir, on_progress)
     kept = {step: _folder(workdir, step) for step in options.save_at}
-    write_json(workdir / "pretrain.json", {"options": options.to_json(), "config": config, "history": progress.history})
+    write_json(workdir / RECORD, {**identity, "history": progress.history})
     return Pretrained(workdir, kept, progress.history)
 
 
@@ -161,6 +163,21 @@ def _rows(model: nn.Model, tokenizer: Any, options: PretrainOptions, part: str) 
     arch = model.architecture
     sizes = {"vocab_size": arch.vocab_size, "max_positions": arch.max_positions}
     return read_rows(chosen, tokenizer, **sizes, causal=True, head="unembedding")
+
+
+def _claim(workdir: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder with another training; note in it which one this is.
+
+    Raises:
+      RunError: another training is there, or it cannot be written.
+    """
+    there = read_json(workdir / RECORD)
+    if there is None:
+        return write_json(workdir / RECORD, identity)
+    plain = json.loads(json.dumps(identity))
+    if different := [key for key, value in plain.items() if there.get(key) != value]:
+        raise RunError(f"{workdir}: holds another training (other {', '.join(different)}); take a new workdir")
+    return None
 
 
 def _folder(workdir: Path, step: int) -> Path:

@@ -47,7 +47,7 @@ def claimed(
     with contextlib.ExitStack() as held:
         if hosts.is_first():
             try:
-                held.enter_context(_locked(directory))
+                held.enter_context(locked(directory))
                 manifest = _claim(directory, layout, identity, record or {})
             except RunError as refused:
                 refusal = refused
@@ -91,8 +91,12 @@ def is_in_use(directory: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold `directory/.lock`, which the operating system releases however the process ends."""
+def locked(directory: Path) -> Iterator[None]:
+    """Hold `directory/.lock`, which the operating system releases however the process ends.
+
+    Raises:
+      RunError: another process holds it, or the directory cannot be written.
+    """
     lock = filelock.FileLock(directory / ".lock", blocking=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)

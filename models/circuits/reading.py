@@ -236,7 +236,10 @@ class Reader:
         shift = np.sum(shifts, axis=0).reshape(-1, size) if shifts else None
         w = reads.before(w).reshape(-1, size, w.shape[1])
         gain = norm_at(self.architecture, self.leaves, f"{path}_norm").gain if self.fold and name != "value" else None
-        return (w if gain is None else w * gain.reshape(-1, size)[..., None]), shift
+        if gain is not None:
+            gain = gain.reshape(-1, size)
+            w, shift = w * gain[..., None], None if shift is None else shift * gain
+        return w, shift
 
     def _mlp(self, outline: Outline) -> dict:
         """The matrix of `mlp_in`, `mlp_gate` or `mlp_out`, and its bias."""

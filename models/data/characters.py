@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from eigensweep.models.data.text import DataError
 
@@ -22,7 +23,7 @@ def write_character_tokenizer(text: str, folder: Path) -> int:
         raise DataError(f"the text has {len(characters)} different characters; expected 1 to {MOST}")
     pieces = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
     model = {"type": "WordLevel", "vocab": {c: i for i, c in enumerate(characters)}, "unk_token": characters[0]}
-    content = {
+    content: dict[str, Any] = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
         "pre_tokenizer": pieces, "post_processor": None, "decoder": {"type": "Fuse"}, "model": model,
     }  # fmt: skip

@@ -10,9 +10,10 @@ from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
+from eigensweep.engine.studies.pretraining import PretrainOptions
 
-CHOSEN = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, CompareOptions)
-OPTIONS = {options.COMMAND: options for options in CHOSEN}
+COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions)
+OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def test_mean_cosine_is_the_mean_over_pairs():
     rng = np.random.default_rng(1)
     described = coherence.descriptions(rng.normal(size=(40, 6)))
     ids = np.array([rng.permutation(40)[:5] for _ in range(7)])
-    found = coherence.mean_cosine(coherence.sums(described, ids, chunk=3), 5)
+    found = coherence.mean_cosine(coherence.sums(described, ids), 5)
     for tokens, value in zip(ids, found, strict=True):
         pairs = [described[a] @ described[b] for a, b in itertools.combinations(tokens, 2)]
         assert value == pytest.approx(np.mean(pairs), abs=1e-6)

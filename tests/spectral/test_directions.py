@@ -1,100 +1,101 @@
-"""Small statistics of directions: intervals of shares, ranks, decay of spectra, varimax, co-occurrence."""
-
-import itertools
+"""What is read of a circuit's directions: the tokens at their ends, the groups that noise leaves, random signs."""
 
 import numpy as np
 import pytest
-import scipy.optimize
-import scipy.stats
 
-from eigensweep.engine.spectral.decay import fit_decay
-from eigensweep.engine.spectral.npmi import mean_npmi, occurrences
-from eigensweep.engine.spectral.proportions import wilson_interval
-from eigensweep.engine.spectral.rank_correlation import spearman_of_rows
-from eigensweep.engine.spectral.varimax import varimax
+from eigensweep.engine.spectral import product_signs, top_scores
+from eigensweep.engine.spectral.factored import product_svd, product_values
+from eigensweep.engine.spectral.spans import product_noise, spans
 
 
-def test_wilson_interval_is_scipys():
-    for found, count in [(0, 5), (3, 10), (10, 10), (500, 1000)]:
-        wanted = scipy.stats.binomtest(found, count).proportion_ci(0.9, method="wilson")
-        np.testing.assert_allclose(wilson_interval(found, count, 0.9), (wanted.low, wanted.high), atol=1e-12)
-    assert np.isnan(wilson_interval(0, 0)).all()
-    with pytest.raises(ValueError, match="more than"):
-        wilson_interval(2, 1)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("rows", "k"), [(1000, 7), (12, 20), (300, 300)])
+def test_the_ends_are_those_of_a_sort(monkeypatch, rows, k, dtype):
+    """Over many slabs; scores that are equal come in the order of their rows."""
+    import ml_dtypes
 
-
-def test_rank_correlation_is_scipys_with_ties():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 9, (5, 40)), rng.integers(0, 6, 40)
-    wanted = [scipy.stats.spearmanr(row, y).statistic for row in x]
-    np.testing.assert_allclose(spearman_of_rows(x, y), wanted, atol=1e-12)
-    assert np.isnan(spearman_of_rows(np.ones((1, 40)), y)).all()
-
-
-def test_decay_finds_a_known_one_and_is_a_least_squares_line():
-    i = np.arange(1, 33)
-    exact = fit_decay(5 * np.exp(-i / 7.0))
-    assert exact.length == pytest.approx(7)
-    assert exact.scale == pytest.approx(5)
-    assert exact.r_squared == pytest.approx(1)
-    assert exact.deviation < 1e-12
-    s = np.sort(np.random.default_rng(1).exponential(size=20))[::-1]
-    found, line = fit_decay(s), scipy.stats.linregress(np.arange(1, 21), np.log(s))
-    assert found.length == pytest.approx(-1 / line.slope)
-    assert found.r_squared == pytest.approx(line.rvalue**2)
-    cut = fit_decay(np.concatenate([5 * np.exp(-i / 7.0), np.full(8, 1e-16)]), cut=32)
-    assert cut.length == pytest.approx(7)
-    assert np.isnan(fit_decay([1.0, 0.0, 0.0]).length)
-    assert fit_decay(np.ones(4)).length == np.inf
-
-
-def criterion(x):
-    return (x**2).var(axis=0).sum()
-
-
-def test_varimax_of_a_plane_is_the_best_angle_and_undoes_a_rotation():
-    rng = np.random.default_rng(2)
-    x = rng.laplace(size=(60, 2))
-
-    def turn(a):
-        return np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-
-    best = max(criterion(x @ turn(a)) for a in np.linspace(0, np.pi / 2, 2001))
-    rotation = varimax(x)
-    assert criterion(x @ rotation) == pytest.approx(best, rel=1e-4)
-    assert criterion(x @ rotation) >= best * (1 - 1e-12)
-    sparse = np.zeros((60, 4))
-    sparse[np.arange(60), np.arange(60) % 4] = rng.normal(2, 0.3, 60)
-    mixed, _ = np.linalg.qr(rng.normal(size=(4, 4)))
-    found = varimax(sparse @ mixed)
-    np.testing.assert_allclose(found.T @ found, np.eye(4), atol=1e-12)
-    assert np.linalg.det(found) == pytest.approx(1)
-    np.testing.assert_allclose(np.sort(np.abs(mixed @ found).max(axis=0)), 1, atol=1e-6)  # a signed permutation
-    np.testing.assert_allclose(varimax(x[:, :1]), [[1]])
-
-
-def test_npmi_against_loops():
+    monkeypatch.setattr(top_scores, "SLAB_BYTES", 40 * 40 * 4)
     rng = np.random.default_rng(3)
-    text = rng.integers(0, 12, 203)
-    seen = occurrences(text, 15, length=10)
-    windows = [set(text[i : i + 10]) for i in range(0, 203, 10)]
+    table = rng.integers(-3, 4, (rows, 9)).astype({"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}[dtype])
+    x = rng.integers(-3, 4, (40, 9)).astype(np.float64)  # whole numbers: many scores are equal
+    found = top_scores.top_scores(table, x, k)
+    scores = x @ np.asarray(table, np.float64).T
+    k = min(k, rows)
+    high = np.sort(scores, axis=1)[:, ::-1][:, :k]
+    np.testing.assert_array_equal(found.high_scores, high)
+    np.testing.assert_array_equal(found.low_scores, np.sort(scores, axis=1)[:, :k])
+    for ids, values in ((found.high, found.high_scores), (found.low, found.low_scores)):
+        np.testing.assert_array_equal(np.take_along_axis(scores, ids, axis=1), values)
+        assert all(len(set(row)) == k for row in ids.tolist())
+        ties = np.diff(values, axis=1) == 0
+        assert (np.diff(ids, axis=1)[ties] > 0).all()
 
-    def share(*tokens):
-        return sum(set(tokens) <= w for w in windows) / len(windows)
 
-    def npmi(a, b):
-        p = share(a, b)
-        if not p:
-            return -1.0
-        return 1.0 if p == 1 else np.log(p / (share(a) * share(b))) / -np.log(p)
+def test_the_device_finds_what_the_host_finds(monkeypatch):
+    rng = np.random.default_rng(5)
+    table, x = rng.standard_normal((500, 16)).astype(np.float32), rng.standard_normal((6, 16))
+    expected = top_scores.top_scores(table, x, 9)
+    monkeypatch.setattr(top_scores, "SLAB_BYTES", 4 * 16 * 64)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    found = top_scores.top_scores(table, x, 9)
+    np.testing.assert_array_equal(found.high, expected.high)
+    np.testing.assert_array_equal(found.low, expected.low)
+    np.testing.assert_allclose(found.low_scores, expected.low_scores, rtol=1e-5)
 
-    ids = np.array([[0, 3, 5, 11], [14, 2, 13, 7], [12, 13, 14, 1]])  # 12 to 14 do not occur
-    known = [[t for t in row if share(t)] for row in ids]
-    wanted = [
-        np.mean([npmi(a, b) for a, b in itertools.combinations(row, 2)]) if len(row) > 1 else np.nan for row in known
-    ]
-    np.testing.assert_allclose(mean_npmi(seen, ids), wanted)
-    always = occurrences(np.tile([0, 1, 2, 3], 20), 4, length=4)
-    assert mean_npmi(always, np.array([[0, 1]])) == 1
-    with pytest.raises(ValueError, match="from 0 to 3"):
-        occurrences(np.array([4]), 4)
+
+def test_groups_are_runs_of_close_values():
+    s = np.array([[9.0, 7.0, 6.9, 6.85, 4.0, 1e-20], [5.0, 4.9, 3.0, 2.9, 2.8, 2.7]])
+    found = spans(s, np.full((2, 1), 0.1), np.array([5, 6]))  # sqrt(2) * 0.1 = 0.141
+    np.testing.assert_array_equal(found.group, [[1, 2, 2, 2, 5, 6], [1, 1, 3, 3, 3, 3]])
+    np.testing.assert_array_equal(found.size, [[1, 3, 3, 3, 1, 1], [2, 2, 4, 4, 4, 4]])
+    np.testing.assert_allclose(found.gap[0, :5], [2, 0.1, 0.05, 0.05, 2.85], atol=1e-12)
+    assert np.isnan(found.gap[0, 5])
+    np.testing.assert_allclose(found.least[0, :5], np.sqrt(2) * 0.1)
+
+
+def test_noise_of_both_factors_turns_neighbours_by_half_a_radian_at_the_least_gap():
+    """First-order angle between neighbours at a gap of sqrt(2) sigma, over redrawn noise: its sd is 1/2."""
+    rng = np.random.default_rng(11)
+    d, r, sigma = 60, 6, (0.01, 0.02)
+    left, right = rng.standard_normal((1, d, r)), rng.standard_normal((1, r, d))
+    found = product_svd(left, right)
+    noise = product_noise(found.left, found.right, *(np.array([x]) for x in sigma))[0]
+    for i in (0, 3):
+        u, v = found.u[0][:, [i, i + 1]], found.vt[0][[i, i + 1]]
+        mixed = []
+        for _ in range(4000):
+            n_left, n_right = sigma[0] * rng.standard_normal((d, r)), sigma[1] * rng.standard_normal((r, d))
+            moved = u.T @ (n_left @ right[0]) @ v.T + (u.T @ left[0]) @ n_right @ v.T
+            mixed.append((moved[0, 1] + moved[1, 0]) / 2)  # s_i = s_j up to the gap
+        angle = np.std(mixed) / (np.sqrt(2) * noise[i])
+        assert abs(angle - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(("d", "r"), [(64, 8), (96, 24)])
+def test_random_signs_keep_their_level_on_products_of_noise(d, r):
+    """160 products whose entries have unequal scales: at level 0.05 in at most 0.12 (binomial, 4 sd)."""
+    rng = np.random.default_rng(d)
+    shape = (160, d, r)
+    scales = np.exp(0.5 * rng.standard_normal((d, 1)))
+    left, right = scales * rng.standard_normal(shape), np.swapaxes(rng.laplace(size=shape), 1, 2)
+    s = product_values(left, right)
+    flips = np.stack([product_values(*(x * rng.choice([-1.0, 1.0], x.shape) for x in (left, right))) for _ in range(7)])
+    found = [product_signs.read(s[i], flips[:, i], (d, r), 0.05) for i in range(len(s))]
+    assert np.mean([one.num_right > 0 for one in found]) < 0.12
+    assert np.mean([one.num_left > 0 for one in found]) < 0.12
+    assert 0.3 < np.mean([one.p_right for one in found]) < 0.7
+
+
+def test_random_signs_find_what_factors_share():
+    rng = np.random.default_rng(2)
+    d, r = 96, 16
+    left, right = rng.standard_normal((1, d, r)), rng.standard_normal((1, r, d))
+    left[0, :, 0] *= 4
+    left = left @ np.linalg.qr(rng.standard_normal((r, r)))[0]  # a component that no single entry shows
+    s = product_values(left, right)
+    flips = np.stack([product_values(*(x * rng.choice([-1.0, 1.0], x.shape) for x in (left, right))) for _ in range(7)])
+    found = product_signs.read(s[0], flips[:, 0], (d, r), 0.01)
+    assert found.num_right == 1
+    assert found.p_right < 0.01
+    square = product_signs.read(s[0, :8], flips[:, 0, :8], (8, 8), 0.01)
+    assert np.isnan(square.num_left)

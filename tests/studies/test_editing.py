@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eigensweep import models
-from eigensweep.engine.studies.editing import Asked, EditOptions, run_edit, specificity
+from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit, specificity
 from eigensweep.engine.studies.editing.losses import coherent_sets, read_coherent
 from eigensweep.engine.studies.editing.updates import open_editable
 from eigensweep.engine.studies.tracing import TraceOptions, run_trace
@@ -76,7 +76,7 @@ def test_a_circuit_loses_the_direction_and_nothing_else(checkpoint, direction, t
     before = dense(checkpoint, address)
     u, s, vt = np.linalg.svd(before, full_matrices=False)
     i = address.index - 1
-    edited = run_edit(checkpoint, Asked((direction,), scale=0.25), EditOptions())
+    edited = run_edit(checkpoint, EditRequest((direction,), scale=0.25), EditOptions())
     other = written(checkpoint, edited.edit, tmp_path / "out")
     expected = before - 0.75 * s[i] * np.outer(u[:, i], vt[i])
     np.testing.assert_allclose(dense(other, address), expected, atol=1e-6)
@@ -99,7 +99,7 @@ def test_what_does_not_depend_on_the_token_stays(folders, tmp_path):
     checkpoint = models.open_checkpoint(folders["gpt2"])
     circuit = open_editable(open_circuits(checkpoint), Address.parse("block.0.head.1.ov:1"))
     other = written(
-        checkpoint, run_edit(checkpoint, Asked(("block.0.head.1.ov:1",)), EditOptions()).edit, tmp_path / "o"
+        checkpoint, run_edit(checkpoint, EditRequest(("block.0.head.1.ov:1",)), EditOptions()).edit, tmp_path / "o"
     )
     x = np.random.default_rng(0).standard_normal((5, 128))
     found = []
@@ -143,7 +143,7 @@ def test_closed_loop_of_the_planted_checkpoint(checkpoint):
         f"block.0.head.{head}.ov:1" for head in ((0, 1) if checkpoint.architecture == "llama" else (1,))
     }
     words = ", ".join(planted.CLUSTERS["water"])
-    asked = Asked(("block.0.head.1.ov:1",), prompts=("fire flame burning", "ash heat"), nexts=(words,))
+    asked = EditRequest(("block.0.head.1.ov:1",), prompts=("fire flame burning", "ash heat"), nexts=(words,))
     edited = run_edit(checkpoint, asked, EditOptions(**FEW))
     effects = edited.effects.to_pylist()
     assert len(effects) == (1 + 5 + 3) * 16
@@ -167,7 +167,7 @@ def test_antipodes_have_the_other_sign(checkpoint):
 def test_the_edited_checkpoint_has_the_same_logits_in_torch(checkpoint, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     directions = ("block.0.head.1.ov:1", "block.1.head.0.qk:1", "block.1.mlp_in:1", "block.1.mlp_out:2")
-    edited = run_edit(checkpoint, Asked(directions), EditOptions()).edit
+    edited = run_edit(checkpoint, EditRequest(directions), EditOptions()).edit
     models.write_huggingface(checkpoint, tmp_path / "out", edited.matrices, edited.vectors)
     model, params = models.nn.load(checkpoint)
     ids = np.random.default_rng(0).integers(2, 98, (2, 12))
@@ -199,10 +199,11 @@ def test_all_coherent_directions_at_once(folders, tmp_path):
     ]
     text = tmp_path / "text"
     text.write_text("fire flame river lake dog cat red green " * 20)
-    asked = Asked(("block.0.head.1.ov:1",), tokens_run=str(run))
+    asked = EditRequest(("block.0.head.1.ov:1",), tokens_run=str(run))
     edited = run_edit(checkpoint, asked, EditOptions(data=str(text), length=16, num_resamples=100))
     losses = edited.losses.to_pylist()
     assert [(row["removed"], row["directions"]) for row in losses] == [("edit", 1), ("coherent", 2), ("incoherent", 1)]
+    assert [row["circuit"] for row in losses] == [None, "block.0.head.1.ov", "block.0.head.1.ov"]
     assert losses[1]["share"] > 0.9 > 0.1 > losses[2]["share"]
     assert abs(losses[0]["change"]) > 100 * abs(losses[2]["change"])
     assert losses[0]["loss"] == pytest.approx(edited.manifest["loss"]["loss"] + losses[0]["change"])
@@ -234,6 +235,7 @@ GOOD = {"directions": ("block.0.head.1.ov:1",)}
         ({"directions": ("block.0.mlp_out:1",) * 2}, "given twice"),
         ({**GOOD, "scale": float("nan")}, "expected a finite number"),
         ({**GOOD, "scale": float("inf")}, "expected a finite number"),
+        ({**GOOD, "scale": 1e300}, "do not fit into float32; take a smaller --scale"),
         ({**GOOD, "prompts": ("fire",)}, "no --next given"),
         ({**GOOD, "nexts": ("water",)}, "not given"),
         ({**GOOD, "prompts": ("fire", "ash", "heat"), "nexts": ("water", "lake")}, "one for all, or one each"),
@@ -247,7 +249,7 @@ GOOD = {"directions": ("block.0.head.1.ov:1",)}
 def test_bad_requests_are_told_in_one_line(folders, asked, says):
     checkpoint = models.open_checkpoint(folders["gpt2"])
     with pytest.raises((InputError, RunError)) as told:
-        run_edit(checkpoint, Asked(**asked), EditOptions(**FEW))
+        run_edit(checkpoint, EditRequest(**asked), EditOptions(**FEW))
     assert says in str(told.value)
     assert "\n" not in str(told.value)
 
@@ -261,7 +263,9 @@ def test_bad_queries_are_told_in_one_line(folders, query, says):
 def test_prompts_of_an_encoder_and_a_missing_tokenizer(minilm, folders, tmp_path):
     with pytest.raises(RunError, match="head of a causal language model"):
         run_edit(
-            models.open_checkpoint(minilm), Asked(("block.0.head.1.ov:1",), prompts=("a",), nexts=("b",)), EditOptions()
+            models.open_checkpoint(minilm),
+            EditRequest(("block.0.head.1.ov:1",), prompts=("a",), nexts=("b",)),
+            EditOptions(),
         )
     bare = tmp_path / "bare"
     bare.mkdir()

@@ -9,7 +9,7 @@ from scipy import stats
 
 from eigensweep.engine.spectral import rank_plot
 from eigensweep.engine.studies.data import TextFields
-from eigensweep.engine.studies.facts import dataset, norms, ranks, stream
+from eigensweep.engine.studies.facts import dataset, depth, norms, ranks, stream
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import data, nn, open_checkpoint
 from eigensweep.models.matrix import Matrix
@@ -90,13 +90,13 @@ def test_the_stream_by_depth_is_numpys(stories, shared):
     rows = data.Rows(ids, mask, np.zeros_like(ids), np.full_like(ids, -100), np.arange(5, dtype=np.int32))
     batches = list(data.batches(rows, 2))
     blocks = model.architecture.num_blocks
+    found = {}
     facts = stream.StreamFacts(batches, blocks, model.architecture.width, 0, [f"t{i}" for i in range(12)])
     taps = [model.apply(params, b.input_ids, b.attention_mask, taps=("stream",)).taps for b in batches]
-    found = {}
-    for block in range(blocks + 1):
+    visitor = depth.Visitor(facts, len(batches), lambda unit, rows: found.update(rows))
+    for block in range(blocks):  # as a pass hands them over: sorted by path, what leaves the block before what enters
         for number, tapped in enumerate(taps):
-            for table, more in facts.take(number, block, tapped[stream.place_of(block, blocks)]).items():
-                found.setdefault(table, []).extend(more)
+            visitor.visit(number, {k: x for k, x in sorted(tapped.items()) if k.startswith(f"blocks/{block}/")})
     states = [
         np.concatenate(
             [np.asarray(t[stream.place_of(i, blocks)])[b.attention_mask] for b, t in zip(batches, taps, strict=True)]
@@ -121,7 +121,7 @@ def test_the_stream_by_depth_is_numpys(stories, shared):
         elif row["kind"] == "pooled":
             assert row["median"] == pytest.approx(stats.kurtosis(x, axis=None), rel=1e-6)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in states]
-    for row in facts.cosines():
+    for row in found["stream_cosines"]:
         expected = np.mean(np.sum(unit[row["block"]] * unit[row["other"]], axis=1))
         assert row["cosine"] == pytest.approx(expected, rel=1e-5)
     shown = found["stream_sample"]
@@ -174,6 +174,6 @@ def test_a_text_shorter_than_two_sequences_and_one_without_variety_are_refused(g
     with pytest.raises(data.DataError, match="fewer than one window of 100000"):
         dataset.sequences(checkpoint, model, Options(data=str(text)), None, 100_000)
     one = tmp_path / "one.txt"
-    one.write_text(text.read_text()[0] * 60)
+    one.write_text(" ".join([text.read_text().split()[0]] * 60))
     with pytest.raises(RunError, match=r"one.txt: all sequences of 4 tokens hold the same"):
         dataset.sequences(checkpoint, model, Options(data=str(one)), None, 4)

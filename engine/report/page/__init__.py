@@ -21,8 +21,9 @@ from eigensweep.engine.tables.result import Result
 HERE = Path(__file__).parent
 SCRIPTS = (
     "util", "data", "state", "filter", "columns", "charts", "colors", "export",
-    "law", "matrix_figures", "vector_figures", "pair_figures", "plots", "grids",
-    "views/compare", "views/findings", "views/map", "views/table", "views/matrix", "views/scatter", "views/studies",
+    "law", "matrix_figures", "vector_figures", "pair_figures", "plots", "grids", "tokens", "circuit",
+    "views/compare", "views/findings", "views/tokens", "views/map", "views/table", "views/matrix", "views/scatter",
+    "views/studies",
     "main",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Editing: singular directions scaled or removed, and what that does."""
 
 from eigensweep.engine.studies.editing.options import EditOptions
-from eigensweep.engine.studies.editing.study import Asked, Edited, run_edit, specificity
+from eigensweep.engine.studies.editing.study import Edited, EditRequest, run_edit, specificity
 
-__all__ = ["Asked", "EditOptions", "Edited", "run_edit", "specificity"]
+__all__ = ["EditOptions", "EditRequest", "Edited", "run_edit", "specificity"]

@@ -23,7 +23,11 @@ CHANGED = {
     "relative_change": Column(FLOAT, "", "change/|W|_F; null where W is zero"),
 }
 LOSSES = {
-    "removed": Column(TEXT, "", "which directions were scaled: edit, coherent or incoherent"),
+    "removed": Column(
+        TEXT,
+        "",
+        "which directions were scaled: edit; coherent: rejected on a side and sign; incoherent: tested and not",
+    ),
     "circuit": Column(TEXT, "", "address of the circuit; null for the edit"),
     "directions": Column(COUNT, "", "how many they are"),
     "share": Column(FLOAT, "", "their share of sum s^2 of their circuits"),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.studies.editing.updates import Update, applied
+from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint
 from eigensweep.models.matrix import same_content
 
@@ -40,7 +41,11 @@ class Weights:
         return [path for path in dict.fromkeys(shifts) if f"{path}/bias" not in self._leaves]
 
     def changes(self, edit: Edit) -> list[dict[str, Any]]:
-        """A row a changed tensor, rounded as it is stored: its name, and |W' - W|_F relative to |W|_F."""
+        """A row a changed tensor, rounded as it is stored: its name, and |W' - W|_F relative to |W|_F.
+
+        Raises:
+          RunError: entries that do not fit into the stored dtype.
+        """
         rows = []
         for path, matrix in self._matrices.items():
             if matrix.name in edit.matrices:
@@ -75,7 +80,11 @@ def differing(checkpoint: Checkpoint, other: Checkpoint) -> tuple[list[str], int
 
 
 def _change(name: str, dtype: str, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    difference = np.linalg.norm(after.astype(dtype).astype(np.float64) - before)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = after.astype(dtype).astype(np.float64)
+        difference = np.linalg.norm(rounded - before)
+    if not np.isfinite(rounded).all():
+        raise RunError(f"{name}: the edit makes entries that do not fit into {dtype}; take a smaller --scale")
     norm = np.linalg.norm(before)
     return {
         "tensor": name,

@@ -66,11 +66,7 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], nexts: Sequence[str], m
 
 
 class Predictor:
-    """The next-token logits of prompts under a model with edits.
-
-    Raises:
-      RunError: the model has no head of a causal language model.
-    """
+    """The next-token logits of prompts under a causal model with edits."""
 
     def __init__(self, checkpoint: Checkpoint, prompts: Prompts, dtype: str, param_dtype: str):
         self._checkpoint, self._prompts = checkpoint, prompts

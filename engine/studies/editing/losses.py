@@ -21,10 +21,11 @@ from eigensweep.models.circuits import Address
 
 @dataclass(frozen=True)
 class Removal:
-    """Directions that are scaled together, under a name."""
+    """Directions that are scaled together, under a name; all of one circuit where that is given."""
 
     name: str
     directions: tuple[Address, ...]
+    circuit: Address | None = None
 
 
 def read_coherent(directory: str, checkpoint: Checkpoint) -> dict[str, dict[int, bool]]:
@@ -65,7 +66,7 @@ def coherent_sets(coherent: Mapping[str, Mapping[int, bool]], circuits: Mapping[
             raise RunError(f"the tokens run has no directions of {circuit} that were tested for coherence")
         for name, wanted in (("coherent", True), ("incoherent", False)):
             chosen = tuple(replace(circuit, index=index) for index, is_so in sorted(known.items()) if is_so == wanted)
-            removals.append(Removal(name, chosen))
+            removals.append(Removal(name, chosen, circuit))
     return removals
 
 
@@ -99,7 +100,7 @@ def text_losses(
         squares = sum(circuits[a.circuit].s[(a.index or 0) - 1] ** 2 for a in removal.directions)
         total = sum(np.sum(circuits[circuit].s ** 2) for circuit in touched)
         rows.append({
-            "removed": removal.name, "circuit": str(next(iter(touched))) if len(touched) == 1 else None,
+            "removed": removal.name, "circuit": removal.circuit and str(removal.circuit),
             "directions": len(removal.directions), "share": float(squares / total) if total else 0.0,
             "loss": after.mean, "change": change, "change_low": low, "change_high": high,
         })  # fmt: skip

@@ -34,10 +34,11 @@ from eigensweep.engine.tables.files import write_json, write_table
 from eigensweep.models import Checkpoint
 from eigensweep.models.circuits import Address, open_circuits
 from eigensweep.models.data import check_vocabulary
+from eigensweep.models.data.tokenizer import FEWEST_TOKENS
 
 
 @dataclass(frozen=True)
-class Asked:
+class EditRequest:
     """What an edit is to be, and what is asked of it.
 
     Attributes:
@@ -82,7 +83,9 @@ class Edited:
         return list(there)
 
 
-def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_progress: OnProgress = silent) -> Edited:
+def run_edit(
+    checkpoint: Checkpoint, asked: EditRequest, options: EditOptions, on_progress: OnProgress = silent
+) -> Edited:
     """Edit a checkpoint in memory, and measure it as far as prompts and a text are given.
 
     Raises:
@@ -101,6 +104,7 @@ def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_prog
     weights = Weights(checkpoint)
     updates = [circuits[a.circuit].removal(a.index or 0, asked.scale) for a in addresses]
     edit = weights.edit(updates)
+    changed = to_table(CHANGED, weights.changes(edit))
     manifest: dict[str, Any] = {
         "checkpoint": checkpoint.identity,
         "options": options.to_json(),
@@ -123,10 +127,10 @@ def run_edit(checkpoint: Checkpoint, asked: Asked, options: EditOptions, on_prog
             removals += coherent_sets(coherent, circuits)
         found, loss = text_losses(checkpoint, removals, circuits, weights, asked.scale, options, on_progress)
         losses, manifest["loss"] = to_table(LOSSES, found), loss
-    return Edited(edit, to_table(CHANGED, weights.changes(edit)), effects, losses, manifest)
+    return Edited(edit, changed, effects, losses, manifest)
 
 
-def _addresses(asked: Asked) -> list[Address]:
+def _addresses(asked: EditRequest) -> list[Address]:
     if not asked.directions:
         raise RunError("no --direction given: which should be edited? such as --direction=block.3.head.2.ov:1")
     if not np.isfinite(asked.scale):
@@ -140,7 +144,7 @@ def _addresses(asked: Asked) -> list[Address]:
     return addresses
 
 
-def _prompts(checkpoint: Checkpoint, asked: Asked, options: EditOptions) -> Prompts | None:
+def _prompts(checkpoint: Checkpoint, asked: EditRequest, options: EditOptions) -> Prompts | None:
     if not asked.prompts:
         if asked.nexts:
             raise RunError("--next says which tokens to look at behind a --prompt, and that is not given")
@@ -150,7 +154,8 @@ def _prompts(checkpoint: Checkpoint, asked: Asked, options: EditOptions) -> Prom
         raise RunError("stream serves the loss on a text alone; leave out --prompt")
     arch = open_circuits(checkpoint).architecture
     tokenizer = tokenizer_of(checkpoint, options.tokenizer)
-    check_vocabulary(tokenizer, arch.vocab_size, **({"fewest": 0.0} if options.any_tokenizer else {}))
+    fewest = 0.0 if options.any_tokenizer else FEWEST_TOKENS
+    check_vocabulary(tokenizer, arch.vocab_size, checkpoint.source.name, fewest)
     return encode_prompts(tokenizer, asked.prompts, asked.nexts, arch.max_positions)
 
 

@@ -102,13 +102,13 @@ class Editable:
     def random(self, s: float, rng: np.random.Generator, scale: float = 0.0) -> Update:
         """A random direction of singular value s, taken away like a removal."""
         reads, c = self.kind in ("qk", "mlp_in", "mlp_gate"), 1.0 - scale
-        x = rng.standard_normal(self.stream.shape[1])
+        x = rng.standard_normal((self.stream.shape[1],))
         x = unit(x - x.mean() if reads and self.before.centred else x)
         if self.kind in ("ov", "qk"):
-            w = rng.standard_normal(len(self.right))
+            w = rng.standard_normal((len(self.right),))
             other = s * w / np.linalg.norm(self.right.T @ w)
         else:
-            other = s * unit(rng.standard_normal(self.right.shape[0 if reads else 1]))
+            other = s * unit(rng.standard_normal((self.right.shape[0 if reads else 1],)))
         if reads:
             return self._update(c * other, _over(x, self.before.gain))
         return self._update(c * _over(x, self.behind.gain), other)
@@ -147,7 +147,8 @@ def _decomposed(circuits: Circuits, i: int) -> tuple[np.ndarray, np.ndarray]:
     if circuits.left is not None:
         found = product_svd(circuits.left[i : i + 1], circuits.right[i : i + 1])
         return found.s[0], found.u[0].T
-    return side_svd(circuits.right[i], "left" if circuits.kind == "mlp_out" else "right")
+    s, vectors = side_svd(circuits.right[i : i + 1], "left" if circuits.kind == "mlp_out" else "right")
+    return s[0], vectors[0]
 
 
 def applied(
@@ -158,7 +159,8 @@ def applied(
     Args:
       matrices, biases: as they are, by path; a bias that is not there is not made.
     """
-    new, shifted = {}, {}
+    new: dict[str, np.ndarray] = {}
+    shifted: dict[str, np.ndarray] = {}
     for update in updates:
         w = new.setdefault(update.path, np.array(matrices[update.path], np.float64))
         rows, columns = update.rows or slice(None), update.columns or slice(None)

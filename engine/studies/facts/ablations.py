@@ -39,7 +39,8 @@ def ablations(outliers: Sequence[int], d: int, number: int, seed: int) -> list[A
     result += [Ablation(f"dim:{dim}", "outlier", (dim,)) for dim in chosen]
     result += [Ablation(f"random:{dim}", "random", (dim,)) for dim in drawn]
     if len(chosen) > 1:
-        sets = [sorted(rng.choice(others, count, replace=False).tolist()) for _ in range(NUM_SETS)]
+        drawn = range(NUM_SETS if count == len(chosen) else 0)
+        sets = [sorted(rng.choice(others, count, replace=False).tolist()) for _ in drawn]
         result.append(Ablation("outliers", "outliers", tuple(sorted(chosen))))
         result += [Ablation(f"random_set:{i}", "random_set", tuple(dims)) for i, dims in enumerate(sets)]
     return result

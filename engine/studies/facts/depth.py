@@ -73,12 +73,11 @@ class Visitor:
     def visit(self, number: int, taps: Mapping[str, Array]) -> None:
         """Batch `number`'s activations of one block."""
         last = self.facts.num_blocks
-        for tap, x in taps.items():
-            before = tap.endswith("/stream/before")
-            if not before and tap != stream.place_of(last, last):
-                continue
-            block = int(tap.split("/")[1]) if before else last
-            self._take(number, block, x)
+        places = {int(tap.split("/")[1]): tap for tap in taps if tap.endswith("/stream/before")}
+        if stream.place_of(last, last) in taps:  # behind what entered the last block
+            places[last] = stream.place_of(last, last)
+        for block, tap in places.items():
+            self._take(number, block, taps[tap])
 
     def _take(self, number: int, block: int, x: Array) -> None:
         for table, rows in self.facts.take(number, block, x).items():

@@ -14,6 +14,7 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.spectral.rank_correlation import kendall, spearman
+from eigensweep.engine.studies.compare.stack import tails
 from eigensweep.engine.studies.fleet.runs import open_runs
 from eigensweep.engine.studies.fleet.scores import SIZE, read_scores
 from eigensweep.engine.tables.columns import COUNT, FLOAT, TEXT, Column, to_table
@@ -95,7 +96,7 @@ def scatter(
     found = {m: np.array([_average(part, m, average) for part in runs]) for m in dict.fromkeys(measures)}
     size = np.array([float((part["m"].astype(float) * part["n"].astype(float)).sum()) for part in runs])
     read, dates, notes = ({}, frozenset[str](), []) if scores is None else read_scores(scores, directories)
-    return Scatter(_short([*directories]), found, {SIZE: size, **read}, dates, notes)
+    return Scatter(tails([*directories]), found, {SIZE: size, **read}, dates, notes)
 
 
 def write_scatter(found: Scatter, workdir: Path) -> list[dict[str, Any]]:
@@ -117,15 +118,19 @@ def write_scatter(found: Scatter, workdir: Path) -> list[dict[str, Any]]:
 
 
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The correlations as a table for a terminal."""
-    lines = [["measure", "score", "models", "Spearman", "95 %", "p", "Kendall", "95 %", "p"]]
+    """The correlations as a table for a terminal; correlations.parquet has Kendall's p-values as well."""
+    lines = [["measure", "score", "models", "Spearman", "95 %", "p", "Kendall", "95 %"]]
     for row in rows:
-        line = [style.shorten(str(row["measure"]), 28), style.shorten(str(row["score"]), 20), str(row["models"])]
+        line = [style.shorten(str(row["measure"]), 16), style.shorten(str(row["score"]), 15), str(row["models"])]
         for name in ("spearman", "kendall"):
-            ends = ", ".join(style.number(row[f"{name}_{end}"]) for end in ("low", "high"))
+            ends = ", ".join(_short(row[f"{name}_{end}"]) for end in ("low", "high"))
             line += [style.number(row[name]), f"({ends})", style.number(row[f"{name}_p"])]
-        lines.append(line)
+        lines.append(line[:-1])
     return style.aligned(lines, left=2)
+
+
+def _short(x: float) -> str:
+    return f"{x:.2g}" if math.isfinite(x) else "–"
 
 
 def draw(found: Scatter, measure: str, correlations: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -165,16 +170,26 @@ def _panel(axes: "Axes", found: Scatter, measure: str, score: str) -> None:
     known = np.isfinite(x) & np.isfinite(y)
     dates = x[known].astype("datetime64[D]") if score in found.dates else x[known]
     axes.plot(dates, y[known], "o", ms=3, color=style.TRAINED)
-    if known.sum() <= _MOST_NAMED:
-        for model, at, value in zip(np.array(found.models)[known], dates, y[known], strict=True):
-            axes.annotate(style.shorten(str(model), 22), (at, value), (2, 2), textcoords="offset points", fontsize=5)
     if score == SIZE and known.any():
         style.log_axis(axes, "x", x[known].min() / 1.5, x[known].max() * 2.5)
     axes.margins(0.15, 0.12)
+    if known.sum() <= _MOST_NAMED:
+        _name(axes, np.array(found.models)[known], dates, y[known])
     axes.set_xlabel(style.shorten(score, 30), labelpad=1)
     axes.set_ylabel(style.shorten(measure, 30), labelpad=1)
     if score in found.dates:
         axes.tick_params(axis="x", labelrotation=30)
+
+
+def _name(axes: "Axes", models: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """The models' names beside their points, on the side that has room."""
+    axes.autoscale_view()  # matplotlib puts it off, and the limits are needed now
+    to_axes = axes.transData + axes.transAxes.inverted()
+    for model, at, value in zip(models, x, y, strict=True):
+        left = to_axes.transform((axes.convert_xunits(at), value))[0] > 0.6
+        align, shift = ("right", -2) if left else ("left", 2)
+        words = style.shorten(str(model), 22)
+        axes.annotate(words, (at, value), (shift, 2), textcoords="offset points", fontsize=5, ha=align)
 
 
 def _numbers(frame: Any, column: str) -> np.ndarray:
@@ -188,13 +203,3 @@ def _average(part: Any, column: str, average: str) -> float:
     values = _numbers(part[part["status"] == "ok"], column)
     known = values[np.isfinite(values)]
     return float(np.median(known) if average == "median" else np.mean(known)) if known.size else math.nan
-
-
-def _short(sources: Sequence[str]) -> list[str]:
-    """The last part of every name, with as many before it as tell them apart."""
-    parts = [source.rstrip("/").split("/") for source in sources]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-depth:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return list(sources)

@@ -4,6 +4,7 @@ Several processes may share the list: a directory in which another one works is 
 left takes what is missing. All that they know of each other is in the directories.
 """
 
+import gc
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,6 +30,7 @@ from eigensweep.models.errors import printable
 
 FAILED = "failed.json"
 """What a run directory holds whose checkpoint could not be swept; the next start tries again."""
+MOST_SHAPES = 32  # of matrices, after which compiled programs are let go of: each shape's take about 5 MiB
 PAUSE = 0.5  # seconds between two looks at directories in which other processes work
 _LONGEST = 1000  # characters of a reason
 
@@ -75,18 +78,24 @@ def sweep_all(
     """
     members = list(members)
     began, waiting, finished = time.time(), members, 0
+    shapes: set[tuple[int, int]] = set()
     while waiting:
         passed_over = []
         for member in waiting:
             on_progress(Progress(finished, len(members), finished, len(members), member.directory.name, "sweeping"))
-            if _has_failed(member, since=began):
-                pass
-            elif not _is_done(member, options):
+            if _is_done(member, options):
+                with suppress(OSError):
+                    (member.directory / FAILED).unlink()  # of a start with other options
+            elif not _has_failed(member, since=began):
                 try:
-                    _sweep(member, options, base, memory_bytes)
+                    shapes |= _sweep(member, options, base, memory_bytes)
                 except InUse:
                     passed_over.append(member)
                     continue
+            if len(shapes) > MOST_SHAPES:
+                jax.clear_caches()  # programs are kept on disk: those that are needed again come from there
+                gc.collect()  # they hang in cycles
+                shapes.clear()
             finished += 1
         if len(passed_over) == len(waiting):
             time.sleep(PAUSE)
@@ -98,6 +107,8 @@ def sweep_all(
 def status_of(member: Member) -> dict[str, Any]:
     """The row of STATUS of a member, from its directory alone."""
     row: dict[str, Any] = {"run": member.directory.name, "checkpoint": member.source, "reason": ""}
+    if failed := _failure(member.directory):
+        return row | {"status": "failed", "reason": str(failed.get("reason"))}
     manifest = _manifest(member.directory)
     if manifest.get("status") == "done":
         shapes = pq.read_table(member.directory / "matrices.parquet", columns=["m", "n"])
@@ -109,10 +120,7 @@ def status_of(member: Member) -> dict[str, Any]:
             "parameters": sum(sizes),
             "seconds": manifest.get("timings", {}).get("total"),
         }
-    if is_in_use(member.directory):
-        return row | {"status": "working"}
-    failed = _failure(member.directory)
-    return row | ({"status": "failed", "reason": str(failed.get("reason"))} if failed else {"status": "missing"})
+    return row | {"status": "working" if is_in_use(member.directory) else "missing"}
 
 
 def write_status(rows: Iterable[Mapping[str, Any]], workdir: Path) -> pa.Table:
@@ -142,8 +150,10 @@ def members_in(workdir: Path) -> Iterator[Member]:
         yield Member(str(row["checkpoint"]), workdir / name)
 
 
-def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memory_bytes: int | None) -> None:
-    """Sweep one member, or note why that cannot be done.
+def _sweep(
+    member: Member, options: SweepOptions, base: Checkpoint | None, memory_bytes: int | None
+) -> set[tuple[int, int]]:
+    """Sweep one member, or note why that cannot be done; gives the shapes of its matrices.
 
     Raises:
       InUse: another process does.
@@ -151,8 +161,10 @@ def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memor
     if is_in_use(member.directory):  # before its checkpoint is fetched and hashed
         raise InUse(str(member.directory))
     try:
-        sweep(open_checkpoint(member.source, base=base), options, member.directory, memory_bytes=memory_bytes)
+        checkpoint = open_checkpoint(member.source, base=base)
+        sweep(checkpoint, options, member.directory, memory_bytes=memory_bytes)
         (member.directory / FAILED).unlink(missing_ok=True)
+        return {matrix.shape for matrix in checkpoint.matrices}
     except InUse:
         raise
     except Exception as error:  # of whatever kind: the others go on, and the reason is kept
@@ -161,6 +173,7 @@ def _sweep(member: Member, options: SweepOptions, base: Checkpoint | None, memor
         content = {"checkpoint": member.source, "reason": printable(reason)[:_LONGEST], "time": time.time()}
         with suppress(RunError):  # the directory itself may be what cannot be written; the status says missing then
             write_json(member.directory / FAILED, content)
+    return set()
 
 
 def _is_done(member: Member, options: SweepOptions) -> bool:

@@ -42,8 +42,8 @@ LAYOUT = Layout(
     "series",
     {"series": {**KEYS, "step": VALUES["step"], **_OF_MATRIX}, "series_values": VALUES},
     manifest="series.json",
-    keys={"series": ("step", "name"), "series_values": ("step", "name", "side", "rank")},
-    needed={"series": ("run", "role", "m", "n", "status")},
+    keys={"series": ("step", "name")},  # of series_values there may be no row
+    needed={"series": ("run", "role", "m", "n", "status"), "series_values": ("step", "name", "side", "rank")},
     also={"series": Run.layout.also["matrices"]},
 )
 

@@ -11,6 +11,7 @@ from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.tokens import coherence_summary, figures, summary
 from eigensweep.engine.studies.tokens.charts import charts
+from eigensweep.engine.studies.tokens.page import page_data
 from eigensweep.engine.studies.tokens.shares import SHARES, shares
 from eigensweep.engine.studies.tokens.study import LAYOUT, Tokens, open_tokens
 from eigensweep.engine.tables.columns import to_table
@@ -37,7 +38,7 @@ def view_of(found: Tokens) -> View:
             *_coherence(found),
             Table("First directions", headings, shown, note),
         ],
-        data={"charts": as_data(charts(found))},
+        data={"charts": as_data(charts(found)), "tokens": page_data(found)},
     )
 
 

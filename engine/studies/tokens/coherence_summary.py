@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report.style import aligned, number, percent
-from eigensweep.engine.studies.tokens.shares import ends_at, level_of, shares
+from eigensweep.engine.studies.tokens.shares import above_level, level_of, shares
 from eigensweep.engine.studies.tokens.study import Tokens
 from eigensweep.engine.studies.tokens.testing import DIRECTION, EMBEDDING, GAUSSIAN, MODEL, NEURON
 
@@ -60,15 +60,16 @@ def said(found: Tokens, table: "pd.DataFrame") -> list[str]:
         f"for coherent ({percent(own['rejected'])}). {percent(own['share'])} have p <= {level:g}; of noise "
         f"{percent(level)} would, and of Gaussian weights {percent(own['gaussian'])} do."
     )
-    last = ends_at(table, level)
-    sentences.append(
-        f"By index, more directions than of noise are at the level from 1 to {last}."
-        if last
-        else "At no index from 1 on are more directions at the level than of noise."
+    above, others = above_level(table, level)
+    where = (
+        f"at indices {', '.join(above)}{', not at ' if others else ''}{', '.join(others)}" if above else "at no index"
     )
-    others = [f"{_UNITS[unit]} {percent(rows[unit]['share'])}" for unit in (NEURON, EMBEDDING) if unit in rows]
-    if others:
-        sentences.append(f"At the level beside them: {', '.join(others)}.")
+    sentences.append(
+        f"More directions than of noise are at the level {where} (intervals of 95 % for all of them together)."
+    )
+    beside = [f"{_UNITS[unit]} {percent(rows[unit]['share'])}" for unit in (NEURON, EMBEDDING) if unit in rows]
+    if beside:
+        sentences.append(f"At the level beside them: {', '.join(beside)}.")
     return [*sentences, *_frequency(found), *_centroids(found), *_decay(found)]
 
 

@@ -30,15 +30,15 @@ class Description(Protocol):
 class Vectors:
     """A unit vector a token (vocab, D): coherence is the mean pairwise cosine."""
 
-    rows: Any
+    rows: NDArray[np.float32]
 
     @classmethod
     def of(cls, rows: NDArray) -> "Vectors":
         """Of any rows: about their mean, each of length 1."""
-        return cls(jax.device_put(coherence.descriptions(rows)))
+        return cls(coherence.descriptions(rows))
 
     def __call__(self, ids: NDArray) -> tuple[NDArray[np.float64], NDArray]:
-        summed = np.asarray(coherence.sums(self.rows, ids))
+        summed = coherence.sums(self.rows, ids)
         return coherence.mean_cosine(summed, ids.shape[1]), summed
 
 

@@ -18,6 +18,7 @@ from eigensweep.engine.spectral.factored import product_svd, product_values, sid
 from eigensweep.engine.spectral.noise import sigma_bulk
 from eigensweep.engine.spectral.spans import Spans
 from eigensweep.engine.spectral.top_scores import top_scores
+from eigensweep.engine.studies.tokens import turning
 from eigensweep.engine.studies.tokens.options import TokensOptions
 from eigensweep.models.circuits import Circuits, Projection, Reader
 
@@ -125,6 +126,8 @@ def directions_of(
     Args:
       projections: by side, and the table as it is searched (on an accelerator its copy there).
     """
+    if options.varimax:
+        decomposed = turning.turned(decomposed, projections)
     picked = [chosen(int(rank), options.first, options.last) for rank in decomposed.rank]
     circuit = np.repeat(np.arange(len(picked)), [len(index) for index in picked])
     index = np.concatenate(picked)
@@ -139,7 +142,7 @@ def directions_of(
         plus, minus = np.where(turn, top.low, top.high), np.where(turn, top.high, top.low)
         scores = np.where(turn, -top.low_scores, top.high_scores), np.where(turn, top.high_scores, -top.low_scores)
         x = np.where(turn, -x, x)
-        result.append(Found(circuit, index + 1, side, projection, x, plus, scores[0], minus, -scores[1]))
+        result.append(Found(circuit, index + 1, side, projection, x, plus, scores[0], minus, scores[1]))
     return result
 
 

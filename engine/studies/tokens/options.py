@@ -41,6 +41,9 @@ class TokensOptions(Options):
     num_draws: int = option(20_000, "random directions of each null", least=100, most=10_000_000)
     coherence_level: float = option(0.05, "of Benjamini-Hochberg over the tests of coherence", inside=(0, 0.5))
     controls: tuple[str, ...] = option(("gaussian", "signs"), "weights that go the same way: gaussian, signs")
+    varimax: bool = option(
+        False, "turn directions of which only the span is determined, up to 16 together, by varimax; untested then"
+    )
     neurons: int = option(256, "of each MLP matrix, tested beside its directions", least=0, most=1_000_000)
     tokenizer: str = option("", "folder or hub id; the checkpoint's own by default", counts=False)
     any_tokenizer: bool = option(

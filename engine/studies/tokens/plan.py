@@ -68,34 +68,32 @@ def estimate(subject: Subject, outlines: list[Outline], options: TokensOptions) 
     found = dict.fromkeys(("decomposing", "random signs", "searching the vocabulary"), 0.0)
     trials: dict[Any, float] = {}
 
-    def timed(key: Any, run: Callable[[], Any]) -> float:
-        if key not in trials:
+    def timed(run: Callable[..., Any], *shapes: tuple[int, ...]) -> float:
+        """Seconds of run(arrays of these shapes), tried once."""
+        if (run, shapes) not in trials:
+            arrays = [rng.standard_normal(shape) for shape in shapes]
             began = time.perf_counter()
-            run()
-            trials[key] = time.perf_counter() - began
-        return trials[key]
+            run(*arrays)
+            trials[run, shapes] = time.perf_counter() - began
+        return trials[run, shapes]
 
     for o in outlines:
         if o.factored:
-            left, right = rng.standard_normal((TRIAL_HEADS, o.m, o.r)), rng.standard_normal((TRIAL_HEADS, o.r, o.n))
-            share = len(o.heads) / TRIAL_HEADS
-            # factors once more for the fit of the noise
-            found["decomposing"] += 2 * share * timed((o.m, o.r, "svd"), lambda l=left, r=right: product_svd(l, r))
-            values = timed((o.m, o.r, "values"), lambda l=left, r=right: product_values(l, r))
-            found["random signs"] += options.num_flips * share * values
+            share, factors = len(o.heads) / TRIAL_HEADS, ((TRIAL_HEADS, o.m, o.r), (TRIAL_HEADS, o.r, o.n))
+            found["decomposing"] += 2 * share * timed(product_svd, *factors)  # and once more for the fit of the noise
+            found["random signs"] += options.num_flips * share * timed(product_values, *factors)
         else:
             b, a = sorted((o.m, o.n))
             shrink = min(1.0, TRIAL_SIDE / b)
-            w = rng.standard_normal((1, max(2, round(a * shrink)), max(2, round(b * shrink))))
-            seconds = len(o.heads) * timed(w.shape, lambda w=w: side_svd(w, "right")) / shrink**3
+            seconds = len(o.heads) * timed(_side, (1, round(a * shrink), round(b * shrink))) / shrink**3
             found["decomposing"] += seconds
             found["random signs"] += options.num_flips * seconds / 2 if b <= MOST_FLIPPED else 0.0
     table = next(iter(subject.projections.values())).table
     rows = table[: min(len(table), TRIAL_ROWS)]
     count = sum(len(o.heads) * _count(min(o.m, o.n, o.r), options) * sum(map(bool, o.sides)) for o in outlines)
-    x = rng.standard_normal((min(count, TRIAL_VECTORS), table.shape[1]))
-    seconds = timed("search", lambda: top_scores(rows, x, options.tokens))
-    one = seconds / max(len(x), 1) * len(table) / len(rows)
+    vectors = min(count, TRIAL_VECTORS)
+    seconds = timed(lambda x: top_scores(rows, x, options.tokens), (vectors, table.shape[1]))
+    one = seconds / max(vectors, 1) * len(table) / len(rows)
     found["searching the vocabulary"] = one * count
     if options.description != NONE:
         again = found["decomposing"] + found["searching the vocabulary"]
@@ -114,6 +112,10 @@ def _num_laws(subject: Subject, outlines: list[Outline]) -> int:
     ]
     neurons = [o for o in outlines if o.kind in ("mlp_in", "mlp_gate") and not is_uniform(subject.reader.folds(o)[1])]
     return len(folded) + len(neurons) + 2 * len({p.name for p in subject.projections.values()})
+
+
+def _side(w: np.ndarray) -> Any:
+    return side_svd(w, "right")
 
 
 def _count(rank: int, options: TokensOptions) -> int:

@@ -116,15 +116,16 @@ def _mean(x: "pd.Series") -> float:
     return float(x.astype(float).mean()) if len(x) else np.nan
 
 
-def ends_at(table: "pd.DataFrame", level: float) -> str | None:
-    """Up to which index more directions are coherent than of noise: the last of the ranges from the first one on whose
-    intervals lie above the level; None where the very first does not."""
-    last = None
-    for row in table[(table["by"] == "index") & (table["unit"] == DIRECTION)].to_dict("records"):
-        if not row["low"] > level:
-            break
-        last = str(row["group"]).split("-")[-1]
-    return last
+def above_level(table: "pd.DataFrame", level: float) -> tuple[list[str], list[str]]:
+    """Ranges of indices at which more directions are coherent than of noise, and the others.
+
+    Above is where Wilson's interval of confidence 1 - 0.05/R lies above the level: of R ranges of noise none is, in at
+    least 95 % of runs (as if tests were independent).
+    """
+    rows = table[(table["by"] == "index") & (table["unit"] == DIRECTION) & (table["tests"] > 0)]
+    low, _ = wilson_interval((rows["share"] * rows["tests"]).round(), rows["tests"], 1 - 0.05 / max(len(rows), 1))
+    above = low > level
+    return rows["group"][above].tolist(), rows["group"][~above].tolist()
 
 
 def by_depth(runs: Mapping[str, Tokens] | Sequence[Tokens]) -> "pd.DataFrame":

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow.compute as pc
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import rank_eps
@@ -32,7 +33,7 @@ from eigensweep.engine.studies.tokens.options import AUTO, NONE, TokensOptions
 from eigensweep.engine.studies.tokens.tables import LAYOUT
 from eigensweep.engine.studies.tokens.tested_rows import EMBEDDING_UNIT, embedding_rows, tested_rows, with_rejections
 from eigensweep.engine.studies.tokens.testing import Tester
-from eigensweep.engine.tables.check import check_same_rows
+from eigensweep.engine.tables.check import check_lengths
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.result import Result, frame_of
@@ -52,11 +53,10 @@ class Tokens(Result):
     def check(self, directory: Path) -> None:
         """Every direction is of a circuit that is there."""
         circuits, directions = self.tables["circuits"], self.tables["directions"]
-        path, named = directory / "directions.parquet", ("circuit", "kind", "block")
-        check_same_rows(path, directions, circuits, named)
-        ids, scores = (directions[name].to_pylist() for name in ("token_ids", "scores"))
-        if any(len(one) != len(other) for one, other in zip(ids, scores, strict=True)):
-            raise RunError(f"{path}: is damaged: a direction has not as many scores as tokens")
+        path = directory / "directions.parquet"
+        if unknown := set(directions["circuit"].unique().to_pylist()) - set(circuits["circuit"].to_pylist()):
+            raise RunError(f"{path}: is damaged: the table of circuits beside it has no {min(unknown)}")
+        check_lengths(path, directions, ["scores"], pc.list_value_length(directions["token_ids"]).to_pylist())
 
     circuits = frame_of("circuits", "One row a circuit.")
     directions = frame_of("directions", "One row a direction, side and sign.")
@@ -109,6 +109,7 @@ def open_subject(checkpoint: Checkpoint, options: TokensOptions) -> Subject:
     names = {side: options.projection for side in ("read", "query", "key", WRITTEN)}
     if options.projection == AUTO:
         names = dict.fromkeys(names, "embedding") | ({WRITTEN: "unembedding"} if arch.causal else {})
+    checkpoint.fetch()
     opened = {name: open_projection(checkpoint, name, options.fold) for name in sorted(set(names.values()))}
     text = None if options.ids_only else _texts(checkpoint, options, next(iter(opened.values())).vocab_size)
     return Subject(

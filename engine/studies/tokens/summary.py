@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from eigensweep.engine.report.style import aligned, number, percent, shorten
 from eigensweep.engine.studies.tokens.study import Tokens
 
@@ -25,8 +27,9 @@ def kinds_table(found: Tokens) -> "pd.DataFrame":
     """A row a kind of circuit: the columns of HEADINGS."""
     import pandas as pd
 
-    circuits, directions = found.circuits, found.directions
-    once = directions.drop_duplicates(["circuit", "index"])
+    circuits = found.circuits
+    columns = ["circuit", "index", "kind", "group_size"]
+    once = found.tables["directions"].select(columns).to_pandas().drop_duplicates(["circuit", "index"])
     rows = []
     for kind, of in circuits.groupby("kind", sort=False):
         alone = once.loc[once["kind"] == kind, "group_size"] == 1
@@ -53,12 +56,12 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 def shown_directions(found: Tokens, most: int = MOST_SHOWN) -> list[dict[str, Any]]:
     """The first direction of some circuits, spread evenly over kinds and blocks: of each block's heads the one whose
     first singular value is the largest. A dict a side, with address, side, s, and the tokens of both signs."""
-    circuits, directions = found.circuits, found.directions
+    circuits, directions = found.circuits, found.tables["directions"]
     best = circuits.assign(s1=[values[0] if len(values) else 0.0 for values in circuits["singular_values"]])
     best = best.sort_values("s1", ascending=False, kind="stable").drop_duplicates(["block", "kind"]).sort_index()
     share = max(1, most // best["kind"].nunique())
     picked = [c for _, of in best.groupby("kind", sort=False) for c in of["circuit"].iloc[:: -(-len(of) // share)]]
-    first = directions[(directions["index"] == 1) & directions["circuit"].isin(picked)]
+    first = directions.filter((pc.field("index") == 1) & pc.field("circuit").isin(picked)).to_pandas()
     if first.empty:
         return []
     rows = []

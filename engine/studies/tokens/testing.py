@@ -14,6 +14,7 @@ from eigensweep.engine.spectral.top_scores import top_scores
 from eigensweep.engine.studies.tokens.directions import Decomposed, Found, chosen, decompose, directions_of
 from eigensweep.engine.studies.tokens.judging import Judge, Judged, Law, Readings, flips_of, judged
 from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.turning import is_turned
 from eigensweep.models.circuits import KINDS, Circuits, Fold, Outline, Projection, Reader
 
 MODEL, GAUSSIAN, SIGNS = "model", "gaussian", "signs"
@@ -67,7 +68,11 @@ class Tester:
             read = self.judge.read(side.vectors, side.plus, side.minus, side.projection)
             rank = int(np.median(decomposed.rank))
             # the sign is that of the first side's largest score: the other side's comes as it may
-            result.append(Tested(side, read, judged(read, law, side.index, rank, oriented=place == 0), law))
+            p = judged(read, law, side.index, rank, oriented=place == 0)
+            if self.options.varimax:  # chosen by their scores: no random direction is
+                known = ~is_turned(decomposed)[side.circuit, side.index - 1]
+                p = Judged(*(np.where(known, values, np.nan) for values in p))
+            result.append(Tested(side, read, p, law))
         return result
 
     def control(self, weights: str, block: int, kind: str) -> tuple[Decomposed, list[Tested]]:

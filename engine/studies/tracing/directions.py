@@ -53,9 +53,9 @@ def _sides(circuits: Circuits) -> Iterator[Side]:
             yield Side(address, left, found.s[i], u, u, left)
             yield Side(address, right, found.s[i], vt, u, left)
         return
+    s, vectors = side_svd(circuits.right, "left" if left else "right")
     for i, address in enumerate(circuits.addresses):
-        s, vectors = side_svd(circuits.right[i], "left" if left else "right")
-        yield Side(address, left or right, s, vectors, vectors, left or right)
+        yield Side(address, left or right, s[i], vectors[i], vectors[i], left or right)
 
 
 def count(reader: Reader) -> int:

@@ -78,7 +78,7 @@ def run_trace(
       RunError: `workdir` cannot be written.
     """
     reader, tokenizer = open_circuits(checkpoint, options.fold), tokenizer_of(checkpoint, options.tokenizer)
-    check_vocabulary(tokenizer, reader.architecture.vocab_size)
+    check_vocabulary(tokenizer, reader.architecture.vocab_size, checkpoint.source.name)
     words = [encode_words(tokenizer, text) for text in texts]
     tables = open_tables(checkpoint, options.fold)
     ids = [np.array([i for word in query.values() for i in word]) for query in words]

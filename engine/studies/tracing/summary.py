@@ -17,8 +17,8 @@ def render(trace: Trace) -> str:
     ]
     if hits:
         parts.append(
-            "sign -: an antipode, the query lies at the end where the direction's scores are smaller; a pair has one\n"
-            "sign for both its sides, and the tokens are those of the end that was hit"
+            "sign -: an antipode, the query lies at the end whose scores are the smaller ones; the two sides of\n"
+            "a pair have one sign, and the tokens are those of the end that was hit"
         )
     if trace.loop is not None:
         parts.append(_loop(trace))

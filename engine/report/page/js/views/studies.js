@@ -2,7 +2,10 @@
 (() => {
   const { el } = ES, PANELS = 12, ROWS = 60;
   const there = () => ES.data.studies.filter(study => study.tables.length || (study.data.charts || []).length);
-  const NAMES = { sweep: 'Sweep', overlap: 'Overlap', ablation: 'Removal', finetune: 'Fine-tuning', compare: 'Comparison' };
+  const NAMES = {
+    sweep: 'Sweep', overlap: 'Overlap', ablation: 'Removal', finetune: 'Fine-tuning', tokens: 'Tokens', labels: 'Labels',
+    facts: 'Facts', compare: 'Comparison', series: 'Series',
+  };
 
   /* A cell as a number where it begins with one, for sorting. */
   const value = text => {
