@@ -8,7 +8,7 @@ from eigensweep.engine.report.charts import Amount, Axis, Chart, Grid, Panel, Ru
 from eigensweep.engine.report.style import number
 from eigensweep.engine.studies.facts.study import Facts
 
-MAX_DIMS, MAX_PLACES = 96, 9  # of a heat map; panels
+MAX_DIMS, MAX_PLACES = 96, 6  # of a heat map; panels
 KINDS = {
     "dimension": ("single dimensions", "c0"), "random": ("random directions", "c2"),
     "principal": ("principal directions", "c4"), "pooled": ("all dimensions pooled", "c1"),
