@@ -10,13 +10,18 @@ ablating them costs. Without --data the weights alone. Interrupted and started a
 
 from eigensweep.bin import runner
 from eigensweep.engine.studies.facts.options import FactsOptions
-from eigensweep.engine.studies.facts.study import run_facts
+from eigensweep.engine.studies.facts.outlier_summary import render_outliers
+from eigensweep.engine.studies.facts.study import Facts, run_facts
 from eigensweep.engine.studies.facts.summary import render_facts
 
 
 def main() -> None:
     """Settings -> study -> summary and report."""
-    runner.run_study(FactsOptions, run_facts, render_facts)
+    runner.run_study(FactsOptions, run_facts, _render)
+
+
+def _render(found: Facts) -> str:
+    return "\n\n".join(part for part in (render_facts(found), render_outliers(found)) if part)
 
 
 run = runner.console(main, FactsOptions)

@@ -7,7 +7,7 @@ DIR is the run directory of a finished eigensweep-tokens; no checkpoint is neede
 side of a direction) is named in one call and, where it has a name, verified in a second one among tokens of other
 lists. The key comes from the environment (label_key says from which variable). Answers are kept in
 DIR/labels/answers.jsonl: an interrupted or repeated start pays for none of them again. --marks takes over labels given
-by hand in the page and exported from it. Writes DIR/labels.parquet and labels.json, and the page anew.
+by hand in the page and exported from it. Writes DIR/labels.parquet and tokens_labels.json, and the page anew.
 """
 
 from absl import flags

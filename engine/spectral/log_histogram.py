@@ -26,7 +26,7 @@ def count(x: Any, mask: Any = None) -> np.ndarray:
       mask: of the leading axes, true for what counts; None: all.
     """
     xp = x.__array_namespace__()
-    bits = xp.astype(x, xp.float32).view(xp.uint32) >> 16
+    bits = x.astype(xp.float32).view(xp.uint32) >> 16
     if xp is np:
         bits = bits.reshape(-1) if mask is None else bits[np.asarray(mask)].reshape(-1)
         return np.bincount(bits.astype(np.int64), minlength=BINS).astype(np.int64)

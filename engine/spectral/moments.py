@@ -66,7 +66,7 @@ def moments(x: Any, mask: Any = None) -> Moments:
     """
     xp = x.__array_namespace__()
     seen = xp.ones(x.shape[:-1], dtype=bool) if mask is None else mask
-    values, weight = xp.astype(x, xp.float64), seen[..., None]
+    values, weight = x.astype(xp.float64), seen[..., None]
     if mask is not None:
         values = xp.where(weight, values, 0.0)
     count = xp.broadcast_to(xp.sum(weight, axis=-2, dtype=xp.float64), (*x.shape[:-2], x.shape[-1]))
@@ -79,8 +79,8 @@ def moments(x: Any, mask: Any = None) -> Moments:
         xp.sum(square, axis=-2),
         xp.sum(square * deviation, axis=-2),
         xp.sum(square * square, axis=-2),
-        xp.min(xp.where(weight, values, xp.inf), axis=-2),
-        xp.max(xp.where(weight, values, -xp.inf), axis=-2),
+        xp.min(xp.where(weight, values, xp.inf), axis=-2, initial=xp.inf),
+        xp.max(xp.where(weight, values, -xp.inf), axis=-2, initial=-xp.inf),
     )
 
 

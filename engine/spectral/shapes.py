@@ -6,6 +6,7 @@ are computed as logarithms.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -150,22 +151,25 @@ def tail(edges: NDArray, counts: NDArray, centre: float) -> Tail:
     total = counts[inside].sum()
     if total < LEAST_IN_TAIL or np.count_nonzero(inside) < 4:
         return Tail(np.nan, np.nan)
+    right = ((edges[:-1] + edges[1:]) / 2 > centre)[inside]
     share, low, high = counts[inside] / total, low[inside] / threshold, high[inside] / threshold
+    # the first edges beyond the threshold differ between the sides, and each side is conditioned on its own
+    start = np.where(right, low[right].min(initial=np.inf), low[~right].min(initial=np.inf))
 
     def loss(at: NDArray, beta: float | None = None) -> float:
         exponent = float(np.clip(np.exp(at[1]), 0.05, 20.0)) if beta is None else beta
         scale = np.exp((at[0] - np.log(exponent)) / exponent)  # at[0]: log of how fast the logarithm falls at 1
-        a, b, t = (_generalised_normal(np.asarray(x) * scale, exponent) for x in (low, high, 1.0))
+        a, b, t = (_generalised_normal(x * scale, exponent) for x in (low, high, start))
         with np.errstate(divide="ignore", invalid="ignore"):
             value = -float(share @ (a - t + np.log(-np.expm1(b - a))))
         return value if np.isfinite(value) else 1e300
 
     free = _least(loss, [1.0, 0.0])
-    straight, parabolic = (_least(lambda at, b=b: loss(at, b), [1.0]).fun for b in (1.0, 2.0))
+    straight, parabolic = (_least(partial(loss, beta=b), [1.0]).fun for b in (1.0, 2.0))
     return Tail(float(np.clip(np.exp(free.x[1]), 0.05, 20.0)), 2 * float(parabolic - straight))
 
 
 def _least(loss: Callable[[NDArray], float], start: list[float]) -> optimize.OptimizeResult:
     simplex = np.array([start, *(np.asarray(start) + 0.3 * row for row in np.eye(len(start)))])
-    options = {"initial_simplex": simplex, "xatol": 1e-5, "fatol": 1e-9, "maxiter": 400}
+    options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-7, "maxiter": 400}
     return optimize.minimize(loss, start, method="Nelder-Mead", options=options)

@@ -33,7 +33,7 @@ def report(tmp_path_factory):
     ]
     write_table(folder / "labels.parquet", to_table(LABELS, rows))
     of = json.loads((folder / "tokens.json").read_text())["tables"]["directions.parquet"]
-    write_json(folder / "labels.json", {
+    write_json(folder / "tokens_labels.json", {
         "eigensweep": "0.4.0", "study": "labels", "status": "done", "joins": ["tokens"], "of": of,
         "judges": {"m <b>": {"kind": "model"}},
     })  # fmt: skip
@@ -124,7 +124,8 @@ def test_search_finds_every_direction_that_has_the_token(visit, report, directio
 def test_labels_stand_beside_their_lists_and_hide_while_marking(visit, report):
     page = visit(report, "view=tokens")
     judged = page.locator(".judged").all_inner_texts()
-    assert [text.split() for text in judged] == [["<i>fruit</i>", "verified"], ["–", "shares", "nothing"]]
+    assert [text.split() for text in judged] == [["<i>fruit</i>", "verified"], ["shares", "nothing"]]
+    assert page.title() == "Directions as tokens of made"
     page.locator("#mark").check()
     assert page.locator(".judged").count() == 0
     page.evaluate("ES.go({view: 'studies', study: 'labels'})")

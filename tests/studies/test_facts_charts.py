@@ -76,7 +76,7 @@ def test_every_chart_is_there_and_says_something(made):
 
 def test_only_what_the_interval_allows_is_called_a_trend(found, made):
     seen = made["norms"].seen
-    assert "writing grow, × 3.38" in seen
+    assert "writing grow × 3.38" in seen
     assert "reading no trend" in seen
     rows = {row[0]: row for row in norm_table(found).rows}
     assert rows["mlp_down"][2].startswith("× 3.38 (3.38 to 3.38), grows")

@@ -205,7 +205,7 @@ def test_files_that_are_none_change_nothing(run, marks, entries, changes, says):
         import_marks(run, [marks(entries, **changes)])
     assert "labels.json" in str(refused.value)
     assert str(refused.value).isprintable()
-    assert not (run / "labels.json").exists()
+    assert not (run / "tokens_labels.json").exists()
 
 
 def test_broken_files_are_named(run, tmp_path):

@@ -9,6 +9,7 @@ from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.facts.charts import charts
 from eigensweep.engine.studies.facts.depth_summary import norm_table, rank_table
 from eigensweep.engine.studies.facts.figures import figures
+from eigensweep.engine.studies.facts.outlier_summary import outlier_table
 from eigensweep.engine.studies.facts.study import LAYOUT, Facts, open_facts
 from eigensweep.engine.studies.facts.summary import HEADINGS, cells, facts_table
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 def view_of(found: Facts) -> View:
     """What the page shows of the study."""
     rows = [cells(row) for row in facts_table(found).to_dict("records")]
-    tables = [Table("Distributions", [*HEADINGS.values()], rows), *filter(None, [norm_table(found)]), rank_table(found)]
+    tables = [Table("Distributions", [*HEADINGS.values()], rows)]
+    if len(found.outliers):
+        tables.append(outlier_table(found))
+    tables += [*filter(None, [norm_table(found)]), rank_table(found)]
     return View(
         f"Facts of {checkpoint_name(found)}", tables=tables, data={"charts": as_data([*charts(found).values()])}
     )

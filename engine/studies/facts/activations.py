@@ -1,5 +1,6 @@
 """Distributions of activations: every tap in one pass, and the residual stream's dimensions."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,6 @@ import numpy as np
 from jax import Array
 
 from eigensweep.engine.spectral.distribution import Distribution
-from eigensweep.engine.spectral.moments import Moments, merge
 from eigensweep.engine.studies.facts.described import block_of, row_of, unit_of
 from eigensweep.engine.studies.facts.outliers import LARGE, LEAST_LARGE, THRESHOLD, robust_z
 from eigensweep.models import data, nn
@@ -20,11 +20,21 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @dataclass
 class Seen:
-    """What a tap has shown so far; `halves` of the rows apart, for the stream alone."""
+    """What a tap has shown so far, in the two halves of the rows.
 
-    found: Distribution
-    halves: list[Moments | None] = field(default_factory=lambda: [None, None])
-    large: Any = 0.0  # tokens with |x| >= LARGE, a dimension each
+    Attributes:
+      halves: None where a half has shown nothing yet.
+      large: of the residual stream, tokens with |x| >= LARGE, a dimension each.
+    """
+
+    halves: list[Distribution | None] = field(default_factory=lambda: [None, None])
+    large: Any = 0.0
+
+    @property
+    def found(self) -> Distribution:
+        """Both halves together."""
+        there = [half for half in self.halves if half is not None]
+        return functools.reduce(Distribution.merged, there) if there else Distribution.of(np.zeros(0))
 
 
 @dataclass
@@ -62,30 +72,24 @@ class Taps:
         return not tap.endswith("stream/after") or block_of(tap) == self.num_blocks - 1
 
     def _mask(self, tap: str, x: Array, taps: Mapping[str, Array], number: int) -> np.ndarray:
-        mask = self.batches[number].attention_mask
+        mask = np.asarray(self.batches[number].attention_mask)
         if x.ndim == 2:  # a head that reads one vector a row
-            return mask.any(axis=1)[:, None]
+            return np.any(mask, axis=1)[:, None]
         routes = nn.routes_of(tap)
         return mask if routes is None else mask & (np.asarray(taps[routes[0]][..., routes[1]]) > 0)
 
     def _add(self, tap: str, x: Any, mask: np.ndarray, number: int) -> None:
         x = x[:, None] if x.ndim == 2 else x
         x = np.asarray(x.astype(np.float32)) if jax.default_backend() == "cpu" else x
-        found = Distribution.of_rows(x, mask)
-        seen = self._seen.get(tap)
-        if seen is None:
-            seen = self._seen[tap] = Seen(found)
-        else:
-            seen.found = seen.found.merged(found)
+        seen = self._seen.setdefault(tap, Seen())
         if nn.kind_of(tap) == "stream":
             seen.large = seen.large + np.asarray(((abs(x) >= LARGE) & mask[..., None]).sum((0, 1)))
-            num_rows = sum((batch.row >= 0).sum() for batch in self.batches)
-            second = self.batches[number].row >= num_rows / 2
-            for half, rows in enumerate((~second, second)):
-                part = mask & rows[:, None]
-                if part.any():
-                    moments, before = Distribution.of_rows(x, part).parts, seen.halves[half]
-                    seen.halves[half] = moments if before is None else merge(before, moments)
+        place = number * len(mask) + np.arange(len(mask))
+        second = place >= sum((batch.row >= 0).sum() for batch in self.batches) / 2
+        for half, rows in enumerate((~second, second)):
+            if mask[rows].any():
+                found, before = Distribution.of_rows(x[rows], mask[rows]), seen.halves[half]
+                seen.halves[half] = found if before is None else before.merged(found)
 
     def _rows(self, taps: Mapping[str, Any]) -> Rows:
         rows: Rows = {"distributions": [], "dimensions": []}
@@ -101,7 +105,7 @@ def dimension_rows(tap: str, seen: Seen) -> list[dict[str, Any]]:
     """Rows of `dimensions`, without what needs all blocks."""
     parts = seen.found.parts
     z = robust_z(parts)
-    halves = [np.zeros(len(z), bool) if half is None else robust_z(half) > THRESHOLD for half in seen.halves]
+    halves = [np.zeros(len(z), bool) if half is None else robust_z(half.parts) > THRESHOLD for half in seen.halves]
     large = seen.large / np.maximum(parts.count, 1)
     columns = {
         "count": parts.count.astype(int),

@@ -8,7 +8,6 @@ from eigensweep.engine.report.charts import Axis, Chart, Panel, Series
 from eigensweep.engine.report.spectrum import block_of, scalar
 from eigensweep.engine.report.style import number
 from eigensweep.engine.spectral import rank_plot
-from eigensweep.engine.spectral.rank_plot import RankPlot
 from eigensweep.engine.spectral.trend import log_trend
 from eigensweep.engine.studies.facts.stream_charts import evenly
 from eigensweep.engine.studies.facts.study import Facts
@@ -23,7 +22,7 @@ _NORMS = (
     "Norms of the weights by block, a line a role; with the gain: W together with the linear part of the norm between "
     "it and the stream. Means over the matrices of a role where a block has several."
 )
-_TRENDS = "ln norm against relative depth, the mean over roles; 95 % intervals by Student's t over blocks"
+_TRENDS = "Frobenius norms: mean of ln over roles against relative depth; 95 % intervals by Student's t over blocks"
 _RANKS = (
     "Values by rank, a line a block (ends of the ramp named); black: the two-piece fit of all blocks together. It is "
     "called a power law where its straight part falls, spans a decade and does not bend."
@@ -58,12 +57,13 @@ def trends(found: Facts, measure: str = "frobenius") -> dict[str, tuple[float, f
     """Side -> (factor from first block to last, its interval, grows or falls or ""); of the mean of ln over roles."""
     frame = found.norms
     frame = frame[frame["block"].notna() & frame[measure].notna()]
-    result = {}
+    result: dict[str, tuple[float, float, float, str]] = {}
     for side in ("writing", "reading"):
         of = frame[frame["side"] == side]
         mean = np.log(of[measure]).groupby(of["block"]).mean()
         fit = log_trend(mean.index.to_numpy(float), np.exp(mean.to_numpy(float)))
-        result[side] = (*(float(np.exp(value)) for value in fit), fit.word)
+        factor, low, high = (float(np.exp(value)) for value in fit)
+        result[side] = factor, low, high, fit.word
     return result
 
 
@@ -73,8 +73,8 @@ def trend_sentence(found: Facts) -> str:
     for side, (factor, low, high, word) in trends(found).items():
         if math.isfinite(factor):
             verb = {"grows": "grow", "falls": "shrink"}.get(word, "no trend")
-            said.append(f"{side} {verb}, × {number(factor)} ({number(low)} to {number(high)})")
-    return f"Frobenius norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
+            said.append(f"{side} {verb} × {number(factor)} ({number(low)} to {number(high)})")
+    return f"Norms, first to last block: {'; '.join(said)}" if said else "Norms by block"
 
 
 def weight_ranks(found: Facts) -> Chart | None:
@@ -155,8 +155,7 @@ def _fit(members: list[dict], fit: dict) -> Series:
     size = int(fit["num_ranks"])
     logs = np.mean([np.log(np.asarray(row["values"], np.float64)[:size]) for row in members], axis=0)
     plot = rank_plot.fit(np.exp(logs))
-    nothing = RankPlot(*[math.nan] * 7, 0)
-    ranks, values = rank_plot.line(plot) if plot.ranks and math.isfinite(plot.slope) else rank_plot.line(nothing)
+    ranks, values = rank_plot.line(plot if math.isfinite(plot.slope) else rank_plot.NONE)
     return Series("two-piece fit", ranks, values, marks="line", color="ink")
 
 

@@ -22,7 +22,9 @@ HEADINGS = {
     "best": ("best shape", "the law with the lowest AIC in most of them, and in how many"),
     "gain": ("AIC gain", "median of the normal law's AIC a value less that of the best"),
     "tail": ("tail", "median exponent of the tail: 1 exponential, 2 Gaussian"),
+    "straight": ("straight", "tails that a straight line (exponential) describes better than a parabola, by AIC"),
 }
+_WORDS = {"generalised_normal": "gen. normal", "student_t": "Student t"}
 
 
 def facts_table(found: Facts) -> "pd.DataFrame":
@@ -33,16 +35,17 @@ def facts_table(found: Facts) -> "pd.DataFrame":
     rows = []
     for (what, tap), of in frame.groupby(["what", "tap"], sort=False):
         reach = np.maximum(of["max"] - of["mean"], of["mean"] - of["min"]) / of["sd"]
-        best = of["best"].dropna()
+        best, straight = of["best"].dropna(), of["tail_straight"].dropna()
         aic = of[[name for name in of if name.endswith("_aic")]]
         first = best.mode().iloc[0] if len(best) else ""
         rows.append(
             {
                 **{"what": what, "tap": tap, "number": len(of), "sd": of["sd"].median()},
                 **{"kurtosis": of["kurtosis"].median(), "reach": reach.median()},
-                "best": f"{first.replace('_', ' ')} {int((best == first).sum())}/{len(of)}" if first else "",
+                "best": f"{_WORDS.get(first, first)} {int((best == first).sum())}/{len(of)}" if first else "",
                 "gain": (of["normal_aic"] - aic.min(axis=1)).median(),
                 "tail": of["tail_shape"].median(),
+                "straight": f"{int((straight > 0).sum())}/{len(straight)}" if len(straight) else "",
             }
         )
     return pd.DataFrame(rows, columns=list(HEADINGS))

@@ -39,7 +39,7 @@ LABELS = {
 LAYOUT = Layout(
     NAME,
     {"labels": LABELS},
-    "labels.json",
+    "tokens_labels.json",  # behind the tokens' own, which heads the page
     ("tokens",),
     keys={"labels": ("judge", *KEYS)},
     needed={"labels": ("block", "kind", "status")},

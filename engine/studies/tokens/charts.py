@@ -42,7 +42,7 @@ def share_title(table: pd.DataFrame, level: float) -> tuple[str, str]:
     own = table[(table["by"] == "all") & (table["unit"] == DIRECTION)].iloc[0]
     seen = (
         f"{percent(own['share'])} of the directions have p at most {level:g}, of Gaussian weights "
-        f"{percent(own['gaussian'])}; {percent(own['rejected'])} stay over the whole run"
+        f"{percent(own['gaussian'])}; {percent(own['rejected'])} survive the number of tests"
     )
     return seen, f"{own['tests']} tests of the coherence of the top tokens, a direction, side and sign each"
 

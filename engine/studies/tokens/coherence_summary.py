@@ -61,9 +61,11 @@ def said(found: Tokens, table: "pd.DataFrame") -> list[str]:
         f"{percent(level)} would, and of Gaussian weights {percent(own['gaussian'])} do."
     )
     above, others = above_level(table, level)
+    where = (
+        f"at indices {', '.join(above)}{', not at ' if others else ''}{', '.join(others)}" if above else "at no index"
+    )
     sentences.append(
-        f"By index, more directions than of noise are at the level (their interval lies above it) at "
-        f"{', '.join(above) or 'none'}; not at {', '.join(others) or 'none'}."
+        f"More directions than of noise are at the level {where} (intervals of 95 % for all of them together)."
     )
     beside = [f"{_UNITS[unit]} {percent(rows[unit]['share'])}" for unit in (NEURON, EMBEDDING) if unit in rows]
     if beside:

@@ -117,10 +117,14 @@ def _mean(x: "pd.Series") -> float:
 
 
 def above_level(table: "pd.DataFrame", level: float) -> tuple[list[str], list[str]]:
-    """Ranges of indices at which more directions are coherent than of noise, their intervals above the level; and the
-    others."""
-    rows = table[(table["by"] == "index") & (table["unit"] == DIRECTION)]
-    above = rows["low"] > level
+    """Ranges of indices at which more directions are coherent than of noise, and the others.
+
+    Above is where Wilson's interval of confidence 1 - 0.05/R lies above the level: of R ranges of noise none is, in at
+    least 95 % of runs (as if tests were independent).
+    """
+    rows = table[(table["by"] == "index") & (table["unit"] == DIRECTION) & (table["tests"] > 0)]
+    low, _ = wilson_interval((rows["share"] * rows["tests"]).round(), rows["tests"], 1 - 0.05 / max(len(rows), 1))
+    above = low > level
     return rows["group"][above].tolist(), rows["group"][~above].tolist()
 
 

@@ -39,7 +39,7 @@
   function labelled(list) {
     const said = ES.tokens().labels.get(list) || [];
     return said.map(({ judge, status, label }) => el('div', { class: `judged ${status}`, title: `${judge}: ${STATUS[status] || status}` },
-      el('span', {}, ES.bdi(label || '–')), ' ', el('span', { class: 'note' }, STATUS[status] || status)));
+      label ? el('span', {}, ES.bdi(label), ' ') : null, el('span', { class: 'note' }, STATUS[status] || status)));
   }
 
   function marking(list, d, sign) {

@@ -21,7 +21,7 @@
     const { cells, blocks, columns } = layout(t, kind), heads = columns.filter(c => c.head).length, left = 34, top = 20, gap = heads && columns.length > heads ? 10 : 0;
     const step = Math.max(LEAST, Math.min(WIDEST, (width - left - gap - 36 * (columns.length - heads) - 4) / Math.max(1, heads))), wide = Math.max(36, step), height = Math.max(14, Math.min(24, step));
     const x = c => left + Math.min(c, heads) * step + (c >= heads ? gap + (c - heads) * wide : 0), span = c => c < heads ? step : wide;
-    const known = Array.from(measure.values).filter(Number.isFinite), low = Math.min(0, ...known), high = Math.max(...known, low + 1e-9);
+    const known = Array.from(measure.values).filter(Number.isFinite), low = Math.min(0, ...known), most = Math.max(low, ...known), high = most > low ? most : low + 1;
     const place = v => Math.min(COLORS - 1, Math.floor((v - low) / (high - low) * COLORS)), fills = Array.from({ length: COLORS }, () => ''), total = x(columns.length) + 4, bottom = top + blocks.length * height;
     let empty = '';
     for (const [key, i] of cells) {
