@@ -183,7 +183,7 @@ def direction_rows(
         ):
             words = None if text is None else [text[token] for token in ids]
             told = {"sign": sign, "token_ids": ids, "tokens": words, "scores": scores.astype(np.float64)}
-            yield about | told | tested(row, sign)
+            yield {**about, **told, **tested(row, sign)}
 
 
 def circuit_rows(decomposed: Decomposed, flips: np.ndarray | None, options: TokensOptions) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,8 @@ _COLORS = {"share": style.TRAINED, "gaussian": style.CONTROL, "signs": style.EQU
 
 def draw_shares(found: Tokens) -> "Figure":
     """Shares by index, by block, and by kind of unit, beside the controls."""
+    from matplotlib.ticker import MaxNLocator
+
     table, level = shares(found), level_of(found)
     figure = style.new_figure(height=3.3)
     style.headline(figure, *share_title(table, level))
@@ -43,7 +45,7 @@ def draw_shares(found: Tokens) -> "Figure":
     neurons = table[(table["unit"] == NEURON) & (table["by"] == "block")]
     if len(neurons):
         block.plot(neurons["place"], neurons["share"], color=style.LAW, lw=0.9, marker="s", ms=2.5, ls=":")
-    block.xaxis.get_major_locator().set_params(integer=True)
+    block.xaxis.set_major_locator(MaxNLocator(integer=True))
     block.set_xlabel("block")
     block.tick_params(labelleft=False)
     for axes in (index, block):
