@@ -50,7 +50,7 @@ def main() -> None:
         given += [
             _of_checkpoint(i, source, options, workdir, on_progress) for i, source in enumerate(_CHECKPOINT.value)
         ]
-        runs, checkpoints, missing = ([each[k] for each in given] for k in range(3))
+        runs, checkpoints, missing = [run for run, _, _ in given], [c for _, c, _ in given], [m for _, _, m in given]
         names = tails([*_RUN.value, *_CHECKPOINT.value])
         found = engine.compare(runs, options, workdir, checkpoints=checkpoints, labels=names, on_progress=on_progress)
     notes = [f"note: {text}" for text in (*found.manifest["warnings"], *filter(None, missing))]

@@ -127,7 +127,7 @@ def _panel(axes: "Axes", panel: Panel, chart: Chart, limits: dict[str, tuple[flo
         line(rule.at, color=_color(rule.color), lw=0.8, ls="--" if rule.dashed else "-")
     for series in panel.series:
         _series(axes, series)
-    note = style.shorten(panel.note, 64).replace("; ", "\n")
+    note = "\n".join(style.shorten(part, 48) for part in panel.note.split("; "))
     axes.text(0.02, 0.03, note, transform=axes.transAxes, fontsize=5.5, color="#666666", va="bottom")
 
 
@@ -154,7 +154,8 @@ def _legend(panels: Sequence[Panel]) -> list[Any]:
 
     found: dict[str, Any] = {}
     for panel in panels:
-        for each in (*panel.bands, *panel.series, *panel.rules):
+        marks: tuple[Any, ...] = (*panel.bands, *panel.series, *panel.rules)
+        for each in marks:
             if each.name:
                 found.setdefault(each.name, each)
     ramp = [each for each in found.values() if not isinstance(each.color, str)]

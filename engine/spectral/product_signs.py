@@ -51,9 +51,11 @@ def read(s: np.ndarray, flips: np.ndarray, shape: tuple[int, int], level: float)
     edge = flips_null.threshold(top, flips_null.SOFT, level)
     z = flips_null.z_value(log_s[0], top, flips_null.SOFT)
     p = flips_null.p_value(z, flips_null.SOFT, len(flips))
-    found = [float(np.count_nonzero(log_s > edge)), np.nan, p, np.nan]
+    num_right, num_left, p_left = float(np.count_nonzero(log_s > edge)), np.nan, np.nan
     if not edges.is_hard(a, b):
         edge = flips_null.threshold(low, flips_null.SOFT, level)
         z = flips_null.z_value(-log_s[-1], low, flips_null.SOFT)
-        found[1::2] = float(np.count_nonzero(-log_s > edge)), flips_null.p_value(z, flips_null.SOFT, len(flips))
-    return ProductSigns(*found, float(np.exp(top.mean())), float(np.exp(-low.mean())))
+        num_left = float(np.count_nonzero(-log_s > edge))
+        p_left = flips_null.p_value(z, flips_null.SOFT, len(flips))
+    ends = float(np.exp(top.mean())), float(np.exp(-low.mean()))
+    return ProductSigns(num_right, num_left, p, p_left, *ends)

@@ -79,7 +79,8 @@ class Interval(NamedTuple):
     end_high: float
 
 
-NONE = RankPlot(*[float("nan")] * 7, 0)
+_NAN = float("nan")
+NONE = RankPlot(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, ranks=0)
 NO_INTERVAL = Interval(*[float("nan")] * 4)
 
 

@@ -161,8 +161,9 @@ def _rows(model: nn.Model, tokenizer: Any, options: PretrainOptions, part: str) 
         max_rows=0 if learned else options.validation_rows,
     )
     arch = model.architecture
-    sizes = {"vocab_size": arch.vocab_size, "max_positions": arch.max_positions}
-    return read_rows(chosen, tokenizer, **sizes, causal=True, head="unembedding")
+    return read_rows(
+        chosen, tokenizer, vocab_size=arch.vocab_size, max_positions=arch.max_positions, causal=True, head="unembedding"
+    )
 
 
 def _claim(workdir: Path, identity: Mapping[str, Any]) -> None:

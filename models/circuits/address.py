@@ -53,8 +53,8 @@ class Address:
         Address(block=3, kind='ov', head=2, index=1)
         """
         found = _FORM.fullmatch(text.strip())
-        block, head, kind, index = found.groups() if found else (None, None, None, None)
-        if found is None or kind not in KINDS or index == "0":
+        block, head, kind, index = found.groups() if found else ("", None, "", None)
+        if kind not in KINDS or index == "0":
             why = "directions count from 1" if index == "0" else f"kinds are {', '.join(KINDS)}"
             raise AddressError(
                 f"{shown(text)} is no address of a circuit; expected such as block.3.head.2.ov:1 or block.3.mlp_out:7 "

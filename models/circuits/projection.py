@@ -48,7 +48,7 @@ class Projection:
 
     def rows(self, start: int = 0, stop: int | None = None, dtype: type = np.float32) -> np.ndarray:
         """The vectors (n, d) of the tokens start to stop, everything folded in."""
-        rows = np.asarray(self.table[start:stop], dtype)
+        rows: np.ndarray = np.asarray(self.table[start:stop], dtype)
         rows = rows if self.into is None else rows @ self.into.astype(dtype)
         return np.asarray(self.fold.before(rows), dtype)
 

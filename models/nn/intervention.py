@@ -43,7 +43,7 @@ class Intervention(NamedTuple):
         """
         num_positions = 2 * num_blocks + 1
         for name, part in self._asdict().items():
-            shape = () if part is None else part.shape
+            shape: tuple[int, ...] = () if part is None else part.shape
             widths = shape[1:-1] if name == "basis" else shape[1:]
             if part is not None and (shape[0] != num_positions or widths[-1:] != (width,)):
                 raise ValueError(

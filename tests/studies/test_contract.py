@@ -96,7 +96,7 @@ def cases(gpt2, bert, program, tmp_path_factory):
     )  # fmt: skip
     facts = Case(
         "facts", "facts", "facts.json", text | {"max_rows": 8, "gradients": 2, "ablations": 1, "num_resamples": 50},
-        ("ablate", "mean", "ablate: 'zero' there, 'mean' now"), gpt2, 7,
+        ("ablate", "mean", "ablate: 'zero' there, 'mean' now"), gpt2, 14,
     )  # fmt: skip
     return {case.name: case for case in (sweep, overlap, ablation, finetune, tokens, facts)}
 

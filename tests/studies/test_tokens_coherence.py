@@ -11,10 +11,10 @@ from eigensweep.engine.spectral.spans import Spans
 from eigensweep.engine.studies.tokens import figures, open_tokens
 from eigensweep.engine.studies.tokens.coherence_summary import render_coherence
 from eigensweep.engine.studies.tokens.descriptions import Vectors, encoded
-from eigensweep.engine.studies.tokens.directions import Decomposed
 from eigensweep.engine.studies.tokens.judging import Judge, judged, window_of
 from eigensweep.engine.studies.tokens.opening import frequency_of
 from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.records import Decomposed
 from eigensweep.engine.studies.tokens.shares import above_level, bands, by_depth, shares
 from eigensweep.engine.studies.tokens.shares import tests as all_tests
 from eigensweep.engine.studies.tokens.study import run_tokens

@@ -51,10 +51,10 @@ def scores(model, tmp_path_factory):
     return made
 
 
-def agrees(ours, theirs):
+def agrees(ours, theirs, tolerance=2e-5):
     """Up to the sign of each direction."""
     theirs = theirs * np.sign((ours * theirs).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(ours, theirs, atol=2e-5 * np.abs(theirs).max())
+    np.testing.assert_allclose(ours, theirs, atol=tolerance * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,4 +92,4 @@ def test_they_are_those_of_transformer_lens(model, scores, kind, fold):
     if not fold and kind == "w_in":
         pytest.skip("it multiplies w_in by the norm's gain even where the model is not folded")
     found = lens.SVDInterpreter(theirs).get_singular_vectors(kind, BLOCK, num_vectors=NUM, head_index=HEAD)
-    agrees(scores[fold, KINDS[kind]], found[:, 0].detach().double().numpy().T)
+    agrees(scores[fold, KINDS[kind]], found[:, 0].detach().double().numpy().T, 3e-4)  # its own are float32

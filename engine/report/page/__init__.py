@@ -23,8 +23,7 @@ SCRIPTS = (
     "util", "data", "state", "filter", "columns", "charts", "colors", "export",
     "law", "matrix_figures", "vector_figures", "pair_figures", "plots", "grids", "tokens", "circuit",
     "views/compare", "views/findings", "views/tokens", "views/map", "views/table", "views/matrix", "views/scatter",
-    "views/studies",
-    "main",
+    "views/studies", "main",
 )  # fmt: skip
 
 

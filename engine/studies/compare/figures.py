@@ -43,8 +43,8 @@ def draw_differences(found: Comparison) -> "Figure":
         of = table[(table["run"] == run) & (table["other"] == other)].set_index(["role", "measure"])["size"]
         sizes = [float(of.get(key, np.nan)) for key in wanted]
         label = style.shorten(sentences.couple({"run": run, "other": other}), 40)
-        look = {"color": style.CYCLE[i], "marker": style.MARKERS[i], "ls": "none", "ms": 4}
-        axes.plot(sizes, range(len(wanted)), label=label, **look)
+        color, marker = style.CYCLE[i], style.MARKERS[i]
+        axes.plot(sizes, range(len(wanted)), label=label, color=color, marker=marker, ls="none", ms=4)
     axes.axvline(0, color=style.INK, lw=0.6)
     names = [style.shorten(f"{role}: {measure.replace('_', ' ')}", 50) for role, measure in wanted]
     axes.set_yticks(range(len(wanted)), names)
@@ -102,9 +102,9 @@ def _by_block(axes: "Axes", group: "object", measure: str) -> None:
         values = rows[measure].astype("Float64").to_numpy(np.float64, na_value=np.nan)
         values = np.where(values > 0, values, np.nan) if measure == "relative" else values
         turn, kind = divmod(i, len(style.CYCLE))
-        look = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ms": 3, "lw": 0.8}
+        color, marker = style.CYCLE[kind], style.MARKERS[kind]
         line = ("--" if turn else "-") if len(set(blocks)) == len(blocks) else "none"
-        axes.plot(blocks, values, ls=line, label=style.shorten(str(role), 24), **look)
+        axes.plot(blocks, values, ls=line, color=color, marker=marker, ms=3, lw=0.8, label=style.shorten(str(role), 24))
 
 
 def draw_spread(found: Comparison) -> "Figure":
@@ -124,8 +124,8 @@ def draw_spread(found: Comparison) -> "Figure":
             ends = [by_run[f"spread_{end}"].to_numpy(float) for end in ("low", "high")]
             kind = i % len(style.CYCLE)
             places = np.arange(len(runs)) + 0.03 * (i - 3)
-            look = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ms": 3, "lw": 0.8}
-            axes.plot(places, spread, label=style.shorten(str(role), 24), **look)
+            color, marker = style.CYCLE[kind], style.MARKERS[kind]
+            axes.plot(places, spread, color=color, marker=marker, ms=3, lw=0.8, label=style.shorten(str(role), 24))
             axes.vlines(places, *ends, color=style.CYCLE[kind], lw=0.6)
         axes.set_title(measure.replace("_", " "), pad=3)
         axes.set_ylim(0, None)

@@ -121,7 +121,7 @@ def _angles(names: Sequence[str], both: Sequence[Both], options: CompareOptions)
     """The columns of the principal angles; NaN and empty lists where no vectors are to be had."""
     shape = both[0][0].shape
     k = min(options.top, min(shape) // 2)
-    nothing = {name: [] for name in MOVED if name.startswith("angles_")}
+    nothing: dict[str, Any] = {name: [] for name in MOVED if name.startswith("angles_")}
     if k < 1 or is_streamed(shape, options.strategy):
         return [dict(nothing) for _ in names]
     found = [decompose_batch(names, [pair[i] for pair in both], options.strategy, vectors=True) for i in (0, 1)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.spectral.bootstrap import paired_interval
@@ -39,8 +40,8 @@ def ablations(outliers: Sequence[int], d: int, number: int, seed: int) -> list[A
     result += [Ablation(f"dim:{dim}", "outlier", (dim,)) for dim in chosen]
     result += [Ablation(f"random:{dim}", "random", (dim,)) for dim in drawn]
     if len(chosen) > 1:
-        drawn = range(NUM_SETS if count == len(chosen) else 0)
-        sets = [sorted(rng.choice(others, count, replace=False).tolist()) for _ in drawn]
+        number = NUM_SETS if count == len(chosen) else 0
+        sets = [sorted(rng.choice(others, count, replace=False).tolist()) for _ in range(number)]
         result.append(Ablation("outliers", "outliers", tuple(sorted(chosen))))
         result += [Ablation(f"random_set:{i}", "random_set", tuple(dims)) for i, dims in enumerate(sets)]
     return result
@@ -52,10 +53,10 @@ def intervention(model: nn.Model, dims: Sequence[int], means: Mapping[str, np.nd
     mask = np.ones((len(taps), arch.width), np.float32)
     mask[:, list(dims)] = 0
     if means is None:
-        return nn.Intervention(mask)
+        return nn.Intervention(jnp.asarray(mask))
     nothing = np.zeros(arch.width)
     offset = np.stack([means.get(tap, nothing) for tap in taps])  # parallel blocks have no middle
-    return nn.Intervention(mask, offset=np.where(mask == 0, offset, 0).astype(np.float32))
+    return nn.Intervention(jnp.asarray(mask), offset=jnp.asarray(np.where(mask == 0, offset, 0), jnp.float32))
 
 
 def ablation_row(

@@ -72,9 +72,9 @@ class Taps:
         return not tap.endswith("stream/after") or block_of(tap) == self.num_blocks - 1
 
     def _mask(self, tap: str, x: Array, taps: Mapping[str, Array], number: int) -> np.ndarray:
-        mask = self.batches[number].attention_mask
+        mask = np.asarray(self.batches[number].attention_mask)
         if x.ndim == 2:  # a head that reads one vector a row
-            return mask.any(axis=1)[:, None]
+            return np.any(mask, axis=1)[:, None]
         routes = nn.routes_of(tap)
         return mask if routes is None else mask & (np.asarray(taps[routes[0]][..., routes[1]]) > 0)
 

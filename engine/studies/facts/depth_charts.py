@@ -8,7 +8,6 @@ from eigensweep.engine.report.charts import Axis, Chart, Panel, Series
 from eigensweep.engine.report.spectrum import block_of, scalar
 from eigensweep.engine.report.style import number
 from eigensweep.engine.spectral import rank_plot
-from eigensweep.engine.spectral.rank_plot import RankPlot
 from eigensweep.engine.spectral.trend import log_trend
 from eigensweep.engine.studies.facts.stream_charts import evenly
 from eigensweep.engine.studies.facts.study import Facts
@@ -58,12 +57,13 @@ def trends(found: Facts, measure: str = "frobenius") -> dict[str, tuple[float, f
     """Side -> (factor from first block to last, its interval, grows or falls or ""); of the mean of ln over roles."""
     frame = found.norms
     frame = frame[frame["block"].notna() & frame[measure].notna()]
-    result = {}
+    result: dict[str, tuple[float, float, float, str]] = {}
     for side in ("writing", "reading"):
         of = frame[frame["side"] == side]
         mean = np.log(of[measure]).groupby(of["block"]).mean()
         fit = log_trend(mean.index.to_numpy(float), np.exp(mean.to_numpy(float)))
-        result[side] = (*(float(np.exp(value)) for value in fit), fit.word)
+        factor, low, high = (float(np.exp(value)) for value in fit)
+        result[side] = factor, low, high, fit.word
     return result
 
 
@@ -155,8 +155,7 @@ def _fit(members: list[dict], fit: dict) -> Series:
     size = int(fit["num_ranks"])
     logs = np.mean([np.log(np.asarray(row["values"], np.float64)[:size]) for row in members], axis=0)
     plot = rank_plot.fit(np.exp(logs))
-    nothing = RankPlot(*[math.nan] * 7, 0)
-    ranks, values = rank_plot.line(plot) if plot.ranks and math.isfinite(plot.slope) else rank_plot.line(nothing)
+    ranks, values = rank_plot.line(plot if math.isfinite(plot.slope) else rank_plot.NONE)
     return Series("two-piece fit", ranks, values, marks="line", color="ink")
 
 

@@ -39,7 +39,8 @@ def norm_table(found: Facts) -> Table | None:
             for measure in MEASURES:
                 mean = of.groupby("block")[measure].mean()
                 trend = log_trend(mean.index.to_numpy(float), mean.to_numpy(float, na_value=math.nan))
-                cells.append(_factor(*(math.exp(x) for x in trend), trend.word))
+                factor, low, high = (math.exp(x) for x in trend)
+                cells.append(_factor(factor, low, high, trend.word))
             rows.append([str(label), side, *cells])
         rows.append([f"all {side}", side, *(_factor(*trends(found, measure)[side]) for measure in MEASURES)])
     return Table("Norms over depth", _NORMS, rows)

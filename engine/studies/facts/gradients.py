@@ -41,7 +41,7 @@ def compiled_gradient(checkpoint: Checkpoint, model: nn.Model, row: data.Rows, h
     params, offset = nest(shapes), zeros_in_stream(model, row) if stream else None
     gradient = jax.jit(lambda p, b, o: jax.grad(loss, argnums=(0, 1) if stream else 0)(p, o, b))
     compiled = gradient.lower(params, row, offset).compile()
-    size = compiled.memory_analysis()
+    size: Any = compiled.memory_analysis()
     needed = size.temp_size_in_bytes + size.output_size_in_bytes + size.argument_size_in_bytes
     if needed > (there := whole_memory()):
         raise RunError(

@@ -54,9 +54,9 @@ def by_block(found: Facts) -> Chart | None:
         members = [row for row in rows if row["tap"] == tap and block_of(row) is not None]
         series = []
         for i, row in enumerate(shown := evenly(members, LINES)):
-            x, y, _, _ = density(row)
-            if x.size:
-                series.append(Series(f"block {block_of(row)}", x, y, color=i / max(1, len(shown) - 1)))
+            at, values, _, _ = density(row)
+            if at.size:
+                series.append(Series(f"block {block_of(row)}", at, values, color=i / max(1, len(shown) - 1)))
         if series:
             grid = np.linspace(-4.5, 4.5, 61)
             normal = Series("normal", grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color="ink")
@@ -81,15 +81,15 @@ def fitted(found: Facts) -> Chart | None:
         return None
     panels = []
     for row in evenly(rows, 6):
-        x, y, centre, scale = density(row)
-        if not x.size:
+        at, values, centre, scale = density(row)
+        if not at.size:
             continue
-        grid = np.linspace(x.min(), x.max(), 81)
-        series = [Series("values", x, y, marks="dots", color="ink")]
+        grid = np.linspace(at.min(), at.max(), 81)
+        series = [Series("values", at, values, marks="dots", color="ink")]
         for law in LAWS:
             fit = Fit(*(scalar(row, f"{law}_{key}") for key in ("loc", "scale", "shape", "aic")))
             drawn = np.exp(log_density(law, centre + grid * scale, fit)) * scale
-            drawn = np.where(drawn >= y.min() / 3, drawn, np.nan)
+            drawn = np.where(drawn >= values.min() / 3, drawn, np.nan)
             series.append(Series(law.replace("_", " "), grid, drawn, color=COLORS[law]))
         beta = scalar(row, "tail_shape")
         tail = f", tail exponent {number(beta)}" if math.isfinite(beta) else ""

@@ -175,7 +175,7 @@ class StreamFacts:
             "stream", axes.evals, name=place, role="stream", block=block, least=least, shape=(None, self.width)
         )
         return {
-            "stream_covariances": [about | known | share],
+            "stream_covariances": [{**about, **known, **share}],
             "stream_directions": self._directions(about, x, axes.vectors[:DIRECTIONS]),
             "ranks": [rank],
         }
@@ -189,7 +189,7 @@ class StreamFacts:
             "pooled": projections.excess_kurtosis(x).reshape(1),
             "standardised": projections.excess_kurtosis(projections.standardised(x)).reshape(1),
         }
-        return [about | {"kind": kind} | _described(kurtosis[kind], len(x)) for kind in KINDS]
+        return [{**about, "kind": kind, **_described(kurtosis[kind], len(x))} for kind in KINDS]
 
 
 def _described(kurtosis: np.ndarray, tokens: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from eigensweep.engine.report.charts import Amount, Axis, Chart, Grid, Panel, Ru
 from eigensweep.engine.report.style import number
 from eigensweep.engine.studies.facts.study import Facts
 
-MAX_DIMS, MAX_PLACES = 96, 9  # of a heat map; panels
+MAX_DIMS, MAX_PLACES = 96, 6  # of a heat map; panels
 KINDS = {
     "dimension": ("single dimensions", "c0"), "random": ("random directions", "c2"),
     "principal": ("principal directions", "c4"), "pooled": ("all dimensions pooled", "c1"),
@@ -159,11 +159,11 @@ def ablations(found: Facts) -> Chart | None:
         ("outliers", "all outlier dimensions", "raw"), ("random_set", "as many random ones", "ink"),
     ):  # fmt: skip
         of = frame[frame["kind"] == kind]
-        x = np.arange(place, place + len(of))
-        columns = (of[key].to_numpy(float) for key in ("change", "change_low", "change_high"))
-        series.append(Series(name, x, *columns, marks="points", color=color))
+        at = np.arange(place, place + len(of))
+        change, low, high = (of[key].to_numpy(float) for key in ("change", "change_low", "change_high"))
+        series.append(Series(name, at, change, low, high, marks="points", color=color))
         labels = [str(dims[0]) if len(dims) == 1 else f"{len(dims)} dims" for dims in of["dims"]]
-        ticks += [*zip(x.astype(float), labels, strict=True)]
+        ticks += [*zip(at.astype(float), labels, strict=True)]
         place += len(of) + (1 if len(of) else 0)
     medians = {kind: frame.loc[frame["kind"] == kind, "change"].median() for kind in ("outlier", "random")}
     seen = " and ".join(

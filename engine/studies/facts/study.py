@@ -63,7 +63,7 @@ def run_facts(
       DeviceMemoryError: with the batch size that would fit.
     """
     subject = opened(checkpoint, options)
-    identity = {"checkpoint": checkpoint.identity, "options": options.to_json()}
+    identity: dict[str, Any] = {"checkpoint": checkpoint.identity, "options": options.to_json()}
     if subject.rows is not None:
         identity["data"] = describe_rows(subject.rows, options)
         identity["sequences_sha256"] = hashlib.sha256(np.ascontiguousarray(subject.sequences).tobytes()).hexdigest()

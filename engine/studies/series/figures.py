@@ -58,8 +58,8 @@ def _grid(found: Series, panels: dict[str, list[Line]], title: tuple[str, str], 
     for axes, (heading, lines) in zip(axes_of, panels.items(), strict=True):
         for line in lines:
             turn, kind = divmod(names[line.name], len(style.CYCLE))
-            look = {"color": style.CYCLE[kind], "marker": style.MARKERS[kind], "ls": "--" if turn else "-"}
-            (handles[line.name],) = axes.plot(line.steps, line.y, ms=3, **look)
+            color, marker, ls = style.CYCLE[kind], style.MARKERS[kind], "--" if turn else "-"
+            (handles[line.name],) = axes.plot(line.steps, line.y, ms=3, color=color, marker=marker, ls=ls)
         axes.set_title(heading, pad=3)
         axes.set_ylabel(label, labelpad=1)
         known = [y for line in lines for y in line.y if math.isfinite(y)]
@@ -85,7 +85,7 @@ def _panels(number: int, columns: int, title: tuple[str, str], legend: bool) -> 
         axes.set_axis_off()
     for axes in grid[max(0, number - columns) : number]:
         axes.set_xlabel("training step", labelpad=1)
-    return figure, grid[:number]
+    return figure, list(grid[:number])
 
 
 def _steps(found: Series, axes: "Axes") -> None:

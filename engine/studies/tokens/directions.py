@@ -6,9 +6,8 @@ Whatever is computed of a block's directions is computed here: `directions_of` g
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,59 +15,13 @@ import numpy as np
 from eigensweep.engine.spectral import controls, product_signs, spans
 from eigensweep.engine.spectral.factored import product_svd, product_values, side_svd
 from eigensweep.engine.spectral.noise import sigma_bulk
-from eigensweep.engine.spectral.spans import Spans
 from eigensweep.engine.spectral.top_scores import top_scores
 from eigensweep.engine.studies.tokens import turning
 from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.records import Decomposed, Found
 from eigensweep.models.circuits import Circuits, Projection, Reader
 
 MOST_FLIPPED = 1024  # shorter side of the matrices that are flipped: larger ones have the sweep's reading
-
-
-@dataclass(frozen=True)
-class Decomposed:
-    """H circuits of one kind and block, k = min(m, r, n).
-
-    Attributes:
-      circuits: what was decomposed.
-      s: (H, k) singular values, descending.
-      sides: (H, k, d) directions in the stream as rows, by their name, the left side's first.
-      rank: (H,) numerical rank.
-      spans: gaps and groups.
-      sigma, sigma_right: (H,) noise of the entries, of the matrix or the left factor, and of the right factor.
-    """
-
-    circuits: Circuits
-    s: np.ndarray
-    sides: Mapping[str, np.ndarray]
-    rank: np.ndarray
-    spans: Spans
-    sigma: np.ndarray
-    sigma_right: np.ndarray | None
-
-
-class Found(NamedTuple):
-    """D directions of one batch of circuits on one side of them; a row each.
-
-    Attributes:
-      circuit: (D,) which of the batch's circuits.
-      index: (D,) from 1.
-      side: what they are to the stream.
-      projection: whose rows they were multiplied with.
-      vectors: (D, d) unit directions, of sign 1.
-      plus, plus_scores: (D, k) tokens with the largest scores, largest first.
-      minus, minus_scores: (D, k) the same of the direction turned round.
-    """
-
-    circuit: np.ndarray
-    index: np.ndarray
-    side: str
-    projection: Projection
-    vectors: np.ndarray
-    plus: np.ndarray
-    plus_scores: np.ndarray
-    minus: np.ndarray
-    minus_scores: np.ndarray
 
 
 def decompose(circuits: Circuits, eps: float) -> Decomposed:

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from eigensweep.engine.spectral.frames import uniform_frames
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
-from eigensweep.engine.studies.tokens.directions import Decomposed, Found, chosen
+from eigensweep.engine.studies.tokens.directions import chosen
 from eigensweep.engine.studies.tokens.judging import Judge, judged
 from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.records import Decomposed, Found
 from eigensweep.engine.studies.tokens.testing import (
     DIRECTION,
     EMBEDDING,

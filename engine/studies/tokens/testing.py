@@ -11,9 +11,10 @@ import numpy as np
 from eigensweep.engine.spectral import coherence, controls
 from eigensweep.engine.spectral.decay import fit_decay
 from eigensweep.engine.spectral.top_scores import top_scores
-from eigensweep.engine.studies.tokens.directions import Decomposed, Found, chosen, decompose, directions_of
+from eigensweep.engine.studies.tokens.directions import chosen, decompose, directions_of
 from eigensweep.engine.studies.tokens.judging import Judge, Judged, Law, Readings, flips_of, judged
 from eigensweep.engine.studies.tokens.options import TokensOptions
+from eigensweep.engine.studies.tokens.records import Decomposed, Found
 from eigensweep.engine.studies.tokens.turning import is_turned
 from eigensweep.models.circuits import KINDS, Circuits, Fold, Outline, Projection, Reader
 

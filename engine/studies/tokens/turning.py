@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.spectral.varimax import varimax
+from eigensweep.engine.studies.tokens.records import Decomposed
 from eigensweep.models.circuits import Projection
 
 MOST_TURNED = 16  # directions of a span: of hundreds any basis can be had
 MOST_TOKENS = 2048  # whose scores decide, evenly over their numbers
 
 
-def turned(decomposed: Any, projections: Mapping[str, tuple[Projection, Any]]) -> Any:
-    """A `directions.Decomposed` with every group of 2 to MOST_TURNED directions turned, both sides by one rotation."""
+def turned(decomposed: Decomposed, projections: Mapping[str, tuple[Projection, Any]]) -> Decomposed:
+    """The same with the directions of every group of 2 to MOST_TURNED turned, those of both sides by one rotation."""
     sides = {name: vectors.copy() for name, vectors in decomposed.sides.items()}
     tables = {name: _some_rows(projections[name][0]) for name in sides}
     for i, members in _groups(decomposed):
@@ -25,7 +26,7 @@ def turned(decomposed: Any, projections: Mapping[str, tuple[Projection, Any]]) -
     return replace(decomposed, sides=sides)
 
 
-def is_turned(decomposed: Any) -> np.ndarray:
+def is_turned(decomposed: Decomposed) -> np.ndarray:
     """(H, k) which directions `turned` turns."""
     found = np.zeros(decomposed.s.shape, bool)
     for i, members in _groups(decomposed):
@@ -33,7 +34,7 @@ def is_turned(decomposed: Any) -> np.ndarray:
     return found
 
 
-def _groups(decomposed: Any) -> Iterator[tuple[int, np.ndarray]]:
+def _groups(decomposed: Decomposed) -> Iterator[tuple[int, np.ndarray]]:
     spans = decomposed.spans
     for i in range(len(decomposed.s)):
         for first in np.unique(spans.group[i, : decomposed.rank[i]]):
