@@ -21,11 +21,12 @@ from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.modules import Transformer
 from eigensweep.models.nn.parameters import check, get, place, replace, routes_of, tap_of, walk
+from eigensweep.models.nn.recipe import Progress, TrainOptions
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.taps import STREAM, TAPPED, UPDATES, kind_of
-from eigensweep.models.nn.training import Progress, TrainingError, TrainOptions, train, with_classifier
+from eigensweep.models.nn.training import TrainingError, train, with_classifier
 
 __all__ = [
     "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output",
