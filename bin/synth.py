@@ -46,7 +46,8 @@ def main() -> None:
         config["vocab_size"] = _VOCAB.value
     planted = synth.write_synthetic(_OUT.value, config, seed=_SEED.value, dtype=_DTYPE.value, spikes=_SPIKES.value)
     size = sum(f.stat().st_size for f in Path(_OUT.value).iterdir())
-    print(f"{len(planted)} matrices with {_SPIKES.value} spikes each, {size / 1e9:.2f} GB: {_OUT.value}")
+    what = f"{len(planted)} matrices with {_SPIKES.value} spikes each" if planted else "noise alone"
+    print(f"{what}, {size / 1e9:.2f} GB: {_OUT.value}")
 
 
 def _plant() -> None:

@@ -18,11 +18,6 @@ use_compilation_cache()
 
 from eigensweep.engine.run.progress import Progress  # noqa: E402
 from eigensweep.engine.studies import write_report  # noqa: E402
-from eigensweep.engine.studies.compare.options import CompareOptions  # noqa: E402
-from eigensweep.engine.studies.compare.stack import stack  # noqa: E402
-from eigensweep.engine.studies.compare.study import compare, open_comparison  # noqa: E402
-from eigensweep.engine.studies.compare.write import write_comparison  # noqa: E402
-from eigensweep.engine.studies.fleet.runs import open_runs  # noqa: E402
 from eigensweep.engine.studies.sweep.family import family_table, render_family  # noqa: E402
 from eigensweep.engine.studies.sweep.options import SweepOptions  # noqa: E402
 from eigensweep.engine.studies.sweep.plan import describe_plan, estimate, make_plan  # noqa: E402
@@ -33,9 +28,16 @@ from eigensweep.engine.tables.hosts import is_first as is_first_process  # noqa:
 
 if TYPE_CHECKING:
     from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation, run_ablation
+    from eigensweep.engine.studies.compare.options import CompareOptions
+    from eigensweep.engine.studies.compare.stack import stack
+    from eigensweep.engine.studies.compare.study import compare, open_comparison
+    from eigensweep.engine.studies.compare.write import write_comparison
     from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
+    from eigensweep.engine.studies.facts.options import FactsOptions
+    from eigensweep.engine.studies.facts.study import open_facts, run_facts
     from eigensweep.engine.studies.finetune.effects import open_finetune
     from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.fleet.runs import open_runs
     from eigensweep.engine.studies.labels.options import LabelOptions
     from eigensweep.engine.studies.labels.study import import_marks, label
     from eigensweep.engine.studies.labels.tables import open_labels
@@ -45,12 +47,19 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
     from eigensweep.engine.studies.tracing import TraceOptions, run_trace
 
-# loaded when they are asked for: they bring the forward passes and Flax with them, which a sweep does not need
-_WITH_MODELS = {
+# loaded when they are asked for: most bring the forward passes and Flax with them, and a sweep needs none
+_LATER = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
+    "compare.options": ("CompareOptions",),
+    "compare.stack": ("stack",),
+    "compare.study": ("compare", "open_comparison"),
+    "compare.write": ("write_comparison",),
     "editing": ("EditOptions", "EditRequest", "run_edit"),
+    "facts.options": ("FactsOptions",),
+    "facts.study": ("open_facts", "run_facts"),
     "finetune.effects": ("open_finetune",),
     "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "fleet.runs": ("open_runs",),
     "labels.options": ("LabelOptions",),
     "labels.study": ("import_marks", "label"),
     "labels.tables": ("open_labels",),
@@ -63,7 +72,7 @@ _WITH_MODELS = {
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _WITH_MODELS.items():
+    for module, names in _LATER.items():
         if name in names:
             return getattr(importlib.import_module(f"eigensweep.engine.studies.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -74,6 +83,7 @@ __all__ = [
     "CompareOptions",
     "EditOptions",
     "EditRequest",
+    "FactsOptions",
     "FinetuneOptions",
     "LabelOptions",
     "OverlapOptions",
@@ -95,6 +105,7 @@ __all__ = [
     "make_plan",
     "open_ablation",
     "open_comparison",
+    "open_facts",
     "open_finetune",
     "open_labels",
     "open_overlap",
@@ -107,6 +118,7 @@ __all__ = [
     "render_summary",
     "run_ablation",
     "run_edit",
+    "run_facts",
     "run_finetune",
     "run_overlap",
     "run_series",
