@@ -8,11 +8,16 @@ from eigensweep import configs, engine
 from eigensweep.bin import runner
 from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
+from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.engine.studies.finetune.study import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 from eigensweep.engine.studies.pretraining import PretrainOptions
+from eigensweep.engine.studies.tokens.options import TokensOptions
 
-COMMANDS = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions)
+COMMANDS = (
+    SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions, FactsOptions,
+    TokensOptions,
+)  # fmt: skip
 OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
 
