@@ -1,5 +1,7 @@
 """Outlier dimensions in words and tables: which they are, where they recur, what the loss is without them."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -77,7 +79,8 @@ def render_outliers(found: Facts) -> str:
         return "no dimension of the residual stream is an outlier by either rule"
     table = outlier_table(found)
     shown = aligned([[heading for heading, _ in table.headings], *table.rows])
-    lines = [f"{table.heading}: {len(found.outliers)}", shown, table.note, *sentences(found)]
+    said = [textwrap.fill(sentence, 100) for sentence in sentences(found)]
+    lines = [f"{table.heading}: {len(found.outliers)}", shown, table.note, *said]
     return "\n".join(line for line in lines if line)
 
 

@@ -1,5 +1,6 @@
 """A facts study in a table: a row a kind of numbers, which shape they have and how far their tails reach."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ HEADINGS = {
     "tail": ("tail", "median exponent of the tail: 1 exponential, 2 Gaussian"),
     "straight": ("straight", "tails that a straight line (exponential) describes better than a parabola, by AIC"),
 }
-_WORDS = {"generalised_normal": "gen. normal", "student_t": "Student t"}
+_WORDS = {"generalised_normal": "gennorm", "student_t": "Student t"}
 
 
 def facts_table(found: Facts) -> "pd.DataFrame":
@@ -52,7 +53,8 @@ def facts_table(found: Facts) -> "pd.DataFrame":
 
 
 def cells(row: dict) -> list[str]:
-    """One row of the table as text, a cell a heading."""
+    """One row of the table as text, a cell a heading; what all matrices' names end with is left out."""
+    row = row | {"tap": row["tap"].removesuffix("/kernel").removesuffix("/embedding")}
     return [value if isinstance(value := row[name], str) else number(float(value)) for name in HEADINGS]
 
 
@@ -62,11 +64,13 @@ def by_depth(found: Facts) -> list[str]:
     for make in (weight_ranks, stream_ranks, dataset_ranks):
         if (chart := make(found)) is not None:
             said.append(f"{chart.heading}: {chart.seen}")
-    return ["\n".join(said)]
+    return ["\n".join(textwrap.fill(sentence, 100) for sentence in said)]
 
 
 def render_facts(found: Facts) -> str:
-    """The summary as plain text for a terminal."""
+    """The summary as plain text for a terminal, which is a hundred columns wide: without `n`, which `best shape` has."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [cells(row) for row in facts_table(found).to_dict("records")]
+    at = list(HEADINGS).index("number")
+    lines = [line[:at] + line[at + 1 :] for line in lines]
     return "\n\n".join([aligned(lines, left=2), *by_depth(found)])
