@@ -3,11 +3,12 @@ r"""all-MiniLM-L6-v2 (BERT, 6 blocks, d 384): directions of 72 heads and 12 MLP 
 eigensweep-tokens --config=tokens_minilm --config.data=superglue_BoolQ_val.jsonl --config.field=passage \
     --workdir=runs/minilm-tokens
 
-156 circuits and 20,832 tests of coherence in 260 s beside a test suite on the same two cores, half of it for the nulls;
-without the tests (--config.description=none) 48 s of processor time. 11.9 % of the tests have p <= 0.05 (Gaussian
-weights 5.2 %, random signs 4.8 %), 105 survive Benjamini-Hochberg, 83 of them in blocks 0 and 1; single neurons 14.7 %,
-axes of the embedding 29 % (README has the table). What is written is projected on the embedding, as BERT's head is no linear map; nothing is folded, as its norms stand behind the
-sums; biases are kept beside the circuits.
+156 circuits and 20,832 tests of coherence in 260 s beside a test suite on the same two cores, half of it for the
+nulls; without the tests (--config.description=none) 48 s of processor time. 11.9 % of the tests have p <= 0.05
+(Gaussian weights 5.2 %, random signs 4.8 %), 105 survive Benjamini-Hochberg, 83 of them in blocks 0 and 1; single
+neurons 14.7 %, axes of the embedding 29 % (README has the table). What is written is projected on the embedding, as
+BERT's head is no linear map; nothing is folded, as its norms stand behind the sums; biases are kept beside the
+circuits.
 
 kind     circuits  rank  stable rank  alone  beyond signs
 ov             72    32           13    3 %             0
