@@ -68,7 +68,7 @@ def by_depth(found: Facts) -> list[str]:
 
 
 def render_facts(found: Facts) -> str:
-    """The summary as plain text for a terminal, which is a hundred columns wide: without `n`, which `best shape` has."""
+    """The summary as plain text for a terminal of a hundred columns: without `n`, which `best shape` tells."""
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [cells(row) for row in facts_table(found).to_dict("records")]
     at = list(HEADINGS).index("number")
