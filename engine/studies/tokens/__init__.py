@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eigensweep.engine.report.charts import as_data
-from eigensweep.engine.report.registry import Reported, Table, View, register
+from eigensweep.engine.report.registry import Finding, Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
 from eigensweep.engine.studies.tokens import coherence_summary, figures, summary
 from eigensweep.engine.studies.tokens.charts import charts
@@ -33,6 +33,7 @@ def view_of(found: Tokens) -> View:
     note = "Of each block and kind the circuit with the largest singular value; all are in directions.parquet."
     return View(
         f"Directions as tokens of {checkpoint_name(found)}",
+        _findings(found),
         tables=[
             Table("Circuits", [*summary.HEADINGS.values()], kinds),
             *_coherence(found),
@@ -40,6 +41,15 @@ def view_of(found: Tokens) -> View:
         ],
         data={"charts": as_data(charts(found)), "tokens": page_data(found)},
     )
+
+
+def _findings(found: Tokens) -> list[Finding]:
+    """How many lists of tokens hang together, and at which indices; none where nothing was tested."""
+    table = shares(found)
+    if table.empty:
+        return []
+    text, *rest = coherence_summary.said(found, table)
+    return [Finding(text, " ".join(rest[:2]), {"view": "tokens"})]
 
 
 def _coherence(found: Tokens) -> list[Table]:

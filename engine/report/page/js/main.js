@@ -4,7 +4,10 @@
   const names = () => Object.keys(ES.views).filter(name => !ES.views[name].when || ES.views[name].when(ES.data))
     .sort((a, b) => ES.views[a].order - ES.views[b].order);
 
-  const current = () => names().includes(ES.state.view) ? ES.state.view : names()[0];
+  /* A page without findings begins with what it has, unless it is a sweep's, where none is something to say. */
+  const first = () => names().find(name => name !== 'findings' || ES.data.findings.length || names().includes('map'))
+    || names()[0];
+  const current = () => names().includes(ES.state.view) ? ES.state.view : first();
 
   function theme() {
     const chosen = ['light', 'dark'].includes(ES.state.theme) ? ES.state.theme : null;
@@ -26,7 +29,7 @@
     theme();
     navigation();
     ES.tooltip(null);
-    const name = current(), changed = !before || (before.view || names()[0]) !== name;
+    const name = current(), changed = !before || (before.view || first()) !== name;
     // a view may redraw a part of itself where nothing else has changed
     if (!changed && ES.views[name].update && ES.views[name].update(before, ES.state)) return;
     main.replaceChildren();
