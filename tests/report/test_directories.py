@@ -233,7 +233,13 @@ def finished(makers, tmp_path_factory):
     return draw
 
 
-@pytest.mark.parametrize("kind", STUDIES)
+def test_every_study_is_drawn_here_or_where_its_runs_are_made():
+    elsewhere = {"tokens", "facts"}  # tests/studies/test_contract.py
+    elsewhere |= {"labels", "series"}  # tests/report/test_tokens_view.py, tests/studies/test_fleet.py
+    assert set(FIGURES) | elsewhere == set(STUDIES)
+
+
+@pytest.mark.parametrize("kind", [*FIGURES])
 def test_script_draws_every_kind_of_run(finished, data_of, kind):
     directory = finished(kind)
     assert set(drawn(directory)) == {f"{stem}.{suffix}" for stem in FIGURES[kind] for suffix in ("png", "pdf")}

@@ -12,6 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from eigensweep import engine
+from eigensweep.engine.report import registry, style
+
 STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens", "facts")
 
 
@@ -176,6 +179,22 @@ def test_a_finished_run_is_read_back(case, undisturbed, program):
     done = program(case.command, *case.arguments(undisturbed)).succeeded()
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert str(undisturbed) in done.stdout
+
+
+@pytest.mark.parametrize("case", ["tokens", "facts"], indirect=True)
+def test_its_page_explains_its_tables_and_its_figures_are_drawn(undisturbed, case, tmp_path):
+    """The studies whose runs tests/report/test_directories.py does not make."""
+    page = engine.write_report(undisturbed, tmp_path).read_text("utf-8")
+    study = registry.STUDIES[case.name]
+    found = study.open(undisturbed)
+    assert f"<title>{study.view(found).title}</title>" in page
+    drawn = study.figures(found)
+    assert drawn
+    with style.context():
+        for name, draw in drawn.items():
+            figure = draw()
+            assert figure.axes, name
+            assert "nan" not in " ".join(text.get_text() for text in figure.texts).split(), name
 
 
 def test_other_options_are_refused_and_nothing_changes(case, undisturbed, program):
