@@ -18,6 +18,7 @@ _HEADINGS = [
     ("gains", "norms whose gain there is beyond 6 robust sd of their gains"),
     ("loss", "change of the loss without it, nats, with its 95 % bootstrap interval over rows"),
 ]
+_RULE = "by rule, not by a test: |mean| or sd beyond 6 robust sd of all dimensions at a place, or LLM.int8's"
 _WHAT = {
     "blocks": "two blocks, the same place",
     "halves": "the two halves of the text",
@@ -42,7 +43,7 @@ def outlier_table(found: Facts) -> Table:
             ]
         )
     left = len(found.outliers) - MOST
-    note = f"{left} more in outlier_dimensions.parquet" if left > 0 else ""
+    note = f"{left} more in outlier_dimensions.parquet; {_RULE}" if left > 0 else _RULE
     return Table("Outlier dimensions of the residual stream", _HEADINGS, rows, note)
 
 

@@ -12,7 +12,8 @@ _PHASES = "How many matrices have which phase at each step, a panel a reading."
 _MEASURE = "A line a role over the steps: the sum, mean or median over its matrices whose status is ok."
 _VALUES = (
     "The largest singular values of a matrix over the steps, a line a place from the top, in units of the edge of that "
-    "step's bulk (dashed); points lie beyond what noise reaches. Where the rank is too low for a bulk, as they are."
+    "step's bulk (dashed); points lie beyond that edge's test, for noise of one scale. Where the rank is too low for a "
+    "bulk, as they are."
 )
 
 

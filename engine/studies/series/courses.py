@@ -98,18 +98,18 @@ def phases_title(found: Series) -> tuple[str, str]:
 
 
 def measures_title(found: Series) -> tuple[str, str]:
-    """The role whose number of right outliers changes most from the first step to the last."""
+    """The role whose number of values beyond the right edge changes most from the first step to the last."""
     note = f"{checkpoint_name(found)}; sums, means or medians over the matrices of a role"
     courses = {
         role: y for role, (_, y) in by_role(found, "num_right_outliers").items() if np.isfinite(y[[0, -1]]).all()
     }
     if not courses:
-        return "No role has right outliers that were tested at the first step and at the last", note
+        return "No role was tested at the right edge both at the first step and at the last", note
     role = max(courses, key=lambda r: abs(courses[r][-1] - courses[r][0]))
     first, last = courses[role][0], courses[role][-1]
     if first == last:
-        return "No role gains or loses right outliers from the first step to the last", note
-    return f"{role}: {first:g} right outliers at the first step, {last:g} at the last", note
+        return "No role gains or loses values beyond the right edge from the first step to the last", note
+    return f"{role}: {first:g} values beyond the right edge at the first step, {last:g} at the last", note
 
 
 def course_title(found: Series, heading: str) -> tuple[str, str]:
