@@ -6,6 +6,8 @@ of every shape on the same device, and the rest is multiplication: all of them w
 
 import json
 import resource
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from functools import partial
@@ -16,12 +18,13 @@ import jax
 import numpy as np
 
 from eigensweep.bin.runner import UserError
-from eigensweep.bin.suites.measure import Comparison, compare, last_line, seconds
+from eigensweep.bin.suites.measure import Comparison, compare, seconds
 from eigensweep.engine import SweepOptions, sweep
 from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.null import sampling
 from eigensweep.engine.spectral.svd import decompose
 from eigensweep.models import open_checkpoint
+from eigensweep.models.planted import write_word_tokenizer
 from eigensweep.models.synth import LLAMA_8B, write_synthetic
 
 PLAIN: dict[str, Any] = {"control": "none", "equalise": False, "num_flips": 0}
@@ -111,21 +114,19 @@ def _null(draws: int, repeats: int) -> Comparison:
 
 
 def _studies(folder: str) -> list[Comparison]:
-    """Tokens and overlap of the same model, as processes of their own."""
-    commands = {
-        "tokens": ["--config.ids_only", "--config.description=none"],
-        "overlap": ["--config.format=sampled", "--config.max_rows=64"],
-    }
+    """Tokens and overlap of the same model, as processes of their own; the text is words drawn at random."""
+    vocabulary = json.loads((Path(folder) / "config.json").read_text())["vocab_size"]
+    words = ["<unk>", "<s>", *(f"word{i}" for i in range(2, vocabulary))]
+    write_word_tokenizer(Path(folder), words)
+    text = Path(folder).with_name("text.txt")
+    text.write_text(" ".join(np.random.default_rng(0).choice(words[2:], 20_000)))
+    commands = {"tokens": ["--config.description=none"], "overlap": [f"--config.data={text}", "--config.max_rows=64"]}
     result = []
     for command, flags in commands.items():
         with tempfile.TemporaryDirectory() as out:
             arguments = [f"--checkpoint={folder}", f"--workdir={out}/run", "--noreport", *flags]
-            code = (
-                f"import sys, time; sys.argv = ['eigensweep-{command}', *{json.dumps(arguments)}]\n"
-                f"from eigensweep.bin import {command}\n"
-                f"try:\n    {command}.run()\nexcept SystemExit as end:\n    assert not end.code, end.code"
-            )
-            spent = seconds(partial(last_line, code))
+            module = [sys.executable, "-m", f"eigensweep.bin.{command}", *arguments]
+            spent = seconds(partial(subprocess.run, module, check=True, stdout=subprocess.DEVNULL))
         case = f"eigensweep-{command} of the same model"
         result.append(Comparison("accelerator", case, "target", [spent], [TARGETS["studies"]], target=1.0))
     return result
