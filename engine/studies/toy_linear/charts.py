@@ -6,28 +6,32 @@ import numpy as np
 
 from eigensweep.engine.report.charts import Axis, Chart, Panel, Rule, Series
 from eigensweep.engine.report.style import number
+from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.studies.toy_linear.study import ToyLinear
 
 BINS = 36
 MAX_DOTS = 500  # vectors of a panel that are no lower outliers; those are all there
 _SPECTRA = (
-    "Density of the logarithm of the singular values of all simulations (dots), a panel a number of samples N. Line: the "
-    "generalised Marchenko-Pastur law, whose population is the spectrum of (X Xᵀ)⁻¹, plus that of W* where there is one. "
-    "Grey: the same law if X Xᵀ were N Σ. Dashed: below it a singular value counts as a lower outlier (mean over simulations)."
+    "Density of the logarithm of the singular values of all simulations (dots), a panel a number of samples N, with "
+    "the mean Kolmogorov-Smirnov distance D of a simulation from the law. Line: the generalised Marchenko-Pastur law, "
+    "whose population is the spectrum of (X Xᵀ)⁻¹, plus that of W* where there is one. Grey: the same law if X Xᵀ were "
+    "N Σ. Dashed: below it a singular value counts as a lower outlier (mean over simulations)."
 )
 _OVERLAPS = (
-    "Overlap O of every right singular vector with the eigenvectors of Σ, over its singular value, all simulations of a "
-    "number of samples. Lower outliers are dark; of the others some hundreds are drawn. Dashed: the edge of lower outliers."
+    "Overlap O of every right singular vector with the eigenvectors of Σ, over its singular value, all simulations of "
+    "a number of samples. Lower outliers are blue; of the others some hundreds are drawn. Dashed, upright: the edge of "
+    "lower outliers."
 )
 _GROWTH = (
-    "Lower outliers a simulation over the number of samples, with 95 % bootstrap intervals over simulations, and how many "
-    "values of the law lie below the same edge."
+    "Lower outliers a simulation over the number of samples, with 95 % bootstrap intervals over simulations, and how "
+    "many values of the law lie below the same edge. A simulation with more samples begins with those of fewer."
 )
 _ALIGNED = (
     "Mean overlap of the right vectors of lower outliers with eigenvectors of Σ, of all others, and what chance gives."
 )
 _NOISE = (
-    "Mean square of the entries of Ŵ − W* along each eigenvector of Σ, over the data's variance λ along it; a line a N."
+    "Mean square of the entries of Ŵ − W* along each eigenvector of Σ, over the data's variance λ along it; a colour a "
+    "number of samples."
 )
 
 
@@ -38,7 +42,7 @@ def charts(found: ToyLinear) -> dict[str, Chart]:
     return {
         "spectra": _spectra(rows, seeds),
         "overlaps": _overlaps(rows, seeds),
-        "growth": _growth(rows),
+        "growth": _growth(rows, seeds),
         "alignment": _alignment(rows),
         "noise": _noise(rows),
     }
@@ -63,17 +67,13 @@ def _spectra(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]])
         if np.isfinite(naive).any():
             series.append(Series("law if X Xᵀ were N Σ", at, _seen(naive), color="control"))
         edge = float(np.mean([seed["lower_edge"] for seed in of]))
-        note = f"d/N = {number(row['ratio'])}; D = {row['ks_law']:.3f}, among simulations {row['ks_simulations']:.3f}"
-        panels.append(
-            Panel(f"N = {row['samples']}", series, rules=[Rule("edge of lower outliers", "x", edge)], note=note)
-        )
+        title = f"N = {row['samples']}, D = {row['ks_law']:.3f}"
+        panels.append(Panel(title, series, rules=[Rule("edge of lower outliers", "x", edge)]))
     worst = max(rows, key=lambda row: row["ks_law"] - row["ks_simulations"])
-    seen = (
-        f"A simulation lies on average at most {worst['ks_law']:.3f} (Kolmogorov-Smirnov) from the law; "
-        f"{worst['ks_simulations']:.3f} from the other simulations"
-    )
+    seen = f"Mean distance from the law {worst['ks_law']:.3f}, from the other simulations {worst['ks_simulations']:.3f}"
+    note = f"Kolmogorov-Smirnov, at N = {worst['samples']}, where the two differ most"
     x, y = Axis("singular value of Ŵ", "log"), Axis("density of ln s")
-    return Chart("Spectra and the law", seen, f"at N = {worst['samples']}", _SPECTRA, x, y, panels)
+    return Chart("Spectra and the law", seen, note, _SPECTRA, x, y, panels)
 
 
 def _seen(density: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _overlaps(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]]
             Rule("random rotation: 99 % quantile", "y", row["overlap_null_99"], "law"),
             Rule("edge of lower outliers", "x", float(edges.mean())),
         ]
-        panels.append(Panel(f"N = {row['samples']}", series, rules=rules, note=f"d/N = {number(row['ratio'])}"))
+        panels.append(Panel(f"N = {row['samples']}, d/N = {number(row['ratio'])}", series, rules=rules))
     x, y = Axis("singular value of Ŵ", "log"), Axis("overlap O", limits=(0.0, 1.02))
     return Chart("Right vectors and the data's axes", *_said(rows), _OVERLAPS, x, y, panels)
 
@@ -118,7 +118,7 @@ def _said(rows: list[dict[str, Any]]) -> tuple[str, str]:
     return seen, f"p = {row['p_overlap_lower']:.4f}, permutations within each simulation"
 
 
-def _growth(rows: list[dict[str, Any]]) -> Chart:
+def _growth(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]]) -> Chart:
     n = np.array([row["samples"] for row in rows], float)
     mean, low, high, law = (
         np.array([row[key] for row in rows], float)
@@ -128,32 +128,36 @@ def _growth(rows: list[dict[str, Any]]) -> Chart:
         Series("simulated", n, mean, low, high, marks="line+points", color="raw"),
         Series("law", n, law, marks="line", color="law"),
     ]
-    seen = f"Lower outliers a simulation: {mean[0]:.2f} with {rows[0]['samples']} samples, {mean[-1]:.2f} with {rows[-1]['samples']}"
-    note = f"intervals {low[0]:.2f} to {high[0]:.2f} and {low[-1]:.2f} to {high[-1]:.2f}"
-    x, y = (
-        Axis("samples N", "log"),
-        Axis("lower outliers", limits=(0.0, 1.1 * max(float(max(high.max(), law.max())), 1.0))),
-    )
-    return Chart("Lower outliers by samples", seen, note, _GROWTH, x, y, [Panel("", series)])
+    seen = f"Lower outliers a simulation: {mean[0]:.2f} with {n[0]:.0f} samples, {mean[-1]:.2f} with {n[-1]:.0f}"
+    first, last = (np.array([seed["num_lower"] for seed in seeds[int(k)]], float) for k in (n[0], n[-1]))
+    change, least, most = paired_interval(last - first, np.ones_like(first), 0)
+    note = f"change {change:+.2f}, 95 % interval {least:+.2f} to {most:+.2f} over the same simulations"
+    top = 1.1 * max(float(high.max()), float(law.max()), 1.0)
+    x, y = Axis("samples N", "log"), Axis("lower outliers", limits=(0.0, top))
+    return Chart("Lower outliers by samples", seen, note if len(rows) > 1 else "", _GROWTH, x, y, [Panel("", series)])
 
 
 def _alignment(rows: list[dict[str, Any]]) -> Chart:
     n = np.array([row["samples"] for row in rows], float)
-    values = {
-        name: np.array([row[key] for row in rows], float)
-        for name, key in (("lower outliers", "overlap_lower"), ("all others", "overlap_inside"))
-    }
+    lower, others = (np.array([row[key] for row in rows], float) for key in ("overlap_lower", "overlap_inside"))
     series = [
-        Series("lower outliers", n, values["lower outliers"], marks="line+points", color="raw"),
-        Series("all others", n, values["all others"], marks="line+points", color="control"),
+        Series("lower outliers", n, lower, marks="line+points", color="raw"),
+        Series("all others", n, others, marks="line+points", color="control"),
     ]
-    first = rows[0]
+    first, known = rows[0], np.flatnonzero(np.isfinite(lower))
+    said = _said(rows)
+    if known.size > 1:
+        ends = [f"{lower[i]:.2f} with {n[i]:.0f} samples" for i in known[[0, -1]]]
+        said = (
+            f"Overlap of lower outliers with eigenvectors of Σ: {', '.join(ends)}",
+            f"by chance {first['overlap_null']:.2f}",
+        )
     rules = [
         Rule("random rotation: mean", "y", first["overlap_null"], "law", dashed=False),
         Rule("random rotation: 99 % quantile", "y", first["overlap_null_99"], "law"),
     ]
     x, y = Axis("samples N", "log"), Axis("overlap O", limits=(0.0, 1.02))
-    return Chart("Overlap by samples", *_said(rows), _ALIGNED, x, y, [Panel("", series, rules=rules)])
+    return Chart("Overlap by samples", *said, _ALIGNED, x, y, [Panel("", series, rules=rules)])
 
 
 def _noise(rows: list[dict[str, Any]]) -> Chart:

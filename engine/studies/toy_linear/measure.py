@@ -1,6 +1,6 @@
 """What is computed for one number of samples: simulations, the edge that isotropic data set, the law, the overlaps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -76,13 +76,10 @@ def threshold(options: ToyLinearOptions, samples: int) -> float:
     return float(np.sort(ratios)[int(options.level * (options.num_null + 1) + 1e-9) - 1])
 
 
-def rows_of(options: ToyLinearOptions, samples: int, on_step: Callable[[str], None]) -> Rows:
+def rows_of(options: ToyLinearOptions, samples: int) -> Rows:
     """The rows of one number of samples."""
-    on_step("isotropic data")
     edge = threshold(options, samples)
-    on_step("simulating")
     found = list(simulated(options, samples))
-    on_step("the law")
     evals, shape = eigenvalues(options.covariance, options.inputs), shape_of(options)
     arguments = (evals, options.noise, options.signal, samples, options.outputs)
     exact = shape.rank in (0, shape.inputs)

@@ -15,10 +15,10 @@ MOST_WORK = 10**14  # multiplications of one number of samples, hours of a CPU c
 class ToyLinearOptions(ToyOptions):
     """Options of ridgeless least squares, y = W* x + noise, W_hat fitted to N samples."""
 
-    inputs: int = option(96, "d, the dimension of x and the number of columns of W", least=8, most=4096)
+    inputs: int = option(64, "d, the dimension of x and the number of columns of W", least=8, most=4096)
     outputs: int = option(192, "m, the dimension of y and the number of rows of W", least=8, most=16384)
-    samples: tuple[int, ...] = option((144, 192, 384, 768, 1536), "numbers of samples N, each at least d + 2")
-    covariance: str = option("spiked:8,20", f"eigenvalues of the covariance of x: {KINDS}")
+    samples: tuple[int, ...] = option((96, 128, 256, 512, 1024), "numbers of samples N, each at least d + 2")
+    covariance: str = option("power:0.7", f"eigenvalues of the covariance of x: {KINDS}")
     noise: float = option(1.0, "standard deviation of the noise in y")
     signal: float = option(0.0, "standard deviation of the entries of W* in the directions that it reads; 0: W* = 0")
     rank: int = option(0, "how many random directions W* reads; 0: all", least=0)

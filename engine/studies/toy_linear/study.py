@@ -53,19 +53,12 @@ def run_toy_linear(options: ToyLinearOptions, workdir: str | Path, on_progress: 
       RunError: `workdir` holds something else, is in use, or cannot be written.
     """
     with claimed(workdir, LAYOUT, {"options": options.to_json()}) as work:
-        units = {str(samples): samples for samples in options.samples}
-        cost, total = 0, sum(units.values())
-
-        def tell(step: str) -> None:
-            on_progress(Progress(done, len(units), cost, total, f"N = {samples}", step))
-
-        todo = work.todo([*units])
-        for done, (unit, samples) in enumerate(units.items()):
-            if unit in todo:
-                start = time.perf_counter()
-                rows = rows_of(options, samples, tell)
-                work.write({unit: rows}, {"total": time.perf_counter() - start})
-            cost += samples
+        units = [str(samples) for samples in options.samples]
+        todo = work.todo(units)
+        for left, unit in zip(range(len(todo), 0, -1), todo, strict=True):
+            done, start = len(units) - left, time.perf_counter()
+            on_progress(Progress(done, len(units), done, len(units), f"N = {unit}", "simulating"))
+            work.write({unit: rows_of(options, int(unit))}, {"total": time.perf_counter() - start})
         if not work.done:
-            work.finish([*units])
+            work.finish(units)
     return open_toy_linear(workdir)

@@ -29,10 +29,7 @@ OUTLIERS = {
     "overlap_inside": ("O others", "of all other right vectors"),
     "overlap_null": ("null", "mean overlap for a random rotation"),
     "p_overlap_lower": ("p", "one-sided, lower > others: permutations within each simulation"),
-    "variance_lower": (
-        "var lower",
-        "variance of the data along the right vectors of lower outliers, 1: a random vector",
-    ),
+    "variance_lower": ("var lower", "variance of the data along right vectors of lower outliers; 1 by chance"),
     "variance_inside": ("var others", "along all others"),
 }
 

@@ -14,29 +14,29 @@ SAMPLES = {
     "ratio": Column(FLOAT, "", "d/N"),
     "num_simulations": Column(COUNT, "", "simulations in the means"),
     "population": Column(
-        TEXT, "", "of C, the covariance of W_hat's rows: `law` of (X X^T)^-1, or `simulated` where W* reads some directions"
+        TEXT, "", "of the law: `law` of (X X^T)^-1 (and W*), or `simulated` where W* reads some directions only"
     ),
     "threshold": Column(
-        FLOAT, "", f"the smallest singular value over the median lies below it with probability `level` for {_ISOTROPIC}"
+        FLOAT, "", f"what the smallest singular value over the median lies below with chance `level` for {_ISOTROPIC}"
     ),
     "num_lower": Column(FLOAT, "", "lower outliers a simulation, s_k < threshold * median(s): their mean"),
     "num_lower_low": Column(FLOAT, "", "lower end of its 95 % bootstrap interval over simulations"),
     "num_lower_high": Column(FLOAT, "", "upper end of it"),
     "law_num_lower": Column(FLOAT, "", "the law's: K F(threshold * F^-1(1/2)), K = min(m, d)", _SILVERSTEIN),
     "num_any": Column(COUNT, "", "simulations that have a lower outlier"),
-    "overlap_lower": Column(FLOAT, "", "mean of O_k over the lower outliers of all simulations; NaN where none", _STAATS),
+    "overlap_lower": Column(FLOAT, "", "mean of O_k over the lower outliers of all simulations; NaN if none", _STAATS),
     "overlap_inside": Column(FLOAT, "", "mean of O_k over all other right singular vectors", _STAATS),
     "overlap_null": Column(FLOAT, "", "mean of O for a random rotation of the inputs"),
     "overlap_null_99": Column(FLOAT, "", "99 % quantile of O for a random rotation"),
     "p_overlap_lower": Column(
         FLOAT, "", "one-sided, O larger for lower outliers than for the others: permutations within each simulation"
     ),
-    "variance_lower": Column(FLOAT, "", "mean of v_k^T Sigma v_k d/tr(Sigma) over the lower outliers; 1 for a random vector"),
+    "variance_lower": Column(FLOAT, "", "mean of v_k^T Sigma v_k d/tr(Sigma) over the lower outliers; 1 by chance"),
     "variance_inside": Column(FLOAT, "", "the same over all other right singular vectors"),
-    "risk": Column(FLOAT, "[y]^2", "mean of tr (W_hat - W*) Sigma (W_hat - W*)^T, the error on new data beyond the noise"),
+    "risk": Column(FLOAT, "[y]^2", "mean of tr (W_hat - W*) Sigma (W_hat - W*)^T, the error on new data but for noise"),
     "expected_risk": Column(FLOAT, "[y]^2", "noise^2 m d/(N - d - 1)"),
-    "ks_law": Column(FLOAT, "", "mean Kolmogorov-Smirnov distance of a simulation's singular values from the law", _SILVERSTEIN),
-    "ks_inverse": Column(FLOAT, "", "the same from the law of the population noise^2/(N lambda), as if X X^T were N Sigma"),
+    "ks_law": Column(FLOAT, "", "mean Kolmogorov-Smirnov distance of a simulation's values from the law", _SILVERSTEIN),
+    "ks_inverse": Column(FLOAT, "", "from the law of the population noise^2/(N lambda), as if X X^T were N Sigma"),
     "ks_simulations": Column(FLOAT, "", "the same from all other simulations together: what a true law would come to"),
     "largest": Column(FLOAT, "[w]", "mean over simulations of the largest singular value"),
     "law_largest": Column(FLOAT, "[w]", "the law's upper edge", _SILVERSTEIN),
