@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eigensweep import configs, engine
-from eigensweep.bin import runner
+from eigensweep.bin import runner, toy
 from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.facts.options import FactsOptions
@@ -69,7 +69,8 @@ def test_every_preset_is_one_of_a_command_and_its_options_are_allowed(name, requ
     if "minilm" in name:
         request.getfixturevalue("minilm")
     values = dict(__import__(f"{configs.__name__}.{name}", fromlist=["get_config"]).get_config())
-    options = OPTIONS[values.pop("command")]
+    command = values.pop("command")
+    options = toy.chosen(["toy", f"--config={name}"]) if command == "toy" else OPTIONS[command]
     known = {key: value for key, value in values.items() if key not in runner.PLACES}
     assert set(known) <= set(options.by_name())
     options.of(known)
