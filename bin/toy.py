@@ -8,7 +8,7 @@
 --model=linear: ridgeless least squares y = W* x + noise, simulated, beside the generalised Marchenko-Pastur law. Where
 the data vary most the noise is least: small singular values whose right vectors are the data's principal axes.
 
---model=mlp: small networks trained alike but for a few settings (lazily or not, some layers frozen, first weights, batch
+--model=mlp: small networks trained alike but for a few settings (lazily or not, frozen layers, first weights, batch
 size), their singular values as a sweep reads them, and what is left of them without the smallest. On scikit-learn's
 digits, or CIFAR-10's binary batches. Weights are kept in DIR/networks, a file a network that eigensweep-sweep opens.
 

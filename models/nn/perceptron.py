@@ -34,6 +34,7 @@ from eigensweep.models.errors import InputError
 from eigensweep.models.nn.parameters import Params
 
 INITS = ("gaussian", "uniform", "sparse")
+EXPLODED = 1e4  # times the first loss (or 1 nat, if that is less): no training comes back from there
 _ROWS = 2000  # evaluated at a time
 
 
@@ -79,11 +80,11 @@ class Recipe:
 
 
 class DivergedError(InputError):
-    """The loss is not finite after `step` steps; `params` are those of the step before."""
+    """After `step` steps the loss is not finite, or EXPLODED times the first; `params` are those of the step before."""
 
-    def __init__(self, step: int, params: Params):
-        super().__init__(f"the loss is not finite after step {step}")
-        self.step, self.params = step, params
+    def __init__(self, step: int, loss: float, params: Params):
+        super().__init__(f"the training diverges: the loss is {loss:.3g} after step {step}")
+        self.step, self.loss, self.params = step, loss, params
 
 
 def initial(widths: Sequence[int], init: str, gain: float, density: float, key: Array) -> Params:
@@ -157,17 +158,18 @@ def train(
       Parameters; per look step, train_loss (mean over the steps since the last look), test_loss, test_accuracy.
 
     Raises:
-      DivergedError: at the first step after which the loss is not finite.
+      DivergedError: at the first step after which the loss is not finite or has exploded.
     """
     history: list[dict[str, float]] = []
-    found, step = params, 0
+    found, step, most = params, 0, math.inf
     for found, losses in _epochs(params, rows, recipe, key):
-        if (bad := np.flatnonzero(~np.isfinite(losses))).size:
-            raise _diverged(step + int(bad[0]), params, rows, recipe, key)
-        step += len(losses)
+        most = min(most, EXPLODED * max(1.0, float(losses[0])))
         loss, accuracy = evaluate(found, test, recipe.alpha)
-        if not math.isfinite(loss):
-            raise _diverged(step, params, rows, recipe, key)
+        steady = np.isfinite([*losses, loss]) & ([*losses, loss] <= np.float64(most))
+        if not steady.all():
+            first = int(np.argmin(steady))
+            raise _diverged(step + first, [*losses, loss][first], params, rows, recipe, key)
+        step += len(losses)
         means = {"train_loss": float(np.mean(losses)), "test_loss": loss, "test_accuracy": accuracy}
         history.append({"step": step, **means})
         if on_look:
@@ -211,10 +213,10 @@ def _epoch(
     return jax.lax.scan(step, state, batches)
 
 
-def _diverged(step: int, params: Params, rows: Rows, recipe: Recipe, key: Array) -> DivergedError:
+def _diverged(step: int, loss: float, params: Params, rows: Rows, recipe: Recipe, key: Array) -> DivergedError:
     """The parameters of the step before are those of a training that ends there."""
     states = (found for found, _ in _epochs(params, rows, replace(recipe, steps=step - 1), key))
-    return DivergedError(step, deque(chain([params], states), maxlen=1).pop())
+    return DivergedError(step, loss, deque(chain([params], states), maxlen=1).pop())
 
 
 def _split(params: Params, frozen: int) -> tuple[Params, Params]:

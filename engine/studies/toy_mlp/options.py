@@ -54,9 +54,11 @@ class ToyMlpOptions(ToyOptions):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
             if name != "layers" and not getattr(self, name):
                 raise ValueError(f"{name} is empty; expected at least one")
+        if not self.widths:
+            raise ValueError("widths is empty; expected at least one")
         object.__setattr__(self, "removed", tuple(sorted({0, *self.removed})))
         self._check("alphas", [a for a in self.alphas if not 0 < a <= 1e6], "positive numbers up to 1e6")
-        self._check("widths", [w for w in self.widths if w < 2] or [""] * (not self.widths), "numbers from 2 on")
+        self._check("widths", [w for w in self.widths if w < 2], "numbers from 2 on")
         self._check("frozen", [f for f in self.frozen if f > len(self.widths)], f"0 to {len(self.widths)}, the hidden")
         self._check("inits", [i for i in self.inits if i not in INITS], f"some of {', '.join(INITS)}")
         self._check("batch_sizes", [b for b in self.batch_sizes if b < 1], "numbers from 1 on")

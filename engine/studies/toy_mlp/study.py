@@ -144,9 +144,8 @@ class _Worker:
         except DivergedError as error:
             kept = self._write("diverged", network, error.params)
             raise RunError(
-                f"{network.name}: the loss is not finite after step {error.step} of {recipe.steps} with learning_rate "
-                f"{recipe.learning_rate:g}: take a smaller one; the weights after step {max(0, error.step - 1)} are in "
-                f"{kept}"
+                f"{network.name}: {error} of {recipe.steps} with learning_rate {recipe.learning_rate:g}; the weights "
+                f"after step {max(0, error.step - 1)} are in {kept}. Take a smaller rate and a new workdir"
             ) from error
         self._write("networks", network, found)
         about = {"network": network.name, "regime": network.regime(self.options), "seed": network.seed}
