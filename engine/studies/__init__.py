@@ -13,6 +13,7 @@ from eigensweep.engine.tables.result import Result
 
 STUDIES = (
     "sweep", "overlap", "ablation", "finetune", "tokens", "labels", "facts", "compare", "series", "toy_linear",
+    "toy_mlp",
 )  # fmt: skip
 
 
