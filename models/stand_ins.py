@@ -2,7 +2,8 @@
 
 A model is noise with planted spikes (synth.py) in the architecture that it stands for: 2 blocks, 32 wide, 64 tokens,
 which are words of syllables with the special tokens of that family. Texts are drawn from these words, frequent and
-rare ones. Nothing that a study finds in them means anything, but for the spikes.
+rare ones. Nothing that a study finds in them means anything, but for the spikes. All matrices are 32 x 32, 64 x 32 or
+32 x 64, so that one set of compiled programs serves all models.
 """
 
 import json
@@ -22,7 +23,11 @@ _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": BLOCKS, "num_attention_head
 _MORE = {"intermediate_size": NEURONS, "max_position_embeddings": POSITIONS, "vocab_size": VOCABULARY}
 _TOKENS = {"bos_token_id": 2, "eos_token_id": 3}
 MODELS: dict[str, dict[str, Any]] = {
-    "bert": {"architectures": ["BertForMaskedLM"], "model_type": "bert", **_SIZES, **_MORE},
+    "bert": {
+        "architectures": ["BertForMaskedLM"],
+        "model_type": "bert",
+        **{**_SIZES, **_MORE, "type_vocab_size": WIDTH},
+    },
     "gpt2": {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -32,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "llama": {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        **{**_SIZES, **_MORE, **_TOKENS, "num_key_value_heads": 2, "tie_word_embeddings": False},
+        **{**_SIZES, **_MORE, **_TOKENS, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False},
     },
     "pythia": {
         "architectures": ["GPTNeoXForCausalLM"],
@@ -44,8 +49,8 @@ MODELS: dict[str, dict[str, Any]] = {
 SPIKES = 2  # in every matrix of a model that stands for a trained one
 SERIES = {"step-0": 0, "step-8": 1, "step-64": 2}
 """Of a kind such as `pythia-steps`: the checkpoints of one training, and the spikes in each."""
-SIZES = {"small": 1, "large": 2}
-"""Of a kind such as `gpt2-sizes`: the models of one family, and their width as a multiple of WIDTH."""
+SIZES = {"small": 2, "large": 3}
+"""Of a kind such as `gpt2-sizes`: the models of one family, and their blocks."""
 DATA = ("words", "questions")
 
 
@@ -71,7 +76,7 @@ def write_model(kind: str, folder: str | Path) -> str:
     elif several == "steps":
         wanted = {place / step: (config, spikes) for step, spikes in SERIES.items()}
     else:
-        wanted = {place / size: (_wider(config, times), SPIKES) for size, times in SIZES.items()}
+        wanted = {place / size: (_deeper(config, blocks), SPIKES) for size, blocks in SIZES.items()}
     for path, (its_config, spikes) in wanted.items():
         if path.is_dir() and any(path.iterdir()):
             continue  # written whole or not at all
@@ -112,9 +117,8 @@ def write_data(kind: str, folder: str | Path) -> str:
     return str(place / name)
 
 
-def _wider(config: Mapping[str, Any], times: int) -> dict[str, Any]:
-    widths = ("hidden_size", "intermediate_size", "n_embd", "n_inner")
-    return {key: value * times if key in widths else value for key, value in config.items()}
+def _deeper(config: Mapping[str, Any], blocks: int) -> dict[str, Any]:
+    return {key: blocks if key in ("num_hidden_layers", "n_layer") else value for key, value in config.items()}
 
 
 def _words() -> list[str]:

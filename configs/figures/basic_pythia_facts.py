@@ -19,7 +19,7 @@ FIGURE = Figure(
 
 def get_config() -> ConfigDict:
     """256 windows chosen at random, gradients of 16 of them, in the stream, too."""
-    text = {"checkpoint": "pythia", "data": "words", "format": "text", "length": 16, "max_rows": 16}
+    text = {"checkpoint": "pythia", "data": "words", "format": "text", "length": 16, "max_rows": 8}
     return ConfigDict(
         {
             "command": "facts",
@@ -29,6 +29,6 @@ def get_config() -> ConfigDict:
             "max_rows": 256,
             "gradients": 16,
             "gradient_stream": True,
-            "small": {**text, "gradients": 2, "gradient_stream": False, "ablations": 1, "num_resamples": 50},
+            "small": {**text, "gradients": 0, "gradient_stream": False, "ablations": 0, "num_resamples": 50},
         }
     )

@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     study = {"study": True, "deciles": "1-10", "seeds": "0-4", "dropout": False}
     training = {"length": 128, "num_train": 8400, "epochs": 3, "learning_rate": 3e-5}
     rows = {"format": "boolq", "length": 16, "num_train": 96, "num_test": 32}
-    short = {"epochs": 1, "evaluate_every": 3, "seeds": "0", "deciles": "1,10", "spectra": False}
+    short = {"epochs": 1, "evaluate_every": 3, "seeds": "0", "deciles": "10", "orders": "after", "spectra": False}
     return ConfigDict(
         {
             "command": "finetune",
