@@ -111,7 +111,7 @@ def _part(row: Mapping[str, Any], part: str, j: int) -> float:
 
 def render_covariances(found: Overlap) -> str:
     """The table as aligned plain text, under a line that says what it is."""
-    said = "share of tr F in its first two eigenvalues; the parts of each in the mean and in the positions' means"
+    said = "share of tr F in its first two eigenvalues; of each, the part in the mean, in positions' means"
     lines = [["inputs", "", "first", "mean", "positions", "second", "mean", "positions"]]
     for _, *values in covariance_table(found).itertuples():
         shares = [f"{value:.1%}" if math.isfinite(value) else "–" for value in values[2:]]
