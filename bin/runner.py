@@ -32,6 +32,7 @@ PLACES = {
     "checkpoint": "folder, file or hub id",
     "checkpoints": "several, separated by commas: paths, hub ids, globs, files that list them; with {0,1} and {0..9}",
     "config_json": "config.json of the model to train; default: a small GPT-2",
+    "model": "which model of learning; its options follow from it",
     "workdir": "run directory; an unfinished run is continued",
 }
 _LONGEST = 3000  # characters of an error
@@ -45,7 +46,11 @@ class UserError(InputError):
 
 
 def console(
-    main: Callable[[], None], options: type["Options"] | None = None, source: str = SOURCE, report: bool = True
+    main: Callable[[], None],
+    options: type["Options"] | None = None,
+    source: str = SOURCE,
+    report: bool = True,
+    choose: Callable[[Sequence[str]], type["Options"]] | None = None,
 ) -> Callable[[], None]:
     """The console script of an entry point: parses the flags, runs `main` under absl, exits.
 
@@ -54,6 +59,7 @@ def console(
       options: the study's options; `--config`, `--config.KEY`, `--checkpoint` and `--workdir` follow.
       source: what the flag is called that says where from, a key of PLACES; it may be the run directory itself.
       report: whether the study has a page, and so the flags `--report` and `--figures`.
+      choose: the options where they depend on the arguments.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
     `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
@@ -75,12 +81,16 @@ def console(
         # of a full disk the run itself will tell, in one line
         warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
-        if options is not None:
-            _define(options, source, report)
-            sys.argv = _modern(sys.argv, options)
-        # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
         with heard():
-            app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
+            try:
+                chosen = choose(sys.argv) if choose is not None else options
+            except InputError as e:
+                _fail(e)
+            if chosen is not None:
+                _define(chosen, source, report)
+                sys.argv = _modern(sys.argv, chosen)
+            # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
+            app.run(guarded, flags_parser=_flags_parser(main.__module__, chosen))
 
     return run
 
@@ -117,6 +127,28 @@ def _said(place: str) -> Any:
     return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
 
 
+def place(key: str, argv: Sequence[str]) -> str:
+    """What arguments say of one of PLACES before there are flags: `--KEY`, `--config.KEY` or the preset; "" if nothing.
+
+    Raises:
+      UserError: the preset cannot be read.
+    """
+    words = flags.FlagValues()
+    for name in (key, f"config.{key}", "config"):
+        flags.DEFINE_string(name, "", "", flag_values=words)
+    try:
+        words(argv, known_only=True)
+    except flags.Error as error:
+        raise UserError(f"{error}; see --help") from error
+    preset = words["config"].value
+    return str(words[key].value or words[f"config.{key}"].value or (_values(preset).get(key, "") if preset else ""))
+
+
+def is_question(argv: Sequence[str]) -> bool:
+    """Whether the arguments ask for the help or the version."""
+    return bool(_HELP.intersection(argv[1:])) or "--version" in argv[1:]
+
+
 def opened(source: str, base: str | None = None) -> "Checkpoint":
     """The checkpoint, an adapter's beside its base, its warnings printed."""
     from eigensweep import models
@@ -145,9 +177,10 @@ def run_study(
     return checkpoint, chosen
 
 
-def notes(result: "Result", checkpoint: "Checkpoint") -> list[str]:
+def notes(result: "Result", checkpoint: "Checkpoint | None" = None) -> list[str]:
     """What a study found worth saying, besides the checkpoint's own warnings: a line each."""
-    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
+    said = checkpoint.warnings if checkpoint is not None else ()
+    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in said]
 
 
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
@@ -190,6 +223,22 @@ def preset_values(name: str, options: type["Options"]) -> dict[str, Any]:
     """
     if not name:
         return {}
+    values = _values(name)
+    command = values.pop("command", None)
+    if command is not None and command != options.COMMAND:
+        raise UserError(f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}")
+    for key in [key for key in values if key in options.ALIASES]:
+        print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
+        values[options.ALIASES[key]] = values.pop(key)
+    return values
+
+
+def _values(name: str) -> dict[str, Any]:
+    """What the preset or file `name` holds; the file is executed.
+
+    Raises:
+      UserError: there is none, or it cannot be executed.
+    """
     known = preset_paths()
     path = known.get(name, Path(name))
     if path.suffix != ".py" or not path.is_file():
@@ -202,16 +251,9 @@ def preset_values(name: str, options: type["Options"]) -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        values = dict(module.get_config())
+        return dict(module.get_config())
     except Exception as error:  # the file is the user's program: whatever it raises, the message must name it
         raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
-    command = values.pop("command", None)
-    if command is not None and command != options.COMMAND:
-        raise UserError(f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}")
-    for key in [key for key in values if key in options.ALIASES]:
-        print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
-        values[options.ALIASES[key]] = values.pop(key)
-    return values
 
 
 def _modern(argv: Sequence[str], options: type["Options"]) -> list[str]:

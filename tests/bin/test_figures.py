@@ -6,7 +6,7 @@ import pytest
 
 from eigensweep import configs, engine, models
 from eigensweep.bin import help as help_texts
-from eigensweep.bin import runner, small
+from eigensweep.bin import runner, small, toy
 from eigensweep.configs import figures
 from eigensweep.engine.report.registry import STUDIES
 from eigensweep.engine.studies.ablation.study import AblationOptions, run_ablation
@@ -31,6 +31,10 @@ COMMANDS = (
     PretrainOptions, SeriesOptions, SweepOptions, TokensOptions, TraceOptions,
 )  # fmt: skip
 OPTIONS = {options.COMMAND: options for options in COMMANDS}
+
+
+def options_of(preset, command):
+    return toy.chosen(["toy", f"--config={preset}"]) if command == "toy" else OPTIONS[command]
 
 
 def test_the_table_has_a_row_for_every_preset_of_the_folder():
@@ -75,7 +79,7 @@ def test_every_preset_is_one_of_a_command_and_its_options_are_allowed(name, requ
         request.getfixturevalue("minilm")
     within = f"{figures.__name__}.{name}" if name in figures.names() else f"{configs.__name__}.{name}"
     values = dict(__import__(within, fromlist=["get_config"]).get_config())
-    options = OPTIONS[values.pop("command")]
+    options = options_of(name, values.pop("command"))
     stand_ins = values.pop(runner.SMALL, {})
     assert (name in figures.names()) == bool(stand_ins)
     for chosen in (values, {**values, **stand_ins}):
@@ -126,7 +130,7 @@ RUN = {
 @pytest.mark.parametrize("name", figures.names())
 def test_its_small_stand_in_runs(name, tmp_path):
     command = figures.module(name).get_config().command
-    options = OPTIONS[command]
+    options = options_of(name, command)
     values = runner.preset_values(name, options)
     values = small.small_values(name, values, values.pop(runner.SMALL), str(tmp_path))
     key = "checkpoints" if command in ("series", "fleet") else "checkpoint"
