@@ -63,7 +63,10 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         `read_hub`.
     """
     if str(path).startswith(HUB):
-        yield from enumerate(_hub_rows(*hub_address(str(path).removeprefix(HUB))), start=1)
+        rows = _hub_rows(*hub_address(str(path).removeprefix(HUB)))
+        if not len(rows):
+            raise DataError(f"{path}: no rows in it")
+        yield from enumerate(rows, start=1)
         return
     number, found = 0, False
     for number, line in enumerate(read_text(path).split("\n"), start=1):

@@ -9,6 +9,7 @@ from eigensweep.bin import help as help_texts
 from eigensweep.bin import runner, small, toy
 from eigensweep.configs import figures
 from eigensweep.engine.report.registry import STUDIES
+from eigensweep.engine.run.progress import silent
 from eigensweep.engine.studies.ablation.study import AblationOptions, run_ablation
 from eigensweep.engine.studies.compare.options import CompareOptions
 from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
@@ -123,6 +124,7 @@ RUN = {
     "series": lambda source, options, workdir: run_series(source.split(","), options, workdir),
     "sweep": of_one(engine.sweep),
     "tokens": of_one(run_tokens),
+    "toy": lambda source, options, workdir: toy._toy(source).run(options, workdir, silent),
     "trace": lambda source, options, workdir: run_trace(models.open_checkpoint(source), [], options, workdir),
 }
 
@@ -133,9 +135,8 @@ def test_its_small_stand_in_runs(name, tmp_path):
     options = options_of(name, command)
     values = runner.preset_values(name, options)
     values = small.small_values(name, values, values.pop(runner.SMALL), str(tmp_path))
-    key = "checkpoints" if command in ("series", "fleet") else "checkpoint"
-    source = values.pop(key)
-    assert all(str(tmp_path) in path for path in source.split(","))
+    source = next(values.pop(key) for key in ("checkpoint", "checkpoints", "model") if key in values)
+    assert command == "toy" or all(str(tmp_path) in path for path in source.split(","))
     found = RUN[command](source, options.of(values), str(tmp_path))
     if command in STUDIES:
         assert found.manifest["status"] == "done"
