@@ -10,7 +10,6 @@ from eigensweep.models.nn.evaluate import (
     perplexity,
     row_losses,
     score,
-    score_logits,
     stream,
     stream_score,
     with_guide_weights,
@@ -18,6 +17,7 @@ from eigensweep.models.nn.evaluate import (
 from eigensweep.models.nn.heads import Output
 from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
+from eigensweep.models.nn.losses import score_logits
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.modules import Transformer
 from eigensweep.models.nn.parameters import check, get, place, replace, routes_of, tap_of, walk

@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -89,21 +87,10 @@ def row_losses(
         dropout_key=dropout_key,
         head=head,
         intervention=intervention,
+        targets=batch.targets,
     )
-    return score_logits(output.logits, batch.targets)
-
-
-@jax.jit
-def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
-    """Total, count and correct of every row, from logits (B, ..., classes) and targets (B, ...), IGNORE not scored."""
-    chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
-    scored = targets != IGNORE
-    index = jnp.where(scored, targets, 0)
-    picked = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
-    loss = jnp.where(scored, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
-    correct = scored & (jnp.argmax(logits, axis=-1) == index)
-    axes = tuple(range(1, targets.ndim))
-    return loss.sum(axes), scored.sum(axes, dtype=jnp.int32), correct.sum(axes, dtype=jnp.int32)
+    assert output.losses is not None
+    return output.losses
 
 
 def score(
@@ -191,6 +178,7 @@ def stream(
     visit: Visit | None = None,
     taps: Tapped = True,
     intervention: Intervention | None = None,
+    scored: bool = False,
 ) -> list[Result]:
     """The forward pass of every batch with no more than one part of the parameters on the device.
 
@@ -204,6 +192,7 @@ def stream(
         paths, on the device.
       taps: which kinds of them (see Model.apply); by default what enters each linear layer, under its kernel's path.
       intervention: on the residual stream.
+      scored: give `finish` the losses of the batch's targets (Output.losses) and no logits.
 
     Returns:
       finish(batch, output) of every batch.
@@ -231,7 +220,8 @@ def stream(
                     continue
                 x, context = states[number]
                 if part == "head":
-                    output = model.unembed(params, x, context, name, taps, intervention)
+                    targets = batch.targets if scored else None
+                    output = model.unembed(params, x, context, name, taps, intervention, targets)
                     tapped = output.taps or {}
                 else:
                     x, inner = model.block(params, index - 1, x, context, taps, intervention)
@@ -250,6 +240,6 @@ def stream_score(
     """`score` for a model larger than the device; `data` are batches of `data.batches`."""
 
     def finish(batch: Rows, output: Output) -> tuple[np.ndarray, tuple[Array, ...]]:
-        return batch.row, jax.device_get(score_logits(output.logits, batch.targets))
+        return batch.row, jax.device_get(output.losses)
 
-    return collect(stream(model, read, data, finish, head, intervention=intervention))
+    return collect(stream(model, read, data, finish, head, intervention=intervention, scored=True))

@@ -148,16 +148,17 @@ def run_overlap(
     rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
     swept = _swept(checkpoint, options, Path(workdir), on_progress)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "data": describe_rows(rows, options)}
+    scored = bool((rows.targets != data.IGNORE).any())
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = list(data.batches(rows, batch_size))[:most]
         if most is not None:  # how many rows fit? nothing is written
-            nn.stream(model, nn.reader(checkpoint, model), batches, _loss)
+            nn.stream(model, nn.reader(checkpoint, model), batches, _loss, scored=scored)
             return
         with claimed(workdir, LAYOUT, identity) as work:
             if not work.done:
                 collector = Collector(work, swept, checkpoint.matrices, batches, options.centred, on_progress)
-                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit)
+                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored)
                 total, count = np.sum(parts, axis=0)
                 collector.finish(loss=total / count if count else None)
 
@@ -182,9 +183,9 @@ def _swept(checkpoint: Checkpoint, options: OverlapOptions, workdir: Path, on_pr
 
 def _loss(batch: data.Rows, output: nn.Output) -> tuple[float, int]:
     """Sum of the language model's loss over a batch's targets, and their number."""
-    if output.logits is None or not (batch.targets != data.IGNORE).any():
+    if output.losses is None:
         return 0.0, 0
-    total, count, _ = nn.score_logits(output.logits, batch.targets)
+    total, count, _ = output.losses
     return float(total.sum()), int(count.sum())
 
 
