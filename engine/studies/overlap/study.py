@@ -4,7 +4,7 @@ It joins the sweep in its run directory; the mathematics is in engine/spectral/c
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from eigensweep.engine.report.spectrum import known_mean
+from eigensweep.engine.run.factors import FactorStore
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
@@ -20,6 +21,7 @@ from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
+from eigensweep.engine.studies.factors import FactorFields, factor_store
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
 from eigensweep.engine.tables.check import check_lengths, smaller_sides
@@ -84,7 +86,7 @@ LAYOUT = Layout(
 
 
 @dataclass(frozen=True)
-class OverlapOptions(TextFields):
+class OverlapOptions(TextFields, FactorFields):
     """Options of an overlap study."""
 
     COMMAND: ClassVar[str] = "overlap"
@@ -157,8 +159,11 @@ def run_overlap(
             return
         with claimed(workdir, LAYOUT, identity) as work:
             if not work.done:
-                collector = Collector(work, swept, checkpoint.matrices, batches, options.centred, on_progress)
-                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored)
+                store = factor_store(checkpoint.identity, options, Path(workdir)) if options.factors else None
+                collector = Collector(work, swept, checkpoint.matrices, batches, options.centred, on_progress, store)
+                parts = nn.stream(
+                    model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored
+                )
                 total, count = np.sum(parts, axis=0)
                 collector.finish(loss=total / count if count else None)
 
@@ -199,6 +204,7 @@ class Collector:
       matrices: the checkpoint's; those without statistics in the sweep, and tables of embeddings, have no overlap.
       batches: of rows.
       centred: take the mean activation away.
+      store: of right vectors; without one they are computed and forgotten, since each serves once.
     """
 
     work: Work
@@ -207,6 +213,7 @@ class Collector:
     batches: Sequence[data.Rows]
     centred: bool = False
     on_progress: OnProgress = silent
+    store: FactorStore | None = None
     _moments: dict[str, Moments] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
 
@@ -247,7 +254,7 @@ class Collector:
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
+            found = {m.name: matrix_row(m, vt, self._rows[m.name], axes) for m, vt in self._right(self.groups[tap])}
             rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
             rows["overlap_covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
@@ -257,6 +264,13 @@ class Collector:
         self._todo.remove(unit)
         done = len(self.units) - len(self._todo)
         self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "overlaps"))
+
+    def _right(self, matrices: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
+        """Every matrix with its right singular vectors."""
+        for matrix, found in (
+            decomposed(matrices) if self.store is None else self.store.decomposed(matrices, ("right",))
+        ):
+            yield matrix, found.vt[0]
 
     def finish(self, **record: Any) -> None:
         """Merge what was written; matrices whose input never came, and taps that never did, are named in the manifest.
@@ -270,6 +284,8 @@ class Collector:
         seen = {row["tap"] for unit in done for row in self.work.read(unit)["overlap_covariances"]}
         absent = [matrix.name for tap, of in self.groups.items() if tap not in seen for matrix in of]
         tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        said = [*self.work.manifest.get("warnings", ()), *(self.store.said if self.store else ())]
+        record |= {"warnings": said} if said else {}
         self.work.finish(done, **record, num_tokens=tokens, without_activations=absent)
 
 
