@@ -5,7 +5,6 @@ block. The residual streams of all batches wait on the host; the next block is r
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from eigensweep.models.nn.load import Read
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, place
 from eigensweep.models.nn.taps import Tapped
+from eigensweep.models.nn.variants import read_ahead
 
 Visit = Callable[[int, Taps], None]
 Result = TypeVar("Result")
@@ -117,11 +117,7 @@ def score(
       DeviceMemoryError: out of memory, with the batch size that would fit.
       ValueError: no row has a target.
     """
-    head = model.head(head) or ""
-    if head in ("", "pooler"):
-        raise ValueError("the model has no head that predicts anything: no language model, no classifier")
-    if not (rows.targets != IGNORE).any():
-        raise ValueError("rows: there is nothing to predict, no row has a target")
+    head = predicting(model, head, rows)
 
     def run(size: int, most: int | None = None) -> list[tuple[Rows, tuple[Array, ...]]]:
         results = []
@@ -134,6 +130,21 @@ def score(
     multiple = 1 if mesh is None else mesh.shape["data"]
     results = with_memory_advice(run, batch_size, lambda size: run(size, 1), multiple)
     return collect([(batch.row, parts) for batch, parts in results])
+
+
+def predicting(model: Model, head: str, rows: Rows) -> str:
+    """The head that predicts the rows' targets.
+
+    Raises:
+      CheckpointError: the model has no such head.
+      ValueError: it predicts nothing, or no row has a target.
+    """
+    name = model.head(head) or ""
+    if name in ("", "pooler"):
+        raise ValueError("the model has no head that predicts anything: no language model, no classifier")
+    if not (rows.targets != IGNORE).any():
+        raise ValueError("rows: there is nothing to predict, no row has a target")
+    return name
 
 
 def collect(results: list[tuple[np.ndarray, tuple[Array, ...]]]) -> Scores:
@@ -201,36 +212,30 @@ def stream(
     taps = taps if visit is not None else False
     if intervention is not None:
         intervention.check(model.architecture.num_blocks, model.architecture.width)
-    parts = ["embed", *(f"blocks/{i}" for i in range(model.architecture.num_blocks)), "head"]
     states: list[tuple[Any, Context]] = []
     results = []
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, parts[0])
-        for index, part in enumerate(parts):
-            params = None  # let go of the last part before the next is placed
-            host = ahead.result()
-            if part != "head":
-                ahead = pool.submit(read, parts[index + 1])
-            params = place(host, keep=True)
-            for number, batch in enumerate(data):
-                if part == "embed":
-                    types = batch.type_ids if model.architecture.type_rows else None
-                    found = model.embed(params, batch.input_ids, batch.attention_mask, type_ids=types)
-                    states.append(jax.device_get(found))
-                    continue
-                x, context = states[number]
-                if part == "head":
-                    targets = batch.targets if scored else None
-                    output = model.unembed(params, x, context, name, taps, intervention, targets)
-                    tapped = output.taps or {}
-                else:
-                    x, inner = model.block(params, index - 1, x, context, taps, intervention)
-                    states[number] = (jax.device_get(x), context)
-                    tapped = {f"{part}/{path}": value for path, value in inner.items()}
-                if visit is not None:
-                    visit(number, tapped)
-                if part == "head":
-                    results.append(finish(batch, output))
+    for index, (part, host) in enumerate(read_ahead(model, read)):
+        params = place(host, keep=True)
+        for number, batch in enumerate(data):
+            if part == "embed":
+                types = batch.type_ids if model.architecture.type_rows else None
+                found = model.embed(params, batch.input_ids, batch.attention_mask, type_ids=types)
+                states.append(jax.device_get(found))
+                continue
+            x, context = states[number]
+            if part == "head":
+                targets = batch.targets if scored else None
+                output = model.unembed(params, x, context, name, taps, intervention, targets)
+                tapped = output.taps or {}
+            else:
+                x, inner = model.block(params, index - 1, x, context, taps, intervention)
+                states[number] = (jax.device_get(x), context)
+                tapped = {f"{part}/{path}": value for path, value in inner.items()}
+            if visit is not None:
+                visit(number, tapped)
+            if part == "head":
+                results.append(finish(batch, output))
+        params = host = None  # let go of this part before the next is placed
     return results
 
 

@@ -14,7 +14,8 @@ from eigensweep.engine.run.options import MatrixOptions, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.spectral.removal import Removal
+from eigensweep.engine.spectral.removal import LowRank, Removal
+from eigensweep.engine.studies.ablation import passes
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
@@ -48,7 +49,7 @@ ABLATION = {
     "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
     "perplexity": Column(FLOAT, "", "exp(loss)"),
     "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
+    "seconds": Column(FLOAT, "s", "of the evaluation, its share of a pass; the baseline's where nothing is removed"),
     "change": Column(FLOAT, "nats", "loss less the baseline's"),
     "change_low": Column(
         FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
@@ -65,7 +66,6 @@ ROWS = {
     "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
     "row_count": Column(LIST, "", "targets of the row"),
 }
-_OF_ROW = ("loss", "weight", "correct", "count")
 _OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
@@ -123,7 +123,7 @@ class Ablation(MatrixResult):
         if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
-        check_lengths(path, rows, [f"row_{key}" for key in _OF_ROW], [count] * rows.num_rows)
+        check_lengths(path, rows, [f"row_{key}" for key in passes.OF_ROW], [count] * rows.num_rows)
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
@@ -218,7 +218,7 @@ class _Worker:
         self.on_progress(Progress(done, len(tasks), done, len(tasks), "of the model as it is", "loss"))
         start = time.perf_counter()
         if units[0] in todo:
-            row = _evaluated(self.measure, {})
+            (row,) = passes.evaluated(self.measure, [{}])
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
@@ -245,24 +245,34 @@ class _Worker:
             for source, row in self.decompositions.needed(needed):
                 if _matrix_unit(source.name) in todo:
                     self.work.write({_matrix_unit(source.name): {"matrices": [row], "spectra": [row]}})
-            for taken in mine:
-                yield scope, taken, self._row(scope, taken, sources)
+            lows = ((taken, self._low_ranks(taken, sources)) for taken in mine)
+            for group in passes.groups(lows, self.measure):
+                yield from self._measured(scope, group, sources)
 
-    def _row(self, scope: str, taken: Removal, sources: Sequence[MatrixSource]) -> dict[str, Any]:
-        low = {source.name: self.decompositions.low_rank(taken, source) for source in sources}
-        replaced = Removed(sources, low)
-        # nothing to take out (a matrix without outliers): the baseline, known already
-        row = _evaluated(self.measure, replaced) if replaced else self.baseline
+    def _low_ranks(self, taken: Removal, sources: Sequence[MatrixSource]) -> dict[str, LowRank]:
+        return {source.name: self.decompositions.low_rank(taken, source) for source in sources}
+
+    def _measured(
+        self, scope: str, group: passes.Group, sources: Sequence[MatrixSource]
+    ) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         squares = {source.name: self.decompositions.squares[source.name] for source in sources}
-        return {
-            **row,
-            **_named(scope, str(taken)),
-            "draw": taken.draw,
-            "matrices": len(sources),
-            "values": sum(min(source.shape) for source in sources),
-            "removed": sum(update.rank for update in low.values()),
-            "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
-        }
+        replaced = [Removed(sources, low) for _, low in group]
+        # nothing to take out (a matrix without outliers): the baseline, known already
+        found = iter(passes.evaluated(self.measure, [one for one in replaced if one]))
+        for (taken, low), one in zip(group, replaced, strict=True):
+            yield (
+                scope,
+                taken,
+                {
+                    **(next(found) if one else self.baseline),
+                    **_named(scope, str(taken)),
+                    "draw": taken.draw,
+                    "matrices": len(sources),
+                    "values": sum(min(source.shape) for source in sources),
+                    "removed": sum(update.rank for update in low.values()),
+                    "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+                },
+            )
 
 
 def _unit(scope: str, taken: str) -> str:
@@ -275,21 +285,6 @@ def _matrix_unit(name: str) -> str:
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
-
-
-def _evaluated(measure: Measure, replaced: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    start = time.perf_counter()
-    scores = measure.evaluate(replaced)
-    loss = float(np.sum(scores.weight * scores.loss) / np.sum(scores.weight))
-    with np.errstate(over="ignore"):
-        perplexity = float(np.exp(loss))
-    return {
-        "loss": loss,
-        "perplexity": perplexity,
-        "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
-        "seconds": time.perf_counter() - start,
-        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in _OF_ROW},
-    }
 
 
 def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
