@@ -4,7 +4,7 @@ It joins the sweep in its run directory; the mathematics is in engine/spectral/c
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from eigensweep.engine.report.spectrum import known_mean
+from eigensweep.engine.run.factors import FactorStore
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
@@ -20,6 +21,7 @@ from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments, Positions
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
+from eigensweep.engine.studies.factors import FactorFields, factor_store
 from eigensweep.engine.studies.overlap.axes import CENTRINGS, axes_of
 from eigensweep.engine.studies.overlap.tables import LAYOUT, OF_MATRIX
 from eigensweep.engine.studies.sweep.options import SweepOptions
@@ -35,7 +37,7 @@ from eigensweep.models import Checkpoint, data, nn
 
 
 @dataclass(frozen=True)
-class OverlapOptions(TextFields):
+class OverlapOptions(TextFields, FactorFields):
     """Options of an overlap study."""
 
     COMMAND: ClassVar[str] = "overlap"
@@ -111,16 +113,20 @@ def run_overlap(
     rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
     swept = _swept(checkpoint, options, Path(workdir), on_progress)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "data": describe_rows(rows, options)}
+    scored = bool((rows.targets != data.IGNORE).any())
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = list(data.batches(rows, batch_size))[:most]
         if most is not None:  # how many rows fit? nothing is written
-            nn.stream(model, nn.reader(checkpoint, model), batches, _loss)
+            nn.stream(model, nn.reader(checkpoint, model), batches, _loss, scored=scored)
             return
         with claimed(workdir, LAYOUT, identity) as work:
             if not work.done:
-                collector = Collector(work, swept, checkpoint.matrices, batches, options.centring, on_progress)
-                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit)
+                store = factor_store(checkpoint.identity, options, Path(workdir)) if options.factors else None
+                collector = Collector(work, swept, checkpoint.matrices, batches, options.centring, on_progress, store)
+                parts = nn.stream(
+                    model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored
+                )
                 total, count = np.sum(parts, axis=0)
                 collector.finish(loss=total / count if count else None)
 
@@ -145,9 +151,9 @@ def _swept(checkpoint: Checkpoint, options: OverlapOptions, workdir: Path, on_pr
 
 def _loss(batch: data.Rows, output: nn.Output) -> tuple[float, int]:
     """Sum of the language model's loss over a batch's targets, and their number."""
-    if output.logits is None or not (batch.targets != data.IGNORE).any():
+    if output.losses is None:
         return 0.0, 0
-    total, count, _ = nn.score_logits(output.logits, batch.targets)
+    total, count, _ = output.losses
     return float(total.sum()), int(count.sum())
 
 
@@ -161,6 +167,7 @@ class Collector:
       matrices: the checkpoint's; those without statistics in the sweep, and tables of embeddings, have no overlap.
       batches: of rows.
       centring: what is taken off the activations, one of CENTRINGS.
+      store: of right vectors; without one they are computed and forgotten, since each serves once.
     """
 
     work: Work
@@ -169,6 +176,7 @@ class Collector:
     batches: Sequence[data.Rows]
     centring: str = "none"
     on_progress: OnProgress = silent
+    store: FactorStore | None = None
     _moments: dict[str, Moments] = field(default_factory=dict)
     _positions: dict[str, Positions] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
@@ -213,7 +221,7 @@ class Collector:
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
+            found = {m.name: matrix_row(m, vt, self._rows[m.name], axes) for m, vt in self._right(self.groups[tap])}
             rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
             spectrum = {"block": block, "d": len(axes.evals), "evals": axes.evals, **shares}
@@ -224,6 +232,13 @@ class Collector:
         self._todo.remove(unit)
         done = len(self.units) - len(self._todo)
         self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "overlaps"))
+
+    def _right(self, matrices: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
+        """Every matrix with its right singular vectors."""
+        for matrix, found in (
+            decomposed(matrices) if self.store is None else self.store.decomposed(matrices, ("right",))
+        ):
+            yield matrix, found.vt[0]
 
     def finish(self, **record: Any) -> None:
         """Merge what was written; matrices whose input never came, and taps that never did, are named in the manifest.
@@ -237,6 +252,8 @@ class Collector:
         seen = {row["tap"] for unit in done for row in self.work.read(unit)["overlap_covariances"]}
         absent = [matrix.name for tap, of in self.groups.items() if tap not in seen for matrix in of]
         tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        said = [*self.work.manifest.get("warnings", ()), *(self.store.said if self.store else ())]
+        record |= {"warnings": said} if said else {}
         self.work.finish(done, **record, num_tokens=tokens, without_activations=absent)
 
 
