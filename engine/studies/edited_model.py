@@ -9,6 +9,7 @@ import numpy as np
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
+from eigensweep.models.data import Rows
 
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
 
@@ -36,10 +37,29 @@ class Measure:
       description: JSON-able; tells one measurement from another.
       evaluate: the scores (`eigensweep.models.nn.Scores`) with matrices W (m, n), by name, in place of the model's own,
         and with vectors, by the paths of their leaves.
+      opened: what it evaluates, for changes of other kinds.
     """
 
     description: dict[str, Any]
     evaluate: Callable[..., nn.Scores]
+    opened: "Opened | None" = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a measure evaluates.
+
+    Attributes:
+      params: None where the model is read part by part.
+      mesh: where the parameters and the rows of a batch lie; None: on one device.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Model
+    params: Any
+    rows: Rows
+    head: str
+    mesh: Any
 
 
 def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
@@ -68,7 +88,7 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
         return nn.score(model, edited, rows, options.batch_size, head, mesh)
 
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": options.param_dtype}
-    return Measure(description, evaluate)
+    return Measure(description, evaluate, Opened(checkpoint, model, params, rows, head, mesh))
 
 
 def _head(model: nn.Model, measure: str, source: str) -> str:

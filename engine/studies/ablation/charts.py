@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.report.charts import Axis, Band, Chart, Panel, Rule, Series
+from eigensweep.engine.studies.ablation.covariance import SCOPE
 from eigensweep.engine.studies.ablation.figures import title
 from eigensweep.engine.studies.ablation.study import Ablation
 
@@ -32,8 +33,10 @@ _READING = (
 def charts(study: Ablation) -> list[Chart]:
     """Changes of the loss, then of the accuracy; a panel a scope."""
     seen, note = title(study)
-    rows = study.results.to_dict("records")
+    rows = study.results[study.results["scope"] != SCOPE].to_dict("records")  # the stream has charts of its own
     scopes = [scope for scope in dict.fromkeys(row["scope"] for row in rows) if scope]
+    if not scopes:
+        return []
     found = []
     for measure, names in MEASURES.items():
         panels = [_panel(scope, [row for row in rows if row["scope"] == scope], names) for scope in scopes]

@@ -5,18 +5,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from eigensweep.engine.report.style import aligned
+from eigensweep.engine.studies.ablation import stream_report
 from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
 _CHANGE = ("change", "interval")
 HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", *_CHANGE, "accuracy", *_CHANGE)
+STREAM_HEADINGS = ("removal", "directions", "share of |x|²", *HEADINGS[4:])
 CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
 CONTRAST_HEADINGS = ("scope", "difference", "interval", "verdict", "deciles that matter less than the smallest")
 
 
 def render(study: Ablation) -> str:
     """The study's results as aligned plain text. Changes of the mean loss are in nats."""
-    lines = [baseline(study), "", aligned([HEADINGS, *removals(study)], 2)]
+    lines = [baseline(study)]
+    if of_matrices := removals(study):
+        lines += ["", aligned([HEADINGS, *of_matrices], 2)]
+    if of_stream := stream_removals(study):
+        lines += ["", f"{stream_report.HEADING}", stream_report.note(study), aligned([STREAM_HEADINGS, *of_stream], 2)]
     if found := verdicts(study):
         lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
     return "\n".join(lines)
@@ -34,9 +40,14 @@ def baseline(study: Ablation) -> str:
 
 
 def removals(study: Ablation) -> list[tuple[str, ...]]:
-    """A row of text a removal, a cell a heading."""
-    rows = study.results.to_dict("records")
+    """A row of text a removal from matrices, a cell a heading."""
+    rows = study.results[study.results["scope"] != stream_report.SCOPE].to_dict("records")
     return [_cells(row) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)]
+
+
+def stream_removals(study: Ablation) -> list[tuple[str, ...]]:
+    """The same of removals from the stream."""
+    return [_cells(row)[1:] for row in stream_report.records(study)]
 
 
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:
