@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eigensweep.engine.report.charts import Axis, Band, Chart, Panel, Rule, Series
+from eigensweep.engine.studies.ablation.charts import changes_axis
 from eigensweep.engine.studies.ablation.covariance import SCOPE
 from eigensweep.engine.studies.ablation.study import Ablation
 
@@ -45,9 +46,10 @@ def charts(study: Ablation) -> list[Chart]:
     found = []
     for measure, (y, low, high, label) in MEASURES.items():
         panels = [_panel(rows, y, low, high)]
+        axis = changes_axis(label, [row[y] for row in rows]) if measure == "loss" else Axis(label)
         heading = f"Change of the {measure}, stream projected before each norm"
         seen = _seen(rows) if measure == "loss" else label
-        found.append(Chart(heading, seen, note(study), _READING, x, Axis(label), panels))
+        found.append(Chart(heading, seen, note(study), _READING, x, axis, panels))
     return found
 
 
@@ -57,8 +59,10 @@ def _panel(rows: Sequence[dict[str, Any]], y: str, low: str, high: str) -> Panel
     series = [Series("a tenth of the eigenvectors", list(map(float, map(_number, deciles))), *columns, "line+points")]
     ends = [[min(row[low] for row in random)] * 2, [max(row[high] for row in random)] * 2] if random else []
     bands = [Band("a tenth in random directions", [0.5, 10.5], *ends)] if random else []
-    shares = "; ".join(f"decile {_number(row)}: {100 * row['energy']:.2g} %" for row in deciles)
-    said = f"share of the signal: {shares}" if deciles else ""
+    ends_of = deciles[:: max(1, len(deciles) - 1)]  # the first and the last
+    shares = [f"decile {_number(row)} holds {100 * row['energy']:.2g} % of the signal" for row in ends_of]
+    shares += [f"random directions {100 * row['energy']:.2g} %" for row in random[:1]]
+    said = "; ".join(shares)
     return Panel(SCOPE, series if deciles else [], bands, [Rule("", "y", 0.0, dashed=False)], said)
 
 

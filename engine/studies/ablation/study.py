@@ -38,9 +38,7 @@ BASELINE = ("", "baseline")
 BOOTSTRAP = "Efron & Tibshirani 1993"
 
 _REMOVAL = {
-    "scope": Column(
-        TEXT, "", "role, matrix or group that loses something; stream: what norms read; empty: the baseline"
-    ),
+    "scope": Column(TEXT, "", "role, matrix or group that loses something; stream: what norms read; empty: baseline"),
     "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
 }
 ABLATION = {
@@ -245,7 +243,7 @@ class _Worker:
         self.on_progress(Progress(done, len(tasks), done, len(tasks), "of the model as it is", "loss"))
         start = time.perf_counter()
         if units[0] in todo:
-            row = _evaluated(partial(self.measure.evaluate, {}))
+            row = measured(partial(self.measure.evaluate, {}))
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
@@ -282,7 +280,7 @@ class _Worker:
         low = {name: low_rank(taken, name, found, self.options) for name, found in factors.items()}
         replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
         # nothing to take out (a matrix without outliers): the baseline, known already
-        row = _evaluated(partial(self.measure.evaluate, replaced)) if replaced else self.baseline
+        row = measured(partial(self.measure.evaluate, replaced)) if replaced else self.baseline
         squares = {name: float(np.sum(found.s**2)) for name, found in factors.items()}
         return {
             **row,
@@ -301,7 +299,7 @@ class _Worker:
                 assert self.projection is not None
                 assert self.measure.opened is not None
                 change = self.projection.change(taken)
-                row = _evaluated(partial(self.projection.scores, self.measure.opened, change))
+                row = measured(partial(self.projection.scores, self.measure.opened, change))
                 yield covariance.SCOPE, taken, row | _named(covariance.SCOPE, str(taken)) | change.columns
 
 
@@ -317,7 +315,8 @@ def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
 
 
-def _evaluated(evaluate: Callable[[], Scores]) -> dict[str, Any]:
+def measured(evaluate: Callable[[], Scores]) -> dict[str, Any]:
+    """The columns `loss` to `seconds` and those of the rows of data, of one evaluation."""
     start = time.perf_counter()
     scores = evaluate()
     loss = float(np.sum(scores.weight * scores.loss) / np.sum(scores.weight))

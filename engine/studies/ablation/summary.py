@@ -57,7 +57,7 @@ def verdicts(study: Ablation) -> list[tuple[str, ...]]:
 
 def _contrast_cells(study: Ablation, scope: str, difference: float, low: float, high: float) -> tuple[str, ...]:
     less = [k for k in range(2, 10) if study.contrast(scope, ["decile:10"], [f"decile:{k}"])[1] > 0]
-    return (scope, _signed(difference), _interval(low, high), verdict(low, high), ", ".join(map(str, less)) or "none")
+    return (scope, signed(difference), interval(low, high), verdict(low, high), ", ".join(map(str, less)) or "none")
 
 
 def contrasts(study: Ablation) -> dict[str, tuple[float, float, float]]:
@@ -92,18 +92,19 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['removed']}/{row['values']}",
         f"{100 * row['energy']:.2g} %",
         f"{row['loss']:.4f}",
-        _signed(row["change"]),
-        _interval(row["change_low"], row["change_high"]),
+        signed(row["change"]),
+        interval(row["change_low"], row["change_high"]),
         f"{row['accuracy']:.4f}",
         f"{row['accuracy_change']:+.4f}",
         f"[{row['accuracy_low']:+.4f}, {row['accuracy_high']:+.4f}]",
     )
 
 
-def _interval(low: float, high: float) -> str:
+def interval(low: float, high: float) -> str:
     """An infinite loss has none."""
-    return f"[{_signed(low)}, {_signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
 
 
-def _signed(x: float) -> str:
+def signed(x: float) -> str:
+    """With its sign; small ones by their power of ten."""
     return f"{x:+.4f}" if abs(x) >= 1e-3 else f"{x:+.1e}"
