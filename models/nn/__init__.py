@@ -20,6 +20,7 @@ from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.load import load, model_of, reader, reader_of
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.modules import Transformer
+from eigensweep.models.nn.optimizer import decay_alone
 from eigensweep.models.nn.parameters import check, get, place, replace, routes_of, tap_of, walk
 from eigensweep.models.nn.recipe import Progress, TrainOptions
 from eigensweep.models.nn.replaced import streamed_scores, with_matrices
@@ -29,10 +30,10 @@ from eigensweep.models.nn.taps import STREAM, TAPPED, UPDATES, kind_of
 from eigensweep.models.nn.training import TrainingError, train, with_classifier
 
 __all__ = [
-    "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output",
-    "Progress", "Scores", "TrainOptions", "TrainingError", "Transformer", "Visit", "add_heads", "architecture", "build",
-    "check", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of", "perplexity",
-    "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits",
-    "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train", "walk",
-    "with_classifier", "with_guide_weights", "with_matrices", "with_memory_advice", "write_trained",
+    "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output", "Progress",
+    "Scores", "TrainOptions", "TrainingError", "Transformer", "Visit", "add_heads", "architecture", "build", "check",
+    "decay_alone", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of",
+    "perplexity", "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows", "score",
+    "score_logits", "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train",
+    "walk", "with_classifier", "with_guide_weights", "with_matrices", "with_memory_advice", "write_trained",
 ]  # fmt: skip

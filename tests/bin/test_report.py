@@ -9,7 +9,7 @@ from eigensweep.bin import runner
 from eigensweep.engine import CompareOptions, SweepOptions
 from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.facts.options import FactsOptions
-from eigensweep.engine.studies.finetune.study import FinetuneOptions
+from eigensweep.engine.studies.finetune.options import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 from eigensweep.engine.studies.pretraining import PretrainOptions
 from eigensweep.engine.studies.tokens.options import TokensOptions
