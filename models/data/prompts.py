@@ -74,11 +74,11 @@ def answer_token(tokenizer: Any, text: str) -> int:
       DataError: it is none, or several, which are named.
     """
     ids = encode_text(tokenizer, text, special_tokens=False)
-    if ids.size == 1 and ids[0] != getattr(tokenizer, "unk_token_id", None):
-        return int(ids[0])
     name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
     if ids.size == 1:
-        raise DataError(f"the answer {shown(text)} is unknown to {name}: give a text that it has a token for")
+        if tokenizer.decode(ids).strip().casefold() != text.strip().casefold():
+            raise DataError(f"the answer {shown(text)} is unknown to {name}: give a text that it has a token for")
+        return int(ids[0])
     pieces = ", ".join(shown(tokenizer.decode([i])) for i in ids[:8]) + (", …" if ids.size > 8 else "")
     raise DataError(f"the answer {shown(text)} is {ids.size} tokens of {name} ({pieces}), and one is expected")
 

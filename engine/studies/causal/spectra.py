@@ -42,10 +42,9 @@ SPECTRA: dict[str, Column] = {
 RULES = {
     "phase": "the phase rank-collapse: 5 % of the values at zero",
     "hard_rank": "a numerical rank less than half of what it was",
-    "stable_rank": "a stable rank less than half of what it was",
     "effective_rank": "an effective rank less than half of what it was",
 }
-"""What may be called a collapse of rank since step 0."""
+"""What is called a collapse of rank since step 0. The stable rank is not: one value that grows can halve it."""
 HALVED = 0.5
 
 
@@ -79,10 +78,9 @@ def collapsed(first: "pd.DataFrame", last: "pd.DataFrame") -> dict[str, "pd.Seri
     """By each of RULES: which matrices (index: name) have lost their rank between two steps of one training."""
     before, after = first.set_index("name"), last.set_index("name")
     before = before.reindex(after.index)
-    found = {"phase": (after["phase"] == "rank-collapse") & (before["phase"] != "rank-collapse")}
-    for rank in list(RULES)[1:]:
-        found[rank] = (after[rank].astype("Float64") < HALVED * before[rank].astype("Float64")).fillna(False)
-    return found
+    phase = (after["phase"] == "rank-collapse") & (before["phase"] != "rank-collapse")
+    ranks = {rank: after[rank].astype("Float64") < HALVED * before[rank].astype("Float64") for rank in list(RULES)[1:]}
+    return {"phase": phase} | {rank: halved.fillna(False) for rank, halved in ranks.items()}
 
 
 def _rows(decay: float, series: Series) -> Iterator[dict[str, Any]]:

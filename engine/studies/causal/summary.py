@@ -6,7 +6,7 @@ import numpy as np
 
 from eigensweep.engine.report.style import aligned, number, percent
 from eigensweep.engine.spectral.phases import PHASES
-from eigensweep.engine.studies.causal.spectra import RULES, collapsed, spectra_of
+from eigensweep.engine.studies.causal.spectra import HALVED, RULES, collapsed, spectra_of
 from eigensweep.engine.studies.causal.tables import SERIES, SNAPSHOTS, Causal
 from eigensweep.engine.tables.equalised import EQUALISED
 
@@ -113,6 +113,8 @@ def _collapse(frame: "pd.DataFrame") -> list[str]:
     either = np.any([names.to_numpy(bool) for names in found.values()], axis=0)
     lines = [f"rank collapse in {either.sum()} of {len(last)} matrices by at least one rule:"]
     lines += [f"{names.sum()} by {RULES[rule]}" for rule, names in found.items()]
+    halved, top = int((last["stable_ratio"] < HALVED).sum()), (percent(x["top_share"].median()) for x in (first, last))
+    lines.append(f"besides, the stable rank of {halved} has halved: lambda_1 holds {' -> '.join(top)} of |W|² (median)")
     return [*lines, f"phases at step {steps[0]}: {phases(first)}", f"phases at step {steps[-1]}: {phases(last)}"]
 
 
