@@ -20,9 +20,11 @@ from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.studies.ablation.factors import edit
+from eigensweep.engine.studies.ablation.outputs import outputs_of
 from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
 from eigensweep.engine.studies.ablation.study import Ablation, AblationOptions, run_ablation
 from eigensweep.engine.studies.ablation.summary import render
+from eigensweep.engine.studies.edited_model import open_measure
 
 _WRITE = flags.DEFINE_string(
     "write_checkpoint", None, "write the checkpoint without the values of --removal here, for transformers to load"
@@ -43,10 +45,19 @@ def main() -> None:
     checkpoint, options = runner.run_study(AblationOptions, study, render)
     if to_write := _to_write(options):
         try:
-            edited = edit(checkpoint.matrices, *to_write, options)
+            edited = edit(checkpoint.matrices, *to_write, options, matches=_matches(checkpoint, options, *to_write))
             print(f"checkpoint: {models.write_huggingface(checkpoint, _WRITE.value or '', edited)}")
         except OSError as error:
             raise UserError(f"--write_checkpoint={_WRITE.value}: {error.strerror or error}") from error
+
+
+def _matches(checkpoint: models.Checkpoint, options: AblationOptions, scope: str, taken: removal.Removal) -> Any:
+    """How many random directions a removal of kind "output" takes, by matrix; others need none."""
+    if taken.kind != "output":
+        return None
+    matrices = [matrix for found in resolve_scopes(checkpoint.matrices, (scope,)).values() for matrix in found]
+    outputs = outputs_of(matrices, (taken,), open_measure(checkpoint, options, options.seed), options) or {}
+    return {name: found.matches[str(taken)] for name, found in outputs.items()}
 
 
 def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jax import Array
 
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
+from eigensweep.models.data import Rows, batches
 
+Visit = Callable[[Rows, bool, Mapping[str, Array]], None]
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
 
 
@@ -36,10 +39,14 @@ class Measure:
       description: JSON-able; tells one measurement from another.
       evaluate: the scores (`eigensweep.models.nn.Scores`) with matrices W (m, n), by name, in place of the model's own,
         and with vectors, by the paths of their leaves.
+      activations: pass the same rows through the model as it is, block by block: calls its first argument with every
+        batch, whether it is the last, and what enters the linear layers of one block, by tap (of the head too, where
+        its second argument says so); None where there is no model.
     """
 
     description: dict[str, Any]
     evaluate: Callable[..., nn.Scores]
+    activations: Callable[[Visit, bool], None] | None = None
 
 
 def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
@@ -67,8 +74,20 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
         edited = nn.with_matrices(params, checkpoint, replaced, vectors)
         return nn.score(model, edited, rows, options.batch_size, head, mesh)
 
+    def activations(visit: Visit, heads: bool) -> None:
+        def run(size: int, most: int | None = None) -> None:
+            data = list(batches(rows, size))[:most]
+
+            def see(number: int, taps: Mapping[str, Array]) -> None:
+                if most is None:  # else only: how many rows fit?
+                    visit(data[number], number == len(data) - 1, taps)
+
+            nn.stream(model, nn.reader(checkpoint, model), data, lambda *_: None, head if heads else None, see)
+
+        nn.with_memory_advice(run, options.batch_size, lambda size: run(size, 1))
+
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": options.param_dtype}
-    return Measure(description, evaluate)
+    return Measure(description, evaluate, activations)
 
 
 def _head(model: nn.Model, measure: str, source: str) -> str:

@@ -14,12 +14,15 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import Factors, Removal
+from eigensweep.engine.studies.ablation import columns
+from eigensweep.engine.studies.ablation.columns import ABLATION, OF_MATRIX, OF_ROW, REMOVAL, ROWS
+from eigensweep.engine.studies.ablation.controls import control_columns
 from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.studies.ablation.outputs import match_of, outputs_of
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
@@ -29,52 +32,16 @@ from eigensweep.models import Checkpoint
 
 NAME = "ablation"
 BASELINE = ("", "baseline")
-BOOTSTRAP = "Efron & Tibshirani 1993"
-
-_REMOVAL = {
-    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
-    "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
-}
-ABLATION = {
-    **_REMOVAL,
-    "kind": Column(TEXT, "", "decile, band, outliers, bulk or random; baseline"),
-    "draw": Column(COUNT, "", "number of the draw of a bulk or random removal, from 0"),
-    "matrices": Column(COUNT, "", "matrices of the scope"),
-    "values": Column(COUNT, "", "sum of b over them"),
-    "removed": Column(COUNT, "", "singular values, or random directions, that go"),
-    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
-    "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
-    "perplexity": Column(FLOAT, "", "exp(loss)"),
-    "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
-    "change": Column(FLOAT, "nats", "loss less the baseline's"),
-    "change_low": Column(
-        FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
-    ),
-    "change_high": Column(FLOAT, "nats", "upper end", BOOTSTRAP),
-    "accuracy_change": Column(FLOAT, "", "accuracy less the baseline's"),
-    "accuracy_low": Column(FLOAT, "", "lower end of its interval, as change_low", BOOTSTRAP),
-    "accuracy_high": Column(FLOAT, "", "upper end", BOOTSTRAP),
-}
-ROWS = {
-    **_REMOVAL,
-    "row_loss": Column(LIST, "nats", "mean loss of every row of the data over its targets"),
-    "row_weight": Column(LIST, "", "weight of the row in the mean loss: its targets"),
-    "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
-    "row_count": Column(LIST, "", "targets of the row"),
-}
-_OF_ROW = ("loss", "weight", "correct", "count")
-_OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
     {
         "ablation": ABLATION,
         "ablation_rows": ROWS,
-        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *_OF_MATRIX)},
+        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *OF_MATRIX)},
         "spectra": {key: SPECTRA[key] for key in ("name", "singular_values", "p_right_avg", "p_left_avg")},
     },
-    keys={"ablation": tuple(_REMOVAL), "ablation_rows": tuple(_REMOVAL), **KEYS},
-    needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
+    keys={"ablation": tuple(REMOVAL), "ablation_rows": tuple(REMOVAL), **KEYS},
+    needed={"ablation": columns.NEEDED, "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
 )
 
@@ -94,7 +61,7 @@ class AblationOptions(MeasureFields, MatrixOptions):
          "random:decile"),
         "what is taken out (eigensweep.engine.spectral.removal)",
     )  # fmt: skip
-    num_draws: int = option(3, "draws of every bulk and random control", least=1)
+    num_draws: int = option(3, "draws of every control that is drawn at random", least=1)
     num_resamples: int = option(2000, "of the bootstrap", least=1)
     confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
 
@@ -116,11 +83,11 @@ class Ablation(MatrixResult):
         super().check(directory)
         results, rows = self.tables["ablation"], self.tables["ablation_rows"]
         path = directory / "ablation_rows.parquet"
-        check_same_rows(path, rows, results, tuple(_REMOVAL))
-        if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
+        check_same_rows(path, rows, results, tuple(REMOVAL))
+        if BASELINE not in {tuple(row.values()) for row in results.select(list(REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
-        check_lengths(path, rows, [f"row_{key}" for key in _OF_ROW], [count] * rows.num_rows)
+        check_lengths(path, rows, [f"row_{key}" for key in OF_ROW], [count] * rows.num_rows)
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
@@ -215,10 +182,13 @@ class _Worker:
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
+            row |= {"control_of": "", "matched": float("nan")}
             self._write(units[0], row, row, row["seconds"])
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
+        undone = [matrix for scope, ms in self.scopes.items() for matrix in ms if self._mine(scope, todo)]
+        self.outputs = outputs_of(undone, self.removals, self.measure, self.options)
         for scope, taken, row in self._rows(todo):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
@@ -229,13 +199,18 @@ class _Worker:
         full = [{**row, **changes(row, baseline, self.options.to_json())}]
         self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
 
+    def _mine(self, scope: str, todo: set[str]) -> list[Removal]:
+        """The removals of a scope that are still to do."""
+        return [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
+
     def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The row of every removal still to do, scope by scope."""
         factors: dict[str, Factors] = {}
         for position, (scope, sources) in enumerate(self.scopes.items()):
-            mine = [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
+            mine = self._mine(scope, todo)
             needed = [s for s in sources if mine or _matrix_unit(s.name) in todo]
-            for source, found, row in factored([s for s in needed if s.name not in factors], self.options):
+            fresh = [s for s in needed if s.name not in factors]
+            for source, found, row in factored(fresh, self.options, self.removals):
                 factors[source.name] = found
                 if _matrix_unit(source.name) in todo:
                     self.work.write({_matrix_unit(source.name): {"matrices": [row], "spectra": [row]}})
@@ -245,7 +220,10 @@ class _Worker:
             factors = {name: found for name, found in factors.items() if name in later}
 
     def _row(self, scope: str, taken: Removal, factors: Mapping[str, Factors]) -> dict[str, Any]:
-        low = {name: low_rank(taken, name, found, self.options) for name, found in factors.items()}
+        low = {
+            name: low_rank(taken, name, found, self.options, match_of(taken, name, self.outputs))
+            for name, found in factors.items()
+        }
         replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
         # nothing to take out (a matrix without outliers): the baseline, known already
         row = _evaluated(self.measure, replaced) if replaced else self.baseline
@@ -258,6 +236,7 @@ class _Worker:
             "values": sum(found.s.size for found in factors.values()),
             "removed": sum(update.rank for update in low.values()),
             "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+            **control_columns(taken, low, squares, self.outputs),
         }
 
 
@@ -284,7 +263,7 @@ def _evaluated(measure: Measure, replaced: Mapping[str, np.ndarray]) -> dict[str
         "perplexity": perplexity,
         "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
         "seconds": time.perf_counter() - start,
-        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in _OF_ROW},
+        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in OF_ROW},
     }
 
 

@@ -19,6 +19,7 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments
+from eigensweep.engine.studies.activations import add_moments
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
@@ -221,14 +222,8 @@ class Collector:
 
     def visit(self, number: int, taps: Mapping[str, Array]) -> None:
         """Batch `number`'s activations, (B, T, d) or (B, d), by tap: of one block, every batch after the other."""
-        wanted = {tap: x for tap, x in taps.items() if tap in self.groups and unit_of(tap) in self._todo}
-        mask = self.batches[number].attention_mask
-        for tap, x in wanted.items():
-            moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
-            tokens = mask if x.ndim == 3 else mask.any(axis=1)
-            if routes := nn.routes_of(tap):
-                tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
-            self._moments[tap] = covariance.accumulate(moments, x, tokens)
+        wanted = [tap for tap in taps if tap in self.groups and unit_of(tap) in self._todo]
+        add_moments(self._moments, taps, wanted, self.batches[number].attention_mask)
         if wanted and number == len(self.batches) - 1:
             self._write(unit_of(next(iter(wanted))))
 

@@ -1,0 +1,60 @@
+"""The columns of a removal study."""
+
+from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
+
+BOOTSTRAP = "Efron & Tibshirani 1993"
+
+REMOVAL = {
+    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
+    "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
+}
+ABLATION = {
+    **REMOVAL,
+    "kind": Column(TEXT, "", "decile, band, outliers, equalised, bulk, random, energy or output; baseline"),
+    "draw": Column(COUNT, "", "number of the draw of a bulk, random, energy or output removal, from 0"),
+    "matrices": Column(COUNT, "", "matrices of the scope"),
+    "values": Column(COUNT, "", "sum of b over them"),
+    "removed": Column(COUNT, "", "singular values, or random directions, that go; the last of a matched one in part"),
+    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
+    "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
+    "perplexity": Column(FLOAT, "", "exp(loss)"),
+    "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
+    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
+    "change": Column(FLOAT, "nats", "loss less the baseline's"),
+    "change_low": Column(
+        FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
+    ),
+    "change_high": Column(FLOAT, "nats", "upper end", BOOTSTRAP),
+    "accuracy_change": Column(FLOAT, "", "accuracy less the baseline's"),
+    "accuracy_low": Column(FLOAT, "", "lower end of its interval, as change_low", BOOTSTRAP),
+    "accuracy_high": Column(FLOAT, "", "upper end", BOOTSTRAP),
+}
+NEEDED = tuple(ABLATION)
+"""What every version wrote."""
+ABLATION |= {
+    "control_of": Column(TEXT, "", "the removal that this one is a control of; empty for others"),
+    "matched": Column(
+        FLOAT,
+        "",
+        "energy: sum |W - W'|_F^2 over that of control_of; output: sum tr((W - W') F (W - W')^T) over that of "
+        "control_of; NaN for others, and where control_of changes nothing",
+    ),
+    "unmatched": Column(
+        COUNT, "", "matrices of the scope without a match, from which nothing is taken; null where nothing is matched"
+    ),
+    "output_energy": Column(
+        FLOAT,
+        "",
+        "sum tr((W - W') F (W - W')^T) / sum tr(W F W^T) over the matrices that activations enter, F = mean x x^T of "
+        "what enters them over the study's rows; null without a removal output:",
+    ),
+}
+ROWS = {
+    **REMOVAL,
+    "row_loss": Column(LIST, "nats", "mean loss of every row of the data over its targets"),
+    "row_weight": Column(LIST, "", "weight of the row in the mean loss: its targets"),
+    "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
+    "row_count": Column(LIST, "", "targets of the row"),
+}
+OF_ROW = ("loss", "weight", "correct", "count")
+OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
