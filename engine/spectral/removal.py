@@ -33,25 +33,34 @@ from eigensweep.engine.spectral.matched import Match
 from eigensweep.engine.spectral.removal_forms import DRAWN, FORMS, MATCHED, SIDES, Removal, expand, parse
 
 __all__ = [
-    "DRAWN", "MATCHED", "SIDES", "Factors", "LowRank", "Match", "Removal", "Terms", "expand", "indices", "output_match",
-    "parse", "remove", "update",
+    "DRAWN", "MATCHED", "SIDES", "Equalised", "Factors", "LowRank", "Match", "Removal", "expand", "indices",
+    "output_match", "parse", "remove", "update",
 ]  # fmt: skip
 
 
-class Terms(NamedTuple):
-    """A matrix as a sum of terms: left (m, b) @ right (b, n)."""
+class Equalised(NamedTuple):
+    """W = diag(rows) U diag(s) V^T diag(columns): rows (m,), columns (n,); U, s, V those of the equalised matrix.
 
-    left: NDArray
-    right: NDArray
+    Taking components of it out of W is what noise of one scale tells of them, coloured again (W. Leeb, E. Romanov, IEEE
+    Transactions on Information Theory 67, 3009, 2021); their sum is W, and each takes one from the rank.
+    """
+
+    rows: NDArray
+    u: NDArray
+    s: NDArray
+    vt: NDArray
+    columns: NDArray
+
+    def take(self, k: NDArray) -> tuple[NDArray, NDArray]:
+        """Some components: (m, k) and (k, n)."""
+        return self.rows[:, None] * (self.u[:, k] * self.s[k]), self.vt[k] * self.columns
 
 
 class Factors(NamedTuple):
     """A decomposed matrix W = U diag(s) V^T: w (m, n), u (m, b), s (b,) descending, vt (b, n).
 
     sigma: standard deviation of its noise. eps: of the dtype it was rounded to, as `edges.num_outliers` takes it.
-    equalised: the components of the equalised matrix in the scales of W, D_r u_i s_i and v_i^T D_c with U, s, V of
-    D_r^-1 W D_c^-1 (equalise.py), s descending: their sum is W, and taking some out what noise of one scale tells of
-    them, coloured again (W. Leeb, E. Romanov, IEEE Trans. Inf. Theory 67, 3009, 2021). None where not asked for.
+    equalised: its rows and columns at one scale (equalise.py), None where not asked for.
     """
 
     w: NDArray
@@ -60,7 +69,7 @@ class Factors(NamedTuple):
     vt: NDArray
     sigma: float
     eps: float
-    equalised: Terms | None = None
+    equalised: Equalised | None = None
 
 
 class LowRank(NamedTuple):
@@ -107,7 +116,9 @@ def indices(
     raise ValueError(f"{removal}: random directions are no singular values")
 
 
-def update(removal: Removal, factors: Factors, level: float, key: jax.Array, match: Match | None = None) -> LowRank:
+def update(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, match: Match | None = None, checked: bool = False
+) -> LowRank:
     """The low-rank matrix that a removal subtracts.
 
     Args:
@@ -116,6 +127,7 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array, mat
       level: of the outlier tests.
       key: a JAX random key; what is drawn follows from it.
       match: of `output_match`, for the kind "output" alone.
+      checked: the factors are known to be finite, and those that are mapped from a file need not be read whole.
 
     Returns:
       LowRank; k = 0 where there is nothing to take, such as outliers that a matrix has not, or no match.
@@ -125,7 +137,7 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array, mat
         no equalised components where the kind needs them.
     """
     w, u, s, vt, sigma, eps, equalised = factors
-    if not all(np.isfinite(x).all() for x in (w, u, s, vt, *(equalised or ()))):
+    if not (checked or all(np.isfinite(x).all() for x in (w, u, s, vt, *(equalised or ())))):
         raise ValueError(f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity")
     if removal.kind == "random":
         right, left = _outliers(s, w.shape, sigma, eps, level)
@@ -133,14 +145,13 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array, mat
     if removal.kind == "equalised":
         if equalised is None:
             raise ValueError(f"{removal}: the equalised components are not there")
-        k = deciles.decile(int(removal.which), s.size)
-        return _low_rank(equalised.left[:, k], equalised.right[k], s)
+        return _low_rank(*equalised.take(deciles.decile(int(removal.which), s.size)), s)
     if removal.kind == "output":
         if match is None:
             raise ValueError(f"{removal}: follows from the activations that enter the matrix; match it first")
         return _low_rank(*matched.cut(*matched.random_terms(w, match.count, key), match), s, match)
     if removal.kind == "energy":
-        k, match = _energy_match(removal, factors, level, key)
+        k, match = _energy_match(removal, factors, level, key, checked)
         k = k[: match.count]
         return _low_rank(*matched.cut(u[:, k] * s[k], vt[k], match), s, match)
     k = indices(removal, s, w.shape, sigma, eps, level, key)
@@ -148,33 +159,39 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array, mat
     return LowRank(u[:, k] * s[k], vt[k], energy)
 
 
-def output_match(removal: Removal, factors: Factors, level: float, key: jax.Array, f: NDArray) -> Match:
+def output_match(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, f: NDArray, checked: bool = False
+) -> Match:
     """How many random directions a removal of kind "output" takes.
 
     Args:
       f: F = mean x x^T of the vectors x that enter the matrix, (n, n).
-      removal, factors, level, key: as of `update`.
+      removal, factors, level, key, checked: as of `update`.
 
     Raises:
       ValueError: see `update`; the removal is of another kind.
     """
     if removal.kind != "output" or removal.controlled is None:
         raise ValueError(f"{removal}: matches no change of the output")
-    other = update(removal.controlled, factors, level, key)
+    other = update(removal.controlled, factors, level, key, checked=checked)
     target = float(matched.change(other.left, other.right, f).sum())
     return matched.random_match(factors.w, f, target, key)
 
 
 def remove(w: NDArray, low_rank: LowRank) -> NDArray:
     """W - L R in float64."""
-    return np.asarray(w, np.float64) - low_rank.left @ low_rank.right
+    result = np.array(w, np.float64)
+    result -= low_rank.left @ low_rank.right
+    return result
 
 
 def _low_rank(left: NDArray, right: NDArray, s: NDArray, match: Match | None = None) -> LowRank:
     return LowRank(left, right, float(matched.change(left, right).sum() / np.sum(s**2)), match)
 
 
-def _energy_match(removal: Removal, factors: Factors, level: float, key: jax.Array) -> tuple[NDArray, Match]:
+def _energy_match(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, checked: bool
+) -> tuple[NDArray, Match]:
     """The values of the bulk in the order in which they go, and how many do."""
     s, other = factors.s, removal.controlled
     assert other is not None
@@ -184,7 +201,7 @@ def _energy_match(removal: Removal, factors: Factors, level: float, key: jax.Arr
     if other.kind != "equalised":
         bulk = np.setdiff1d(bulk, indices(other, s, shape, sigma, eps, level, key))
     order = controls.generator(key).permutation(bulk)
-    target = update(other, factors, level, key).energy * float(np.sum(s**2))
+    target = update(other, factors, level, key, checked=checked).energy * float(np.sum(s**2))
     return order, matched.first_terms(s[order] ** 2, target)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from eigensweep.engine.spectral import equalise, matched, removal
 from eigensweep.engine.spectral.equalise_rounds import two_rounds
-from eigensweep.engine.spectral.removal import Factors, Terms, parse
+from eigensweep.engine.spectral.removal import Equalised, Factors, parse
 
 LEVEL = 0.01
 EPS = float(np.finfo(np.float64).eps)
@@ -159,7 +159,7 @@ def test_deciles_of_the_equalised_matrix_are_those_of_its_own_decomposition_in_t
     even = w / divide_rows[:, None] / divide_columns
     np.testing.assert_allclose(even, equalise.equalise(w, x, y), rtol=1e-12)
     ue, se, ve = np.linalg.svd(even, full_matrices=False)
-    terms = Terms(equalise.relative(x)[:, None] * (ue * se), ve * equalise.relative(y))
+    terms = Equalised(equalise.relative(x), ue, se, ve, equalise.relative(y))
     found = Factors(w, u, s, vt, 20.0, EPS, terms)  # all of it bulk
     lows = [changed(f"equalised:{k}", found) for k in range(1, 11)]
     np.testing.assert_allclose(sum(dw for _, dw in lows), w, atol=1e-10)

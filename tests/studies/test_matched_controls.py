@@ -9,9 +9,10 @@ import pytest
 
 from eigensweep import engine
 from eigensweep.engine import RunError
+from eigensweep.engine.run.factors import FactorStore
 from eigensweep.engine.studies.ablation import figures, matched_summary, summary
 from eigensweep.engine.studies.ablation.charts import charts
-from eigensweep.engine.studies.ablation.factors import edit
+from eigensweep.engine.studies.ablation.factors import Decompositions, edit
 from eigensweep.engine.studies.ablation.outputs import outputs_of
 from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation
 from eigensweep.engine.studies.edited_model import Measure
@@ -76,7 +77,7 @@ class Model:
             visit(SimpleNamespace(attention_mask=self.mask[rows]), start + 4 >= ROWS, taps)
 
     def study(self, directory, **options):
-        measure = Measure({"measure": "x", "targets": 2 * ROWS}, self.evaluate, self.activations)
+        measure = Measure({"measure": "x", "targets": 2 * ROWS}, self.evaluate, activations=self.activations)
         return ablate(
             self,
             measure,
@@ -95,11 +96,12 @@ def found(model, tmp_path_factory):
     return model.study(tmp_path_factory.mktemp("matched") / "run", scopes=("query", "value", "blocks", "embedding"))
 
 
-def removed(model, scope, name):
+def removed(model, scope, name, folder):
     """W - W' of every matrix of a scope, by the function that --write_checkpoint takes; its squares, outputs' too."""
     options, taken = AblationOptions(), engine.spectral.removal.parse(name)
-    measure = Measure({}, model.evaluate, model.activations)
-    outputs = outputs_of(model.matrices, [taken], measure, options) or {}
+    measure = Measure({}, model.evaluate, activations=model.activations)
+    own = Decompositions(FactorStore(folder, model.identity), options)
+    outputs = outputs_of(model.matrices, [taken], measure, own) or {}
     matches = {n: of.matches[name] for n, of in outputs.items()}
     edited = edit(model.matrices, scope, taken, options, matches=matches)
     change = {n: model.arrays[n] - w for n, w in edited.items()}
@@ -107,13 +109,13 @@ def removed(model, scope, name):
     return sum(np.sum(dw**2) for dw in change.values()), sum(outputs.values())
 
 
-def test_columns_are_what_the_edited_matrices_say(model, found):
+def test_columns_are_what_the_edited_matrices_say(model, found, tmp_path):
     table = found.results.set_index(["scope", "removal"])
     blocks = ("query", "value", "down")
     whole = sum(np.sum(model.arrays[n] ** 2) for n in blocks)
     outputs = sum(np.mean(np.sum((model.inputs(n) @ model.arrays[n].T) ** 2, axis=1)) for n in blocks)
     for name in ("decile:2", "energy:decile:2:1", "output:decile:2", "equalised:9", "output:equalised:9:1"):
-        row, (square, output) = table.loc["blocks", name], removed(model, "blocks", name)
+        row, (square, output) = table.loc["blocks", name], removed(model, "blocks", name, tmp_path)
         assert row["energy"] == pytest.approx(square / whole)
         assert row["output_energy"] == pytest.approx(output / outputs)
     for name, of in {"energy:decile:2": "decile:2", "output:equalised:9:1": "equalised:9"}.items():
@@ -134,13 +136,13 @@ def test_columns_are_what_the_edited_matrices_say(model, found):
     assert model.passes > 0
 
 
-def test_where_there_is_no_match_nothing_goes_and_the_row_says_so(model, found):
+def test_where_there_is_no_match_nothing_goes_and_the_row_says_so(model, found, tmp_path):
     table = found.results.set_index(["scope", "removal"])
     row = table.loc["value", "energy:right"]
     assert (row["removed"], row["unmatched"], row["matched"], row["change"]) == (0, 1, 0.0, 0.0)
     row = table.loc["blocks", "energy:right"]
     assert row["unmatched"] == 1
-    held = [np.sum(removed(model, name, "outliers:right")[0]) for name in ("query", "blocks")]
+    held = [np.sum(removed(model, name, "outliers:right", tmp_path)[0]) for name in ("query", "blocks")]
     assert row["matched"] == pytest.approx(held[0] / held[1])
     row = table.loc["embedding", "output:decile:2"]  # no vector enters a table
     assert (row["removed"], row["unmatched"]) == (0, 1)

@@ -19,7 +19,7 @@ ABLATION = {
     "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
     "perplexity": Column(FLOAT, "", "exp(loss)"),
     "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
+    "seconds": Column(FLOAT, "s", "of the evaluation, its share of a pass; the baseline's where nothing is removed"),
     "change": Column(FLOAT, "nats", "loss less the baseline's"),
     "change_low": Column(
         FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
@@ -56,5 +56,4 @@ ROWS = {
     "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
     "row_count": Column(LIST, "", "targets of the row"),
 }
-OF_ROW = ("loss", "weight", "correct", "count")
 OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")

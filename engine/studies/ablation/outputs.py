@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.run.options import MatrixOptions
-from eigensweep.engine.spectral import covariance, matched, removal
+from eigensweep.engine.spectral import covariance, matched
 from eigensweep.engine.spectral.covariance import Moments
 from eigensweep.engine.spectral.matched import NO_MATCH
-from eigensweep.engine.spectral.removal import Factors, Match, Removal
-from eigensweep.engine.studies.ablation.factors import factored, key_of
-from eigensweep.engine.studies.activations import add_moments
+from eigensweep.engine.spectral.removal import Match, Removal
+from eigensweep.engine.studies.ablation.factors import Decompositions
+from eigensweep.engine.studies.activations import tokens_of
 from eigensweep.engine.studies.edited_model import Measure
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import nn
@@ -39,7 +38,7 @@ class Outputs:
 
 
 def outputs_of(
-    matrices: Iterable[Any], removals: Sequence[Removal], measure: Measure, options: MatrixOptions
+    matrices: Iterable[Any], removals: Sequence[Removal], measure: Measure, decompositions: Decompositions
 ) -> dict[str, Outputs] | None:
     """The outputs of matrices by name, as far as activations enter them; None where no removal needs them.
 
@@ -47,6 +46,9 @@ def outputs_of(
 
     Args:
       matrices: of the checkpoint; what is named twice is looked at once.
+      removals: what is to be known of.
+      measure: whose rows pass through the model.
+      decompositions: nobody else's; a matrix is decomposed when its activations are there.
 
     Raises:
       RunError: activations that are not finite; a matrix that cannot be decomposed; a measure without activations.
@@ -56,7 +58,7 @@ def outputs_of(
         return None
     if measure.activations is None:
         raise RunError("removals output:… need the activations that enter the matrices; this measurement has none")
-    collected = _Pass(wanted, removals, options)
+    collected = _Pass(wanted, removals, decompositions)
     measure.activations(collected.visit, any("blocks" not in tap.split("/") for tap in collected.groups))
     return collected.found
 
@@ -71,7 +73,7 @@ def match_of(taken: Removal, name: str, outputs: Mapping[str, Outputs] | None) -
 class _Pass:
     matrices: Sequence[Any]
     removals: Sequence[Removal]
-    options: MatrixOptions
+    decompositions: Decompositions
     found: dict[str, Outputs] = field(default_factory=dict)
     _moments: dict[str, Moments] = field(default_factory=dict)
 
@@ -83,7 +85,10 @@ class _Pass:
 
     def visit(self, batch: Rows, last: bool, taps: Mapping[str, Any]) -> None:
         """A batch's activations; all batches of one block come one after another."""
-        add_moments(self._moments, taps, self.groups, np.asarray(batch.attention_mask, bool))
+        for tap in [tap for tap in taps if tap in self.groups]:
+            moments = self._moments.pop(tap, None) or covariance.zero(taps[tap].shape[-1])
+            tokens = tokens_of(tap, taps, batch.attention_mask)
+            self._moments[tap] = covariance.accumulate(moments, taps[tap], tokens)
         if not last:
             return
         for tap in [tap for tap in taps if tap in self._moments]:
@@ -93,16 +98,16 @@ class _Pass:
             f = np.asarray(covariance.covariance(moments))
             if not np.isfinite(f).all():
                 raise RunError(f"{tap}: the covariance of its activations is not finite: they overflow")
-            for source, factors, _ in factored(self.groups[tap], self.options, self.removals):
-                self.found[source.name] = self._outputs(source.name, factors, f)
+            for source, _ in self.decompositions.needed(self.groups[tap]):
+                self.found[source.name] = self._outputs(source, f)
 
-    def _outputs(self, name: str, factors: Factors, f: np.ndarray) -> Outputs:
+    def _outputs(self, source: Any, f: np.ndarray) -> Outputs:
         changed, matches = {}, {}
         for taken in self.removals:
-            key, level = key_of(taken, name, self.options), self.options.level
+            name = str(taken)
             if taken.kind == "output":
-                matches[str(taken)] = removal.output_match(taken, factors, level, key, f)
-            low = removal.update(taken, factors, level, key, matches.get(str(taken)))
-            changed[str(taken)] = float(matched.change(low.left, low.right, f).sum())
-        w = np.asarray(factors.w, np.float64)
+                matches[name] = self.decompositions.output_match(taken, source, f)
+            low = self.decompositions.low_rank(taken, source, matches.get(name))
+            changed[name] = float(matched.change(low.left, low.right, f).sum())
+        w = np.asarray(source.read(), np.float64)
         return Outputs(float(np.sum((w @ f) * w)), changed, matches)
