@@ -48,6 +48,7 @@ class Measure:
       activations: pass the same rows through the model as it is, block by block: calls its first argument with every
         batch, whether it is the last, and what enters the linear layers of one block, by tap (of the head too, where
         its second argument says so); None where there is no model.
+      opened: what it evaluates, for changes of other kinds.
     """
 
     description: dict[str, Any]
@@ -55,6 +56,26 @@ class Measure:
     together: Callable[[Sequence[Mapping[str, np.ndarray]]], list[nn.Scores]] | None = None
     stream_bytes: int = 0
     activations: Callable[[Visit, bool], None] | None = None
+    opened: "Opened | None" = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a measure evaluates.
+
+    Attributes:
+      params: None where the model is read part by part.
+      batch_size: rows of a forward pass.
+      mesh: where the parameters and the rows of a batch lie; None: on one device.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Model
+    params: Any
+    rows: Rows
+    batch_size: int
+    head: str
+    mesh: Any
 
 
 def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
@@ -100,7 +121,8 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
 
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": param_dtype}
     stream_bytes = rows.input_ids.size * model.architecture.width * jnp.dtype(options.dtype).itemsize
-    return Measure(description, evaluate, together, stream_bytes, activations)
+    opened = Opened(checkpoint, model, params, rows, batch_size, head, mesh)
+    return Measure(description, evaluate, together, stream_bytes, activations, opened)
 
 
 def param_dtype_of(checkpoint: Checkpoint, asked: str) -> str:

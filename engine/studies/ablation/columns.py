@@ -5,17 +5,23 @@ from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 BOOTSTRAP = "Efron & Tibshirani 1993"
 
 REMOVAL = {
-    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
+    "scope": Column(TEXT, "", "role, matrix or group that loses something; stream: what norms read; empty: baseline"),
     "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
 }
 ABLATION = {
     **REMOVAL,
-    "kind": Column(TEXT, "", "decile, band, outliers, equalised, bulk, random, energy or output; baseline"),
-    "draw": Column(COUNT, "", "number of the draw of a bulk, random, energy or output removal, from 0"),
+    "kind": Column(TEXT, "", "as the removal begins; of the stream covariance decile, covariance random; baseline"),
+    "draw": Column(COUNT, "", "number of the draw of what is drawn at random, from 0"),
     "matrices": Column(COUNT, "", "matrices of the scope"),
-    "values": Column(COUNT, "", "sum of b over them"),
-    "removed": Column(COUNT, "", "singular values, or random directions, that go; the last of a matched one in part"),
-    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
+    "values": Column(COUNT, "", "sum of b over them; stream: of d over norms"),
+    "removed": Column(
+        COUNT, "", "singular values, or directions (stream: of it), that go; the last of a matched control in part"
+    ),
+    "energy": Column(
+        FLOAT,
+        "",
+        "sum |W - W'|_F^2 / sum |W|_F^2 over the scope; stream: mean |x - x'|^2/|x|^2 over norms, calibration tokens",
+    ),
     "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
     "perplexity": Column(FLOAT, "", "exp(loss)"),
     "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),

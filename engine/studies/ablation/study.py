@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +17,8 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import LowRank, Removal
-from eigensweep.engine.studies.ablation import columns, passes
+from eigensweep.engine.spectral.stream_axes import FACTORS
+from eigensweep.engine.studies.ablation import columns, covariance, passes
 from eigensweep.engine.studies.ablation.columns import ABLATION, OF_MATRIX, REMOVAL, ROWS
 from eigensweep.engine.studies.ablation.controls import control_columns
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
@@ -23,6 +26,7 @@ from eigensweep.engine.studies.ablation.outputs import match_of, outputs_of
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
 from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
+from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
@@ -46,11 +50,12 @@ LAYOUT = Layout(
     needed={"ablation": columns.NEEDED, "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
     unfinished=(FOLDER,),
+    empty=("matrices", "spectra"),  # where all is taken from the stream
 )
 
 
 @dataclass(frozen=True)
-class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
+class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOptions):
     """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "ablate"
@@ -62,9 +67,12 @@ class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
     removals: tuple[str, ...] = option(
         ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
          "random:decile"),
-        "what is taken out (eigensweep.engine.spectral.removal)",
+        "what is taken out (eigensweep.engine.spectral.removal); covariance:decile, covariance:random: of the stream",
     )  # fmt: skip
     num_draws: int = option(3, "draws of every control that is drawn at random", least=1)
+    gain: str = option(
+        "energy", "of norms that read less: times sqrt(1 - energy), sqrt(d'/d), or as it is", choices=FACTORS
+    )
     num_resamples: int = option(2000, "of the bootstrap", least=1)
     confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
 
@@ -72,7 +80,16 @@ class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
         super().__post_init__()
         if not self.scopes or not self.removals:
             raise ValueError("a study needs at least one scope and one removal")
-        removal.expand(self.removals)
+        self.expanded()
+
+    def expanded(self) -> tuple[tuple[Removal, ...], tuple[Removal, ...]]:
+        """What is taken from matrices, and what from the stream before each norm.
+
+        Raises:
+          ValueError: a text is no removal.
+        """
+        matrices, stream = covariance.split(self.removals)
+        return removal.expand(matrices, self.num_draws), covariance.expand(stream, self.num_draws)
 
 
 class Ablation(MatrixResult):
@@ -87,6 +104,8 @@ class Ablation(MatrixResult):
         results, rows = self.tables["ablation"], self.tables["ablation_rows"]
         path = directory / "ablation_rows.parquet"
         check_same_rows(path, rows, results, tuple(REMOVAL))
+        if any(results["matrices"].to_pylist()) > bool(self.tables["matrices"].num_rows):
+            raise RunError(f"{directory / 'matrices.parquet'}: is damaged: it has no rows")
         if BASELINE not in {tuple(row.values()) for row in results.select(list(REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
@@ -109,7 +128,7 @@ class Ablation(MatrixResult):
         weight = np.asarray(table[scope, these[0]].row_weight)
         with np.errstate(invalid="ignore"):  # of infinite losses
             difference = after - before
-        return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
+        return paired_interval(difference, weight, **passes.bootstrap_options(self.manifest["options"]))
 
 
 open_ablation = Ablation.read
@@ -123,8 +142,8 @@ def run_ablation(
     Raises:
       RunError, CheckpointError, DataError: see `ablate` and `open_measure`.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    check_bands(scopes, removal.expand(options.removals, options.num_draws))
+    matrices, _ = options.expanded()
+    check_bands(resolve_scopes(checkpoint.matrices, options.scopes) if matrices else {}, matrices)
     measure = open_measure(checkpoint, options, options.seed)
     return ablate(checkpoint, measure, options, workdir, on_progress)
 
@@ -151,16 +170,22 @@ def ablate(
       RunError: unknown scopes; a matrix that cannot be decomposed; a band that a matrix has not; a `workdir` that holds
         something else, is in use, or cannot be written.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    removals = removal.expand(options.removals, options.num_draws)
+    removals, of_stream = options.expanded()
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
-    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": measure.description}
+    evaluation = measure.description
+    projection = covariance.opened(measure.opened, options) if of_stream else None
+    if projection is not None:
+        evaluation = {**evaluation, "calibration": describe_calibration(options, projection.calibration)}
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
             with factor_folder(options, Path(workdir)):
                 store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
                 decompositions = Decompositions(store, options)
-                _Worker(work, scopes, removals, measure, options, on_progress, decompositions).run()
+                _Worker(
+                    work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions
+                ).run()
     return open_ablation(workdir)
 
 
@@ -169,7 +194,9 @@ class _Worker:
     work: Work
     scopes: Scopes
     removals: Sequence[Removal]
+    of_stream: Sequence[Removal]
     measure: Measure
+    projection: covariance.StreamProjection | None
     options: AblationOptions
     on_progress: OnProgress
     decompositions: Decompositions
@@ -179,6 +206,7 @@ class _Worker:
         names = dict.fromkeys(source.name for sources in self.scopes.values() for source in sources)
         matrices = [_matrix_unit(name) for name in names]
         tasks = [_unit(scope, str(taken)) for scope in self.scopes for taken in self.removals]
+        tasks += [_unit(covariance.SCOPE, str(taken)) for taken in self.of_stream]
         units = [_unit(*BASELINE), *matrices, *tasks]
         todo = set(self.work.todo(units))
         done = len(tasks) - len(todo.intersection(tasks))
@@ -189,7 +217,6 @@ class _Worker:
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
-            row |= {"control_of": "", "matched": float("nan")}
             self._write(units[0], row, row, row["seconds"])
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
@@ -197,7 +224,7 @@ class _Worker:
         undone = [matrix for scope, ms in self.scopes.items() for matrix in ms if self._mine(scope, todo)]
         own = Decompositions(self.decompositions.store, self.options)
         self.outputs = outputs_of(undone, self.removals, self.measure, own)
-        for scope, taken, row in self._rows(todo):
+        for scope, taken, row in chain(self._rows(todo), self._stream_rows(todo)):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
             self.on_progress(Progress(done, len(tasks), done, len(tasks), f"without {scope} {taken}", "loss"))
@@ -205,7 +232,9 @@ class _Worker:
         self.work.finish(units, warnings=said)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
-        full = [{**row, **changes(row, baseline, self.options.to_json())}]
+        full = [
+            {"control_of": "", "matched": float("nan"), **row, **passes.changes(row, baseline, self.options.to_json())}
+        ]
         self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
 
     def _mine(self, scope: str, todo: set[str]) -> list[Removal]:
@@ -253,6 +282,16 @@ class _Worker:
                 },
             )
 
+    def _stream_rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        """The same for what is taken from the stream before each norm."""
+        for taken in self.of_stream:
+            if _unit(covariance.SCOPE, str(taken)) in todo:
+                assert self.projection is not None
+                assert self.measure.opened is not None
+                change = self.projection.change(taken)
+                row = passes.measured(partial(self.projection.scores, self.measure.opened, change))
+                yield covariance.SCOPE, taken, row | _named(covariance.SCOPE, str(taken)) | change.columns
+
 
 def _unit(scope: str, taken: str) -> str:
     return f"{scope}/{taken}"
@@ -264,23 +303,3 @@ def _matrix_unit(name: str) -> str:
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
-
-
-def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `paired_interval` in a study's options."""
-    return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
-
-
-def changes(row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
-    loss, before, correct, had = (
-        np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)
-    )
-    weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
-    hits = (correct - had) / np.maximum(count, 1)
-    numbers = (
-        *paired_interval(loss - before, weight, **_bootstrap(options)),
-        *paired_interval(hits, count, **_bootstrap(options)),
-    )
-    names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
-    return dict(zip(names, numbers, strict=True))

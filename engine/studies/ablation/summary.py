@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from eigensweep.engine.report.style import aligned, interval, signed
-from eigensweep.engine.studies.ablation import matched_summary
+from eigensweep.engine.studies.ablation import matched_summary, stream_report
 from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
 _CHANGE = ("change", "interval")
 HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", *_CHANGE, "accuracy", *_CHANGE)
+STREAM_HEADINGS = ("removal", "directions", "share of |x|²", *HEADINGS[4:])
 CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
 CONTRAST_HEADINGS = ("scope", "difference", "interval", "verdict", "deciles that matter less than the smallest")
 
 
 def render(study: Ablation) -> str:
     """The study's results as aligned plain text. Changes of the mean loss are in nats."""
-    lines = [baseline(study), "", aligned([headings(study), *removals(study)], 2)]
+    lines = [baseline(study)]
+    if of_matrices := removals(study):
+        lines += ["", aligned([headings(study), *of_matrices], 2)]
+    if of_stream := stream_removals(study):
+        lines += ["", f"{stream_report.HEADING}", stream_report.note(study), aligned([STREAM_HEADINGS, *of_stream], 2)]
     if found := verdicts(study):
         lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
     if pairs := matched_summary.matched_controls(study):
@@ -46,14 +51,20 @@ def headings(study: Ablation) -> tuple[str, ...]:
 
 
 def removals(study: Ablation) -> list[tuple[str, ...]]:
-    """A row of text a removal, a cell a heading."""
-    rows, outputs = study.results.to_dict("records"), _knows_outputs(study)
+    """A row of text a removal from matrices, a cell a heading."""
+    rows = study.results[study.results["scope"] != stream_report.SCOPE].to_dict("records")
+    outputs = _knows_outputs(study)
     return [_cells(row, outputs) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)]
 
 
 def _knows_outputs(study: Ablation) -> bool:
     """Runs before version 0.4 have no such column."""
     return "output_energy" in study.results and bool(study.results["output_energy"].notna().any())
+
+
+def stream_removals(study: Ablation) -> list[tuple[str, ...]]:
+    """The same of removals from the stream."""
+    return [_cells(row, outputs=False)[1:] for row in stream_report.records(study)]
 
 
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:
