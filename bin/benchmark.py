@@ -1,6 +1,6 @@
 """Measure eigensweep against its peers, side by side in one run.
 
-    eigensweep-benchmark --suites=svd,null,sweep,memory,scaling,fleet --out=benchmark
+    eigensweep-benchmark --suites=svd,extremes,null,sweep,memory,scaling,fleet --out=benchmark
 
 Prints a table of ratios (median of --repeats, with spread), writes OUT/benchmark.json and OUT/benchmark.png. The
 peers (torch, weightwatcher, from Python 3.12 on diffract-core) come with `pip install '.[bench]'`; of the suite sweep,
@@ -19,12 +19,12 @@ from absl import flags
 
 from eigensweep.bin.runner import UserError, console
 
-SUITES = ("svd", "null", "sweep", "memory", "scaling", "fleet")
+SUITES = ("svd", "extremes", "null", "sweep", "memory", "scaling", "fleet")
 PACKAGES = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "torch", "weightwatcher", "diffract-core")
 
 _SUITES = flags.DEFINE_list("suites", list(SUITES), f"which of {', '.join(SUITES)}")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "timed repeats a case, after one warm-up", lower_bound=1)
-_SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the suites svd and scaling")
+_SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the suites svd, extremes and scaling")
 _OUT = flags.DEFINE_string("out", "benchmark", "folder for benchmark.json and benchmark.png")
 
 
