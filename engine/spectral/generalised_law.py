@@ -6,8 +6,8 @@ y = d/m. As d grows, the eigenvalues of M follow a law mu whose companion -1/w(z
 
     z = w + y w int tau/(w - tau) dH(tau),
 
-which with the companion -1/w written as s is z = -1/s + y int tau/(1 + tau s) dH. Each real p has at most one q > 0 with
-z(p + iq) real,
+which with the companion -1/w written as s is z = -1/s + y int tau/(1 + tau s) dH. For each real p at most one q > 0
+makes z(p + iq) real,
 
     y int tau^2/((p - tau)^2 + q^2) dH = 1,
 
@@ -35,8 +35,8 @@ from scipy.interpolate import PchipInterpolator
 
 Array = np.ndarray
 
-CELLS = 400  # of the widest interval of the support
-LEAST_CELLS = 32  # of the narrowest
+CELLS = 400  # of a grid over the support, each interval's as its mass
+LEAST_CELLS = 32  # of an interval
 _BISECTIONS = 100
 _STEPS = 60  # Newton's towards q, far more than it takes
 _ENTRIES = 2**22  # of a table of places by points, at a time
@@ -62,7 +62,7 @@ class GeneralisedLaw:
       points: (K,) eigenvalues tau of the population, non-negative, finite, any order.
       weights: (K,) their shares, positive; they are divided by their sum. Default: equal.
       ratio: y = d/m, positive.
-      cells: of the grid over each interval of the support.
+      cells: of the grid over the support; what is read off at a given place does not hang on it, `nodes` does.
 
     Raises:
       ValueError: points or weights are not as they must be; all points are 0.
@@ -159,7 +159,8 @@ class GeneralisedLaw:
         return list(zip(np.r_[first, starts], np.r_[ends, last], strict=True))
 
     def _arc(self, low: float, high: float, cells: int) -> _Arc:
-        count = 2 * max(LEAST_CELLS, cells // 2)
+        mass = float(self.share[(self.tau > low) & (self.tau < high)].sum())
+        count = 2 * max(LEAST_CELLS // 2, round(cells * mass / 2))
         angle = np.linspace(0, np.pi, count + 1)
         p = low + (high - low) * np.sin(angle / 2) ** 2
         q = self._height(p)
@@ -236,6 +237,36 @@ class GeneralisedLaw:
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = [term(at[part, None]) @ self.share for part in _parts(at.size, self.tau.size)]
         return np.concatenate(parts) if parts else np.zeros(at.shape)
+
+
+class SingularLaw:
+    """The same law for the singular values of G T^(1/2), s = sqrt(m lambda), those that are 0 by the shape left out."""
+
+    def __init__(self, law: GeneralisedLaw, outputs: int):
+        self.law, self.outputs = law, outputs
+        self.support = np.sqrt(outputs * law.support)
+        """(I, 2) edges of the intervals of the support."""
+
+    def pdf(self, s: ArrayLike) -> Array:
+        """Density, of any shape."""
+        s = np.asarray(s, np.float64)
+        return 2 * s / self.outputs * self.law.pdf(s**2 / self.outputs) / (1 - self.law.atom)
+
+    def cdf(self, s: ArrayLike) -> Array:
+        """Share of the singular values that are at most s, of any shape."""
+        s = np.asarray(s, np.float64)
+        return np.where(s > 0, (self.law.cdf(s**2 / self.outputs) - self.law.atom) / (1 - self.law.atom), 0.0)
+
+    def quantile(self, p: ArrayLike) -> Array:
+        """The singular value below which a share p lies, of any shape."""
+        p = np.asarray(p, np.float64)
+        return np.sqrt(self.outputs * self.law.quantile(self.law.atom + p * (1 - self.law.atom)))
+
+    def ks_distance(self, s: ArrayLike) -> Array:
+        """Kolmogorov-Smirnov distance of singular values (..., K), descending, from the law."""
+        f = self.cdf(s)
+        rank = np.arange(f.shape[-1], 0, -1)
+        return np.max(np.maximum(rank / f.shape[-1] - f, f - (rank - 1) / f.shape[-1]), axis=-1)
 
 
 def _bisect(above: Callable[[Array], Array], low: Array, high: Array) -> Array:

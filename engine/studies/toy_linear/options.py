@@ -8,17 +8,17 @@ from eigensweep.engine.run.options import option
 from eigensweep.engine.spectral.covariances import KINDS, eigenvalues
 from eigensweep.engine.studies.toy import ToyOptions
 
-MOST_ENTRIES = 2**27  # of the data and the noise of one seed: a gibibyte in float64
+MOST_WORK = 10**14  # multiplications of one number of samples, hours of a CPU core: more is a slip
 
 
 @dataclass(frozen=True)
 class ToyLinearOptions(ToyOptions):
     """Options of ridgeless least squares, y = W* x + noise, W_hat fitted to N samples."""
 
-    inputs: int = option(96, "d, the dimension of x and the number of columns of W", least=8, most=4096)
+    inputs: int = option(64, "d, the dimension of x and the number of columns of W", least=8, most=4096)
     outputs: int = option(192, "m, the dimension of y and the number of rows of W", least=8, most=16384)
-    samples: tuple[int, ...] = option((144, 192, 384, 768, 1536), "numbers of samples N, each at least d + 2")
-    covariance: str = option("spiked:8,20", f"eigenvalues of the covariance of x: {KINDS}")
+    samples: tuple[int, ...] = option((96, 128, 256, 512, 1024), "numbers of samples N, each at least d + 2")
+    covariance: str = option("power:0.7", f"eigenvalues of the covariance of x: {KINDS}")
     noise: float = option(1.0, "standard deviation of the noise in y")
     signal: float = option(0.0, "standard deviation of the entries of W* in the directions that it reads; 0: W* = 0")
     rank: int = option(0, "how many random directions W* reads; 0: all", least=0)
@@ -39,11 +39,6 @@ class ToyLinearOptions(ToyOptions):
                 f"samples has N = {self.samples[0]}; with d = {self.inputs} inputs the noise of least squares has a "
                 f"variance only from N = d + 2 = {self.inputs + 2} on"
             )
-        if (self.inputs + self.outputs) * self.samples[-1] > MOST_ENTRIES:
-            raise ValueError(
-                f"samples has N = {self.samples[-1]}: {self.inputs} inputs and {self.outputs} outputs are "
-                f"{(self.inputs + self.outputs) * self.samples[-1]:,} numbers a seed; at most {MOST_ENTRIES:,} are drawn"
-            )
         if not self.noise > 0:
             raise ValueError(f"noise is {self.noise:g}; expected a positive number")
         if self.signal < 0:
@@ -51,7 +46,12 @@ class ToyLinearOptions(ToyOptions):
         if self.rank > self.inputs:
             raise ValueError(f"rank is {self.rank}; W* has {self.inputs} columns")
         if (self.num_null + 1) * self.level < 1:
+            least = int(np.ceil(1 / self.level)) - 1
+            raise ValueError(f"num_null is {self.num_null}; a level of {self.level:g} takes at least {least}")
+        work = (self.num_null + self.num_seeds) * self.inputs * (self.inputs + self.outputs) * self.samples[-1]
+        if work > MOST_WORK:
             raise ValueError(
-                f"num_null is {self.num_null}; a level of {self.level:g} takes at least {int(np.ceil(1 / self.level)) - 1}"
+                f"samples has N = {self.samples[-1]}: with {self.num_null + self.num_seeds} simulations that is "
+                f"{work:.0e} multiplications, more than {MOST_WORK:.0e}"
             )
         eigenvalues(self.covariance, self.inputs)  # says what is wrong with it

@@ -2,32 +2,19 @@
 
 import time
 from pathlib import Path
-from typing import Any, ClassVar
-
-import jax
-import numpy as np
+from typing import ClassVar
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.spectral import least_squares
-from eigensweep.engine.spectral.covariances import eigenvalues
-from eigensweep.engine.spectral.least_squares import Shape
+from eigensweep.engine.studies.toy_linear.measure import rows_of
 from eigensweep.engine.studies.toy_linear.options import ToyLinearOptions
+from eigensweep.engine.studies.toy_linear.tables import LAYOUT
+from eigensweep.engine.tables.check import check_lengths
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.columns import COUNT, LIST, Column
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.result import Result, frame_of
 
-NAME = "toy_linear"
-BATCH_ENTRIES = 2**25  # of data and noise at a time, where the options leave it open
-SEEDS = {
-    "samples": Column(COUNT, "", "N, the number of samples that W_hat is fitted to"),
-    "simulation": Column(COUNT, "", "which of the simulations with so many samples, from 0"),
-    "singular_values": Column(LIST, "[w]", "of W_hat, descending"),
-}
-LAYOUT = Layout(
-    NAME, {"toy_linear_seeds": SEEDS}, "toy_linear.json",
-    keys={"toy_linear_seeds": ("samples", "simulation")}, needed={"toy_linear_seeds": ("singular_values",)},
-)  # fmt: skip
+_OF_AXES = ("covariance", "noise", "expected_noise")
+_OF_VALUES = ("singular_values", "overlap", "overlap_partner", "p_overlap", "variance")
 
 
 class ToyLinear(Result):
@@ -36,43 +23,42 @@ class ToyLinear(Result):
     layout: ClassVar[Layout] = LAYOUT
     options: ClassVar[type[ToyLinearOptions]] = ToyLinearOptions
 
+    samples = frame_of("toy_linear", "One row a number of samples.")
     seeds = frame_of("toy_linear_seeds", "One row a simulation.")
+
+    def check(self, directory: Path) -> None:
+        """Lists have an entry an axis, a place or a singular value."""
+        chosen, of = self.chosen, self.tables["toy_linear"]
+        path = directory / "toy_linear.parquet"
+        check_lengths(path, of, _OF_AXES, [chosen.inputs] * of.num_rows)
+        places = [len(at) for at in of["law_at"].to_pylist()]
+        check_lengths(path, of, ("law_density", "law_cdf", "inverse_density"), places)
+        seeds = self.tables["toy_linear_seeds"]
+        values = [min(chosen.inputs, chosen.outputs)] * seeds.num_rows
+        check_lengths(directory / "toy_linear_seeds.parquet", seeds, _OF_VALUES, values)
+
+    @property
+    def chosen(self) -> ToyLinearOptions:
+        """Its options."""
+        return ToyLinearOptions.of(self.manifest["options"])
 
 
 open_toy_linear = ToyLinear.read
 
 
 def run_toy_linear(options: ToyLinearOptions, workdir: str | Path, on_progress: OnProgress = silent) -> ToyLinear:
-    """Simulate, continue what is unfinished in `workdir`.
+    """Simulate the linear model for every number of samples; what is unfinished in `workdir` is continued.
 
     Raises:
       RunError: `workdir` holds something else, is in use, or cannot be written.
     """
     with claimed(workdir, LAYOUT, {"options": options.to_json()}) as work:
         units = [str(samples) for samples in options.samples]
-        for samples in map(int, work.todo(units)):
-            start = time.perf_counter()
-            rows = _simulated(options, samples)
-            work.write({str(samples): {"toy_linear_seeds": rows}}, {"total": time.perf_counter() - start})
-            done = units.index(str(samples)) + 1
-            on_progress(Progress(done, len(units), done, len(units), f"N = {samples}", "simulating"))
+        todo = work.todo(units)
+        for left, unit in zip(range(len(todo), 0, -1), todo, strict=True):
+            done, start = len(units) - left, time.perf_counter()
+            on_progress(Progress(done, len(units), done, len(units), f"N = {unit}", "simulating"))
+            work.write({unit: rows_of(options, int(unit))}, {"total": time.perf_counter() - start})
         if not work.done:
             work.finish(units)
     return open_toy_linear(workdir)
-
-
-def _simulated(options: ToyLinearOptions, samples: int) -> list[dict[str, Any]]:
-    evals = eigenvalues(options.covariance, options.inputs)
-    rank = (options.rank or options.inputs) if options.signal else 0
-    shape = Shape(options.inputs, options.outputs, samples, rank)
-    size = options.batch_size or max(1, BATCH_ENTRIES // ((options.inputs + options.outputs) * samples))
-    root = jax.random.fold_in(jax.random.key(options.seed), samples)
-    rows: list[dict[str, Any]] = []
-    for first in range(0, options.num_seeds, size):
-        numbers = np.arange(first, min(first + size, options.num_seeds))
-        keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
-        fitted, _, _ = least_squares.fit(keys, evals, options.noise, options.signal, shape)
-        for i, w in zip(numbers, np.asarray(fitted), strict=True):
-            s = np.linalg.svd(w, compute_uv=False)
-            rows.append({"samples": samples, "simulation": int(i), "singular_values": s})
-    return rows
