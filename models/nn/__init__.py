@@ -16,7 +16,7 @@ from eigensweep.models.nn.evaluate import (
 )
 from eigensweep.models.nn.heads import Output
 from eigensweep.models.nn.intervention import Intervention
-from eigensweep.models.nn.load import load, model_of, reader, reader_of
+from eigensweep.models.nn.load import load, model_of, part_keys, reader, reader_of
 from eigensweep.models.nn.losses import score_logits
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.modules import Transformer
@@ -27,12 +27,14 @@ from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.taps import STREAM, TAPPED, UPDATES, kind_of
 from eigensweep.models.nn.training import TrainingError, train, with_classifier
+from eigensweep.models.nn.variants import parts_of
 
 __all__ = [
     "STREAM", "TAPPED", "UPDATES", "Architecture", "DeviceMemoryError", "Intervention", "Model", "Output",
     "Progress", "Scores", "TrainOptions", "TrainingError", "Transformer", "Visit", "add_heads", "architecture", "build",
-    "check", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of", "perplexity",
-    "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows", "score", "score_logits",
-    "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train", "variant_scores",
-    "walk", "with_classifier", "with_guide_weights", "with_matrices", "with_memory_advice", "write_trained",
+    "check", "families", "get", "heads_of", "kind_of", "load", "make_mesh", "model_of", "params_of", "part_keys",
+    "parts_of", "perplexity", "place", "reader", "reader_of", "replace", "routes_of", "row_losses", "sample_rows",
+    "score", "score_logits", "shard_batch", "shardings", "stream", "stream_score", "streamed_scores", "tap_of", "train",
+    "variant_scores", "walk", "with_classifier", "with_guide_weights", "with_matrices", "with_memory_advice",
+    "write_trained",
 ]  # fmt: skip
