@@ -8,7 +8,7 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 
-from eigensweep.engine.report.style import aligned
+from eigensweep.engine.report.style import aligned, duration
 from eigensweep.engine.run import factors, memory
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.memory import GIB
@@ -192,26 +192,20 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
 def describe_plan(plan: Plan) -> str:
     """The plan as text."""
     names = {source.name for found in plan.scopes.values() for source in found}
-    measured = len(plan.scopes) * len(plan.removals)
-    stream = plan.options.stream
-    seconds = plan.seconds()
-    other = sum(plan.memory(not stream).values()) / GIB
+    scopes, removals, stream = len(plan.scopes), len(plan.removals), plan.options.stream
+    there, other, seconds = plan.memory(stream), sum(plan.memory(not stream).values()), plan.seconds()
     return "\n".join([
-        f"{len(names)} matrices in {len(plan.scopes)} scopes, {len(plan.removals)} removals each: "
-        f"{measured} measurements in {len(plan.passes)} passes",
+        f"{len(names)} matrices in {scopes} scopes, {removals} removals each: {scopes * removals} measurements in "
+        f"{len(plan.passes)} passes",
         f"{plan.num_rows} rows of {plan.length} tokens, {plan.batch_size} at a time",
         "",
-        *_table("memory: about {:.2f} GiB", {what: size / GIB for what, size in plan.memory(stream).items()}),
-        f"with --config.stream={not stream} about {other:.2f} GiB",
-        f"disk: {plan.disk / GIB:.2f} GiB of decompositions of the largest scope",
+        f"memory: about {sum(there.values()) / GIB:.2f} GiB; with --config.stream={not stream} {other / GIB:.2f} GiB",
+        aligned([[f"  {what}", f"{size / GIB:.2f} GiB"] for what, size in there.items()]),
+        f"disk: {plan.disk / GIB:.2f} GiB, the decompositions of the largest scope",
         "",
-        *_table("time: about {:.0f} minutes on this machine, by a trial", {k: s / 60 for k, s in seconds.items()}),
+        f"time: about {duration(sum(seconds.values()))} on this machine, by a trial",
+        aligned([[f"  {what}", duration(spent)] for what, spent in seconds.items()]),
     ])  # fmt: skip
-
-
-def _table(title: str, parts: dict[str, float]) -> list[str]:
-    rows = [[what, f"{value:.2f}"] for what, value in parts.items()]
-    return [title.format(sum(parts.values())), aligned(rows, left=1)]
 
 
 def _rank(taken: Removal, b: int) -> int:
