@@ -33,6 +33,7 @@ class Plan:
       num_rows, length: of the data.
       batch_size: rows that go through the model at a time.
       head: which of the model's predicts.
+      program_bytes: what the program takes without any of it.
     """
 
     checkpoint: Checkpoint
@@ -44,6 +45,7 @@ class Plan:
     length: int
     batch_size: int
     head: str
+    program_bytes: int
 
     @cached_property
     def param_dtype(self) -> str:
@@ -140,7 +142,7 @@ class Plan:
         elif stream:
             measuring["a part of the model, the next one, a copy on the device"] = 3 * max(parts.values())
         model = {} if stream else {"the model": sum(parts.values())}
-        return {"the program": memory.resident_bytes(), **model, **measuring}
+        return {"the program": self.program_bytes, **model, **measuring}
 
     @property
     def disk(self) -> int:
@@ -186,7 +188,8 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
     else:
         num_rows, length = rows_for(checkpoint, model, None, options, options.seed, head, "evenly").input_ids.shape
     batch_size = min(num_rows, rows_at_once(model, length, options.batch_size, options.devices))
-    return Plan(checkpoint, options, scopes, removals, model, num_rows, length, batch_size, head)
+    there = memory.resident_bytes()
+    return Plan(checkpoint, options, scopes, removals, model, num_rows, length, batch_size, head, there)
 
 
 def describe_plan(plan: Plan) -> str:
@@ -195,9 +198,10 @@ def describe_plan(plan: Plan) -> str:
     scopes, removals, stream = len(plan.scopes), len(plan.removals), plan.options.stream
     there, other, seconds = plan.memory(stream), sum(plan.memory(not stream).values()), plan.seconds()
     return "\n".join([
-        f"{len(names)} matrices in {scopes} scopes, {removals} removals each: {scopes * removals} measurements in "
-        f"{len(plan.passes)} passes",
-        f"{plan.num_rows} rows of {plan.length} tokens, {plan.batch_size} at a time",
+        f"{_several(len(names), 'matrix', 'matrices')} in {_several(scopes, 'scope')}, "
+        f"{_several(removals, 'removal')} each: {_several(scopes * removals, 'measurement')} in "
+        f"{_several(len(plan.passes), 'pass', 'passes')}",
+        f"{_several(plan.num_rows, 'row')} of {plan.length} tokens, {plan.batch_size} at a time",
         "",
         f"memory: about {sum(there.values()) / GIB:.2f} GiB; with --config.stream={not stream} {other / GIB:.2f} GiB",
         aligned([[f"  {what}", f"{size / GIB:.2f} GiB"] for what, size in there.items()]),
@@ -206,6 +210,10 @@ def describe_plan(plan: Plan) -> str:
         f"time: about {duration(sum(seconds.values()))} on this machine, by a trial",
         aligned([[f"  {what}", duration(spent)] for what, spent in seconds.items()]),
     ])  # fmt: skip
+
+
+def _several(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _rank(taken: Removal, b: int) -> int:
