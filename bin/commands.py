@@ -5,6 +5,7 @@ COMMANDS = {
     "overlap": "overlap of singular vectors with the activations that enter the matrices",
     "facts": "what weights, activations and gradients look like, and their outlier dimensions",
     "ablate": "remove bands of singular values and measure what it does to the loss",
+    "slice": "a narrower residual stream for a Llama-like model, written, and the loss it costs",
     "finetune": "fine-tune an encoder, and remove singular values before or after",
     "tokens": "singular directions of circuits, read as the tokens they write or read",
     "label": "labels for the directions of eigensweep-tokens, by a language model or by hand",

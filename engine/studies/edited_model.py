@@ -12,6 +12,7 @@ from eigensweep.engine.run.memory import default_budget
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
+from eigensweep.models.data import Rows
 
 STORED = "stored"
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
@@ -42,12 +43,33 @@ class Measure:
         and with vectors, by the paths of their leaves.
       together: the scores with each of several such mappings, in one pass over the model; None where that cannot be.
       stream_bytes: what a pass holds of each of them, the residual stream of all rows.
+      opened: what it evaluates, for changes of other kinds.
     """
 
     description: dict[str, Any]
     evaluate: Callable[..., nn.Scores]
     together: Callable[[Sequence[Mapping[str, np.ndarray]]], list[nn.Scores]] | None = None
     stream_bytes: int = 0
+    opened: "Opened | None" = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a measure evaluates.
+
+    Attributes:
+      params: None where the model is read part by part.
+      batch_size: rows of a forward pass.
+      mesh: where the parameters and the rows of a batch lie; None: on one device.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Model
+    params: Any
+    rows: Rows
+    batch_size: int
+    head: str
+    mesh: Any
 
 
 def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> Measure:
@@ -81,7 +103,8 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
 
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": param_dtype}
     stream_bytes = rows.input_ids.size * model.architecture.width * jnp.dtype(options.dtype).itemsize
-    return Measure(description, evaluate, together, stream_bytes)
+    opened = Opened(checkpoint, model, params, rows, batch_size, head, mesh)
+    return Measure(description, evaluate, together, stream_bytes, opened)
 
 
 def param_dtype_of(checkpoint: Checkpoint, asked: str) -> str:

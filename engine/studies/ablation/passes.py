@@ -1,7 +1,7 @@
 """Which removals go through the model in one pass, and what is measured of them."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,13 @@ def evaluated(measure: Measure, variants: Sequence[Mapping[str, np.ndarray]]) ->
     found = [_columns(scores) for scores in together(variants)]
     seconds = (time.perf_counter() - start) / len(variants)
     return [columns | {"seconds": seconds} for columns in found]
+
+
+def measured(evaluate: Callable[[], nn.Scores]) -> dict[str, Any]:
+    """The columns of one measurement of another kind."""
+    start = time.perf_counter()
+    columns = _columns(evaluate())
+    return columns | {"seconds": time.perf_counter() - start}
 
 
 def _columns(scores: nn.Scores) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Plan:
       batch_size: rows that go through the model at a time.
       head: which of the model's predicts.
       program_bytes: what the program takes without any of it.
+      num_others: removals from the stream, each a pass of its own.
     """
 
     checkpoint: Checkpoint
@@ -46,6 +47,7 @@ class Plan:
     batch_size: int
     head: str
     program_bytes: int
+    num_others: int = 0
 
     @cached_property
     def param_dtype(self) -> str:
@@ -113,7 +115,7 @@ class Plan:
     @cached_property
     def work(self) -> float:
         """Of all measurements: what several share up to their first change is done once a pass."""
-        total = sum(self.part_work)  # the baseline
+        total = sum(self.part_work) * (1 + self.num_others)  # the baseline, and what changes the stream
         for scope, group in self.passes:
             first = self.first_part(scope)
             total += sum(self.part_work[:first]) + len(group) * sum(self.part_work[first:])
@@ -121,8 +123,12 @@ class Plan:
 
     def memory(self, stream: bool) -> dict[str, int]:
         """Peak bytes by what they are needed for; on CPU the host's, else those of both."""
-        sources = [source for found in self.scopes.values() for source in found]
-        parts = self.part_bytes
+        parts, sources = self.part_bytes, [source for found in self.scopes.values() for source in found]
+        model = {"the program": self.program_bytes} | ({} if stream else {"the model": sum(parts.values())})
+        if stream:
+            model["a part of the model, the next one, a copy on the device"] = 3 * max(parts.values())
+        if not sources:
+            return model | {"residual streams": 2 * self.stream_bytes, "activations": self.trial.activation_bytes}
         m, n = max((source.shape for source in sources), key=math.prod)
         stored = m * n * jnp.dtype(sources[0].dtype).itemsize
         subtracted = [
@@ -137,17 +143,16 @@ class Plan:
             "activations": self.trial.activation_bytes,
         }
         decomposing = max(len(b.sources) * working_bytes(b.shape) for b in batches(sources)) + 2 * stored
-        if sum(measuring.values()) + 3 * max(parts.values()) * stream < decomposing:
-            measuring = {"decomposing": decomposing}
-        elif stream:
-            measuring["a part of the model, the next one, a copy on the device"] = 3 * max(parts.values())
-        model = {} if stream else {"the model": sum(parts.values())}
-        return {"the program": self.program_bytes, **model, **measuring}
+        if decomposing > sum(measuring.values()) + stream * 3 * max(parts.values()):
+            program = {key: model[key] for key in ("the program", "the model") if key in model}
+            return program | {"decomposing": decomposing}
+        return model | measuring
 
     @property
     def disk(self) -> int:
         """Of the decompositions of the largest scope."""
-        return max(sum(factors.stored_bytes(s.shape) for s in found) for found in self.scopes.values())
+        sizes = (sum(factors.stored_bytes(s.shape) for s in found) for found in self.scopes.values())
+        return max(sizes, default=0)
 
     @cached_property
     def trial(self) -> Trial:
@@ -168,7 +173,9 @@ class Plan:
             "the model": self.work * trial.seconds_of_work,
         }
         if self.options.stream:
-            found["reading it"] = (1 + len(self.passes)) * sum(self.part_bytes.values()) * trial.seconds_of_byte
+            found["reading it"] = (
+                (1 + len(self.passes) + self.num_others) * sum(self.part_bytes.values()) * trial.seconds_of_byte
+            )
         return found
 
 
@@ -178,8 +185,8 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
     Raises:
       RunError, CheckpointError, DataError: as of `study.run_ablation`.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    removals = removal.expand(options.removals, options.num_draws)
+    removals, of_stream = options.expanded()
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
     model = nn.model_of(checkpoint, options.dtype)
     head = head_of(model, options.measure, checkpoint.identity["source"])
@@ -189,18 +196,19 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
         num_rows, length = rows_for(checkpoint, model, None, options, options.seed, head, "evenly").input_ids.shape
     batch_size = min(num_rows, rows_at_once(model, length, options.batch_size, options.devices))
     there = memory.resident_bytes()
-    return Plan(checkpoint, options, scopes, removals, model, num_rows, length, batch_size, head, there)
+    return Plan(checkpoint, options, scopes, removals, model, num_rows, length, batch_size, head, there, len(of_stream))
 
 
 def describe_plan(plan: Plan) -> str:
     """The plan as text."""
     names = {source.name for found in plan.scopes.values() for source in found}
     scopes, removals, stream = len(plan.scopes), len(plan.removals), plan.options.stream
+    measured, passes = (number + plan.num_others for number in (scopes * removals, len(plan.passes)))
     there, other, seconds = plan.memory(stream), sum(plan.memory(not stream).values()), plan.seconds()
     return "\n".join([
         f"{_several(len(names), 'matrix', 'matrices')} in {_several(scopes, 'scope')}, "
-        f"{_several(removals, 'removal')} each: {_several(scopes * removals, 'measurement')} in "
-        f"{_several(len(plan.passes), 'pass', 'passes')}",
+        f"{_several(removals, 'removal')} each: {_several(measured, 'measurement')} in "
+        f"{_several(passes, 'pass', 'passes')}",
         f"{_several(plan.num_rows, 'row')} of {plan.length} tokens, {plan.batch_size} at a time",
         "",
         f"memory: about {sum(there.values()) / GIB:.2f} GiB; with --config.stream={not stream} {other / GIB:.2f} GiB",

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,11 +17,13 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import LowRank, Removal
-from eigensweep.engine.studies.ablation import passes
+from eigensweep.engine.spectral.stream_axes import FACTORS
+from eigensweep.engine.studies.ablation import covariance, passes
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
 from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
+from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
@@ -35,17 +39,21 @@ BASELINE = ("", "baseline")
 BOOTSTRAP = "Efron & Tibshirani 1993"
 
 _REMOVAL = {
-    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
+    "scope": Column(TEXT, "", "role, matrix or group that loses something; stream: what norms read; empty: baseline"),
     "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
 }
 ABLATION = {
     **_REMOVAL,
-    "kind": Column(TEXT, "", "decile, band, outliers, bulk or random; baseline"),
+    "kind": Column(TEXT, "", "decile, band, outliers, bulk, random, covariance decile, covariance random; baseline"),
     "draw": Column(COUNT, "", "number of the draw of a bulk or random removal, from 0"),
     "matrices": Column(COUNT, "", "matrices of the scope"),
-    "values": Column(COUNT, "", "sum of b over them"),
-    "removed": Column(COUNT, "", "singular values, or random directions, that go"),
-    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
+    "values": Column(COUNT, "", "sum of b over them; stream: of d over norms"),
+    "removed": Column(COUNT, "", "singular values, random directions, or directions of the stream, that go"),
+    "energy": Column(
+        FLOAT,
+        "",
+        "sum |W - W'|_F^2 / sum |W|_F^2 over the scope; stream: mean |x - x'|^2/|x|^2 over norms, calibration tokens",
+    ),
     "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
     "perplexity": Column(FLOAT, "", "exp(loss)"),
     "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
@@ -79,11 +87,12 @@ LAYOUT = Layout(
     needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
     unfinished=(FOLDER,),
+    empty=("matrices", "spectra"),  # where all is taken from the stream
 )
 
 
 @dataclass(frozen=True)
-class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
+class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOptions):
     """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "ablate"
@@ -95,9 +104,12 @@ class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
     removals: tuple[str, ...] = option(
         ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
          "random:decile"),
-        "what is taken out (eigensweep.engine.spectral.removal)",
+        "what is taken out (eigensweep.engine.spectral.removal); covariance:decile, covariance:random: of the stream",
     )  # fmt: skip
     num_draws: int = option(3, "draws of every bulk and random control", least=1)
+    gain: str = option(
+        "energy", "of norms that read less: times sqrt(1 - energy), sqrt(d'/d), or as it is", choices=FACTORS
+    )
     num_resamples: int = option(2000, "of the bootstrap", least=1)
     confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
 
@@ -105,7 +117,16 @@ class AblationOptions(MeasureFields, FactorFields, MatrixOptions):
         super().__post_init__()
         if not self.scopes or not self.removals:
             raise ValueError("a study needs at least one scope and one removal")
-        removal.expand(self.removals)
+        self.expanded()
+
+    def expanded(self) -> tuple[tuple[Removal, ...], tuple[Removal, ...]]:
+        """What is taken from matrices, and what from the stream before each norm.
+
+        Raises:
+          ValueError: a text is no removal.
+        """
+        matrices, stream = covariance.split(self.removals)
+        return removal.expand(matrices, self.num_draws), covariance.expand(stream, self.num_draws)
 
 
 class Ablation(MatrixResult):
@@ -120,6 +141,8 @@ class Ablation(MatrixResult):
         results, rows = self.tables["ablation"], self.tables["ablation_rows"]
         path = directory / "ablation_rows.parquet"
         check_same_rows(path, rows, results, tuple(_REMOVAL))
+        if any(results["matrices"].to_pylist()) > bool(self.tables["matrices"].num_rows):
+            raise RunError(f"{directory / 'matrices.parquet'}: is damaged: it has no rows")
         if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
@@ -156,8 +179,8 @@ def run_ablation(
     Raises:
       RunError, CheckpointError, DataError: see `ablate` and `open_measure`.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    check_bands(scopes, removal.expand(options.removals, options.num_draws))
+    matrices, _ = options.expanded()
+    check_bands(resolve_scopes(checkpoint.matrices, options.scopes) if matrices else {}, matrices)
     measure = open_measure(checkpoint, options, options.seed)
     return ablate(checkpoint, measure, options, workdir, on_progress)
 
@@ -184,16 +207,22 @@ def ablate(
       RunError: unknown scopes; a matrix that cannot be decomposed; a band that a matrix has not; a `workdir` that holds
         something else, is in use, or cannot be written.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    removals = removal.expand(options.removals, options.num_draws)
+    removals, of_stream = options.expanded()
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
-    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": measure.description}
+    evaluation = measure.description
+    projection = covariance.opened(measure.opened, options) if of_stream else None
+    if projection is not None:
+        evaluation = {**evaluation, "calibration": describe_calibration(options, projection.calibration)}
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
             with factor_folder(options, Path(workdir)):
                 store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
                 decompositions = Decompositions(store, options)
-                _Worker(work, scopes, removals, measure, options, on_progress, decompositions).run()
+                _Worker(
+                    work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions
+                ).run()
     return open_ablation(workdir)
 
 
@@ -202,7 +231,9 @@ class _Worker:
     work: Work
     scopes: Scopes
     removals: Sequence[Removal]
+    of_stream: Sequence[Removal]
     measure: Measure
+    projection: covariance.StreamProjection | None
     options: AblationOptions
     on_progress: OnProgress
     decompositions: Decompositions
@@ -212,6 +243,7 @@ class _Worker:
         names = dict.fromkeys(source.name for sources in self.scopes.values() for source in sources)
         matrices = [_matrix_unit(name) for name in names]
         tasks = [_unit(scope, str(taken)) for scope in self.scopes for taken in self.removals]
+        tasks += [_unit(covariance.SCOPE, str(taken)) for taken in self.of_stream]
         units = [_unit(*BASELINE), *matrices, *tasks]
         todo = set(self.work.todo(units))
         done = len(tasks) - len(todo.intersection(tasks))
@@ -226,7 +258,7 @@ class _Worker:
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
-        for scope, taken, row in self._rows(todo):
+        for scope, taken, row in chain(self._rows(todo), self._stream_rows(todo)):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
             self.on_progress(Progress(done, len(tasks), done, len(tasks), f"without {scope} {taken}", "loss"))
@@ -273,6 +305,16 @@ class _Worker:
                     "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
                 },
             )
+
+    def _stream_rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        """The same for what is taken from the stream before each norm."""
+        for taken in self.of_stream:
+            if _unit(covariance.SCOPE, str(taken)) in todo:
+                assert self.projection is not None
+                assert self.measure.opened is not None
+                change = self.projection.change(taken)
+                row = passes.measured(partial(self.projection.scores, self.measure.opened, change))
+                yield covariance.SCOPE, taken, row | _named(covariance.SCOPE, str(taken)) | change.columns
 
 
 def _unit(scope: str, taken: str) -> str:
