@@ -7,7 +7,7 @@
 Writes DIR/ablation.parquet (a row a scope and removal: the loss, its change and the change's bootstrap interval),
 ablation_rows.parquet, matrices.parquet, spectra.parquet, manifest.json, figures/ and report.html. Started again with
 the same workdir it continues after the last finished removal. What can be taken out: `--config.removals`, see
-eigensweep.engine.spectral.removal.
+eigensweep.engine.spectral.removal. With --dry_run it says what it would take.
 """
 
 from pathlib import Path
@@ -30,13 +30,21 @@ from eigensweep.engine.studies.factors import factor_folder, factor_store
 _WRITE = flags.DEFINE_string(
     "write_checkpoint", None, "write the checkpoint without the values of --removal here, for transformers to load"
 )
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what there is to do, the memory and the time, and stop")
 _REMOVAL = flags.DEFINE_string(
     "removal", None, "SCOPE/REMOVAL for --write_checkpoint, such as query/decile:10; not needed if there is only one"
 )
 
 
 def main() -> None:
-    """Settings -> study -> summary, report, edited checkpoint."""
+    """Settings -> study -> summary, report, edited checkpoint; or its plan."""
+
+    if _DRY_RUN.value:
+        from eigensweep.engine.studies.ablation.plan import describe_plan, make_plan
+
+        source, options, _ = runner.settings(AblationOptions)
+        print(describe_plan(make_plan(runner.opened(source), options)))
+        return
 
     places: list[str] = []
 

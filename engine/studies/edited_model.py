@@ -85,7 +85,7 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
       RunError: the options ask for what is not there; CheckpointError and DataError say what is wrong with the input.
     """
     model = nn.model_of(checkpoint, options.dtype)
-    head = _head(model, options.measure, checkpoint.identity["source"])
+    head = head_of(model, options.measure, checkpoint.identity["source"])
     if options.stream and (options.devices > 1 or options.format == "sampled"):
         raise RunError("stream goes with neither devices, nor format = sampled")
     try:
@@ -146,7 +146,7 @@ def row_bytes(model: nn.Model, length: int) -> int:
     return 4 * length * (2 * arch.num_heads * length + 3 * arch.mlp_dim + 6 * arch.width)
 
 
-def _head(model: nn.Model, measure: str, source: str) -> str:
+def head_of(model: nn.Model, measure: str, source: str) -> str:
     """The head behind a measure; for "auto" the model's default one."""
     heads = {name: head for head, name in MEASURES.items()}
     head = model.head("default" if measure == "auto" else heads[measure])

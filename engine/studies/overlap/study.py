@@ -235,7 +235,7 @@ class Collector:
     def _right(self, matrices: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
         """Every matrix with its right singular vectors."""
         for matrix, found in (
-            decomposed(matrices) if self.store is None else self.store.decomposed(matrices, ("right",))
+            decomposed(matrices, vectors="right") if self.store is None else self.store.decomposed(matrices, ("right",))
         ):
             yield matrix, found.vt[0]
 
