@@ -62,7 +62,7 @@ def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:
         return None
     if text:
         scope, _, name = text.rpartition("/")
-    elif len(options.scopes) == len(removal.expand(options.removals, options.num_draws)) == 1:
+    elif len(options.scopes) == len(options.removals) == len(options.expanded()[0]) == 1:
         scope, name = options.scopes[0], options.removals[0]
     else:
         raise UserError("the study has several removals: say which to write, as --removal=query/decile:10")

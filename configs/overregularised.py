@@ -12,12 +12,12 @@ each training take 500 MB each, its state 2 GB).
 
 What came out on the character model (4 blocks, d 128, 24 matrices in the blocks), medians over matrices:
 
-                                 decay alone    loss of     loss of    stable rank  effective    share of |W|²   rank
-                                 leaves c =     answers     text       / at start   / at start   in the largest  collapse
-before                           1              9.21        1.48       1            1             6 %            -
-no weight decay (the control)    1              0.00045    12.5        0.81         0.995         8 %            0 of 24
-weight decay 40 (this config)    0.126          0.0196      7.84       0.584        0.984        14 %            0 of 24
---config.weight_decay=200        0.000017       2.42        4.19       0.068        0.356        88 %           16 of 24
+                               decay alone  loss of   loss of  stable rank  effective   |W|^2 in the  rank
+                               leaves c =   answers   text     / at start   / at start  largest s    collapse
+before                         1            9.21      1.48     1            1            6 %         -
+no weight decay (control)      1            0.00045   12.5     0.81         0.995        8 %         0 of 24
+weight decay 40 (this config)  0.126        0.0196    7.84     0.584        0.984       14 %         0 of 24
+--config.weight_decay=200      0.000017     2.42      4.19     0.068        0.356       88 %         16 of 24
 
 Rank collapse: by the phase (5 % of the values at zero), the numerical or the effective rank (half of what it was); all
 16 by the effective rank, in no matrix are there values at zero. As published: with seven eighths of every weight gone

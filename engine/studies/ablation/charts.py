@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.report.charts import Axis, Band, Chart, Panel, Rule, Series
+from eigensweep.engine.studies.ablation.covariance import SCOPE
 from eigensweep.engine.studies.ablation.figures import title
 from eigensweep.engine.studies.ablation.study import Ablation
 
@@ -32,12 +33,15 @@ _READING = (
 def charts(study: Ablation) -> list[Chart]:
     """Changes of the loss, then of the accuracy; a panel a scope."""
     seen, note = title(study)
-    rows = study.results.to_dict("records")
+    rows = study.results[study.results["scope"] != SCOPE].to_dict("records")  # the stream has charts of its own
     scopes = [scope for scope in dict.fromkeys(row["scope"] for row in rows) if scope]
+    if not scopes:
+        return []
+    losses = changes_axis("change of the loss (nats)", [row["change"] for row in rows])
     found = []
     for measure, names in MEASURES.items():
         panels = [_panel(scope, [row for row in rows if row["scope"] == scope], names) for scope in scopes]
-        axis = _loss_axis(rows) if measure == "loss" else Axis("change of the accuracy")
+        axis = losses if measure == "loss" else Axis("change of the accuracy")
         said = seen if measure == "loss" else _accuracy_lost(rows)
         x = Axis("decile removed, or outliers", ticks=TICKS, limits=(0.4, 14.4))
         found.append(Chart(f"Change of the {measure}", said, note, _READING, x, axis, panels))
@@ -84,9 +88,9 @@ def _beside(kind: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     return Series(label, x, y, low, high, "points", color) if x else None
 
 
-def _loss_axis(rows: Sequence[Mapping[str, Any]]) -> Axis:
+def changes_axis(label: str, values: Sequence[float]) -> Axis:
     """Linear up to the decade of the smaller changes, logarithmic beyond."""
-    changes = np.abs([row["change"] for row in rows])
+    changes = np.abs(values)
     changes = changes[np.isfinite(changes) & (changes > 0)]
     threshold = 10.0 ** math.floor(math.log10(np.quantile(changes, 0.25))) if changes.size else 1e-3
-    return Axis("change of the loss (nats)", "symlog", threshold)
+    return Axis(label, "symlog", threshold)

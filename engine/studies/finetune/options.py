@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.studies.data import DataFields, uncounted
+from eigensweep.engine.studies.factors import FactorFields
 from eigensweep.engine.studies.finetune.effects import ORDERS
 from eigensweep.models.nn import TrainOptions
 
@@ -18,7 +19,7 @@ _TRAIN = [name for name in TrainOptions.__dataclass_fields__ if name != "max_ste
 
 
 @dataclass(frozen=True)
-class FinetuneOptions(DataFields):
+class FinetuneOptions(DataFields, FactorFields):
     """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "finetune"
