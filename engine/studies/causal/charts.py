@@ -8,21 +8,18 @@ from eigensweep.engine.report.charts import Axis, Chart, Panel, Rule, Series
 from eigensweep.engine.report.spectrum import block_of
 from eigensweep.engine.report.style import number
 from eigensweep.engine.studies.causal.spectra import normalised, spectra_of
-from eigensweep.engine.studies.causal.summary import named, phases
+from eigensweep.engine.studies.causal.summary import named
 from eigensweep.engine.studies.causal.tables import Causal
 from eigensweep.engine.tables.groups import labelled
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_STEPS = Axis("training step")
 COLORS = 7  # of the style sheet: c0 to c6
-_LOSSES = "Held-out loss of the answers and of ordinary text at every kept step; the thin line: batches learned from."
-_NORMS = (
-    "Frobenius norm over that of step 0, median over the matrices of a role. Dashed: what weight decay alone leaves."
-)
-_RANKS = (
-    "Stable rank over that of step 0, a line a role: the median over its matrices. Below 0.5 (dashed) it has halved."
-)
+_LOSSES = "Held-out loss of the answers and of ordinary text at every kept step; grey: the batches learned from."
+_NORMS = "Frobenius norm over that of step 0: the median over the matrices of a role. Black: weight decay alone."
+_RANKS = "Stable rank over that of step 0: the median over the matrices of a role. At the dashed line it has halved."
 _P_VALUES = "Mean p-value of a matrix's right singular vectors, median over the matrices of a role; random ones: 0.5."
 _SPECTRA = (
     "Singular values over |W|_F by rank, of the matrix of each role whose normalised spectrum moved most. A pure "
@@ -35,7 +32,7 @@ def charts(run: Causal) -> dict[str, Chart]:
     found = {"losses": _losses(run), "norms": _norms(run)}
     frame = spectra_of(run)
     if frame is not None:
-        found["ranks"] = _by_role(frame, "stable_ratio", "stable rank / at step 0", _RANKS, 0.5)
+        found["ranks"] = _by_role(frame, "stable_ratio", "stable rank over that of step 0", _RANKS, 0.5)
         found["p_values"] = _by_role(frame, "mean_p_right", "mean p-value, right vectors", _P_VALUES, 0.5)
         found["spectra"] = _spectra(run, frame)
     return found
@@ -54,28 +51,30 @@ def _losses(run: Causal) -> Chart:
         looks = history["step"].to_numpy(float), history["train_loss"].to_numpy(float)
         panels.append(Panel(named(decay), [*lines, Series("answers, learned from", *looks, color="control")]))
         last = table.iloc[-1]
-        text = f", of text {last['text_loss']:.3f}" if np.isfinite(last["text_loss"]) else ""
-        seen.append(f"{named(decay)}: loss of the answers {last['answer_loss']:.4f}{text} nats")
-    note = "at the last step"
+        text = f", text {number(last['text_loss'])}" if np.isfinite(last["text_loss"]) else ""
+        seen.append(f"{named(decay)}: {number(last['answer_loss'])}{text}")
+    note = "held-out loss at the last step, nats: of the answers, of ordinary text"
     return Chart("What is learned and forgotten", "; ".join(seen), note, _LOSSES, _STEPS, Axis("nats a token"), panels)
 
 
 def _norms(run: Causal) -> Chart:
-    frame, roles = labelled(run.moved)
+    frame, roles = labelled(run.moved[run.moved["block"].notna()])
     panels, seen = [], []
     for decay in run.trainings():
         kept = run.snapshots[run.snapshots["weight_decay"] == decay]
         mine = frame[frame["weight_decay"] == decay]
         alone = Series(
-            "weight decay alone", kept["step"].to_numpy(float), kept["decay_alone"].to_numpy(float), color="law"
+            "weight decay alone", kept["step"].to_numpy(float), kept["decay_alone"].to_numpy(float), color="ink"
         )
         panels.append(Panel(named(decay), [*_lines(mine, "norm_ratio", roles), alone]))
         last = mine[mine["step"] == mine["step"].max()]
         seen.append(
             f"{named(decay)}: {number(last['norm_ratio'].median())}, decay alone {number(kept['decay_alone'].iloc[-1])}"
         )
-    note = "median of |W'| / |W| over all matrices at the last step"
-    return Chart("How far the matrices shrink", "; ".join(seen), note, _NORMS, _STEPS, Axis("|W'| / |W|"), panels)
+    note = "median of |W'| / |W| over the matrices in blocks at the last step"
+    return Chart(
+        "How far the matrices shrink", "; ".join(seen), note, _NORMS, _STEPS, Axis("|W'| / |W|", "log"), panels
+    )
 
 
 def _by_role(frame: "pd.DataFrame", column: str, label: str, reading: str, at: float) -> Chart:
@@ -85,8 +84,8 @@ def _by_role(frame: "pd.DataFrame", column: str, label: str, reading: str, at: f
         panels.append(Panel(named(decay), _lines(mine, column, roles), rules=[Rule("", "y", at)]))
         first, last = (mine[mine["step"] == step] for step in (mine["step"].min(), mine["step"].max()))
         medians = (number(part[column].median()) for part in (first, last))
-        seen.append(f"{named(decay)}: {' -> '.join(medians)} ({phases(last)})")
-    note = "median over all matrices at the first step and the last; phases at the last"
+        seen.append(f"{named(decay)}: from {' to '.join(medians)}")
+    note = "median over all matrices, at the first step and the last"
     return Chart(label.capitalize(), "; ".join(seen), note, reading, _STEPS, Axis(label), panels)
 
 
@@ -122,8 +121,12 @@ def _spectra(run: Causal, frame: "pd.DataFrame") -> Chart:
     changes = moved["shape_change"]
     seen = f"{named(decays[0])}: normalised spectra move by {number(changes.median())} in the median"
     note = "|s'/|W'| - s/|W||, 0 for a pure shrink, at most 1.41; drawn: the matrix of each role that moved most"
-    axes = Axis("rank / number of singular values"), Axis("s / |W|", "log")
+    axes = Axis("rank / number of singular values"), Axis("s / |W|", "log", ticks=_decades(panels))
     return Chart("Spectra without their scale", seen, note, _SPECTRA, *axes, panels)
 
 
-_STEPS = Axis("training step")
+def _decades(panels: list[Panel]) -> list[tuple[float, str]]:
+    """Ticks as short as their room."""
+    positive = np.concatenate([y[y > 0] for panel in panels for y in (np.asarray(s.y) for s in panel.series)])
+    low, high = (int(f(np.log10(x))) for f, x in ((np.ceil, positive.min()), (np.floor, positive.max())))
+    return [(10.0**k, f"1e{k}") for k in range(low, high + 1)]

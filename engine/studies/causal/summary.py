@@ -7,7 +7,7 @@ import numpy as np
 from eigensweep.engine.report.style import aligned, number, percent
 from eigensweep.engine.spectral.phases import PHASES
 from eigensweep.engine.studies.causal.spectra import HALVED, RULES, collapsed, spectra_of
-from eigensweep.engine.studies.causal.tables import SERIES, SNAPSHOTS, Causal
+from eigensweep.engine.studies.causal.tables import SERIES, SNAPSHOTS, Causal, folder_of
 from eigensweep.engine.tables.equalised import EQUALISED
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def render(run: Causal) -> str:
     if run.directory is not None:
         parts.append(f"models: {run.directory}/{SNAPSHOTS}/*/step-*")
         if frame is not None:
-            parts.append(f"step by step: eigensweep-report --workdir={run.directory}/{SERIES}/*")
+            parts.append(
+                f"step by step: eigensweep-report --run={run.directory}/{SERIES}/{folder_of(run.trainings()[0])}"
+            )
     return "\n".join(parts)
 
 
@@ -89,20 +91,22 @@ def answers(run: Causal, frame: "pd.DataFrame | None") -> list[str]:
     for decay in run.trainings():
         mine = table[table["weight_decay"] == decay].to_dict("records")
         first, last = mine[0], mine[-1]
-        found.append(
-            f"{named(decay).capitalize()}, step {last['step']}: answers {number(first['answer_loss'])} -> "
-            f"{number(last['answer_loss'])} nats, right {percent(first['answer_accuracy'])} -> "
-            f"{percent(last['answer_accuracy'])}"
-        )
+        losses, right = (_change(first, last, column) for column in ("answer_loss", "answer_accuracy"))
+        found.append(f"{named(decay).capitalize()}, step {last['step']}: loss of the answers {losses}, right {right}")
         if np.isfinite(last["text_loss"]):
-            found.append(f"ordinary text {number(first['text_loss'])} -> {number(last['text_loss'])} nats a token")
+            found.append(f"loss of ordinary text {_change(first, last, 'text_loss')} nats a token")
         found.append(
-            f"|W'| / |W| {number(last['norm_ratio'])} (median); weight decay alone would leave "
+            f"|W'| / |W| is {number(last['norm_ratio'])} (median); weight decay alone would leave "
             f"{number(last['decay_alone'])}"
         )
         if frame is not None:
             found += _collapse(frame[frame["weight_decay"] == decay])
     return found
+
+
+def _change(first: dict[str, Any], last: dict[str, Any], column: str) -> str:
+    before, after = (percent(row[column]) if column in _SHARES else number(row[column]) for row in (first, last))
+    return f"from {before} to {after}"
 
 
 def _collapse(frame: "pd.DataFrame") -> list[str]:
@@ -111,10 +115,13 @@ def _collapse(frame: "pd.DataFrame") -> list[str]:
     first, last = (frame[frame["step"] == step] for step in (steps[0], steps[-1]))
     found = collapsed(first, last)
     either = np.any([names.to_numpy(bool) for names in found.values()], axis=0)
-    lines = [f"rank collapse in {either.sum()} of {len(last)} matrices by at least one rule:"]
+    if either.any():
+        lines = [f"rank collapse in {either.sum()} of {len(last)} matrices by at least one of these rules:"]
+    else:
+        lines = [f"no rank collapse in {len(last)} matrices by any of these rules:"]
     lines += [f"{names.sum()} by {RULES[rule]}" for rule, names in found.items()]
     halved, top = int((last["stable_ratio"] < HALVED).sum()), (percent(x["top_share"].median()) for x in (first, last))
-    lines.append(f"besides, the stable rank of {halved} has halved: lambda_1 holds {' -> '.join(top)} of |W|² (median)")
+    lines.append(f"besides, {halved} stable ranks have halved: the largest value has from {' to '.join(top)} of |W|²")
     return [*lines, f"phases at step {steps[0]}: {phases(first)}", f"phases at step {steps[-1]}: {phases(last)}"]
 
 
