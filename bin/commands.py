@@ -12,6 +12,7 @@ COMMANDS = {
     "trace": "the singular directions that a query of words points to",
     "edit": "remove or scale singular directions, and what that does to predictions and loss",
     "compare": "what differs between runs or checkpoints, how far each matrix moved, and in how many directions",
+    "toy": "models of learning, small enough to be explained: a linear one (--model=linear), networks (--model=mlp)",
     "pretrain": "train a small language model from nothing, kept at chosen steps",
     "fleet": "sweep a list of checkpoints under one workdir, and hold them against scores",
     "series": "sweep the checkpoints of one training, and what changes from step to step",

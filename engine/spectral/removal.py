@@ -145,7 +145,7 @@ def indices(
     raise ValueError(f"{removal}: random directions are no singular values")
 
 
-def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> LowRank:
+def update(removal: Removal, factors: Factors, level: float, key: jax.Array, checked: bool = False) -> LowRank:
     """The low-rank matrix that a removal subtracts.
 
     Args:
@@ -153,6 +153,7 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> 
       factors: the decomposed matrix.
       level: of the outlier tests.
       key: a JAX random key; "bulk" and "random" draw from it.
+      checked: the factors are known to be finite, and those that are mapped from a file need not be read whole.
 
     Returns:
       LowRank; k = 0 where there is nothing to take, such as outliers that a matrix has not.
@@ -161,7 +162,7 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> 
       ValueError: see `indices`; or factors that are not finite, which would make the edited weights NaN.
     """
     w, u, s, vt, sigma, eps = factors
-    if not all(np.isfinite(x).all() for x in (w, u, s, vt)):
+    if not (checked or all(np.isfinite(x).all() for x in (w, u, s, vt))):
         raise ValueError(f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity")
     if removal.kind == "random":
         right, left = _outliers(s, w.shape, sigma, eps, level)
@@ -173,7 +174,9 @@ def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> 
 
 def remove(w: NDArray, low_rank: LowRank) -> NDArray:
     """W - L R in float64."""
-    return np.asarray(w, np.float64) - low_rank.left @ low_rank.right
+    result = np.array(w, np.float64)
+    result -= low_rank.left @ low_rank.right
+    return result
 
 
 def _check_band(text: str, match: re.Match[str]) -> None:

@@ -25,7 +25,8 @@ class DataOptions:
     """What to read, and how to cut it into rows.
 
     Attributes:
-      data: a file; for "hub" NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT; unused for "sampled".
+      data: a file; for "hub" NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT, for rows of the hub (passages, labelled) the
+        same behind "hub:"; unused for "sampled".
       format: text, wikitext, jsonl (the rows joined), hub: one long text; passages: JSON lines, each row apart;
         sampled: drawn from the model; boolq, boolq_pairs (do question and passage belong together?), wic, labelled:
         labelled examples.
@@ -170,9 +171,7 @@ def read_examples(options: DataOptions) -> list[Example]:
 def _text_rows(options: DataOptions, tokenizer: Any, length: int, causal: bool) -> Rows:
     path = _named(options)
     if options.format == "hub":
-        name, *rest = path.split(":")
-        split = rest.pop() if rest else "test"
-        text = files.read_hub(name, rest[0] if rest else None, split, options.field)
+        text = files.read_hub(*files.hub_address(path), options.field)
     elif options.format == "jsonl":
         text = files.read_jsonl_text(path, options.field)
     else:

@@ -157,7 +157,7 @@ def opened(measured: Opened | None, options: Any) -> StreamProjection:
     checkpoint, model, params = measured.checkpoint, measured.model, measured.params
     rows = calibration_rows_for(checkpoint, model, params, options, options.seed, measured.head)
     read = nn.reader(checkpoint, model) if params is None else None
-    size = options.batch_size
+    size = measured.batch_size
     return stream_projection(model, params, read, rows, batch_size=size, factor=options.gain, seed=options.seed)
 
 

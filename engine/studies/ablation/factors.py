@@ -1,52 +1,107 @@
-"""The decomposed matrices of a removal study, and the matrices that a removal leaves."""
+"""The decomposed matrices of a removal study, and the matrices that a removal leaves, one at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from eigensweep.engine.run.factors import FactorStore
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.nulls import purpose_key
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.statistics import statistics
-from eigensweep.engine.run.stream import decomposed
+from eigensweep.engine.run.stream import Decomposed, decomposed
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.removal import Factors, LowRank, Removal
 from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
 from eigensweep.engine.tables.matrices import identity_row
 
 
+class Decompositions:
+    """The factors of matrices in a store, and their rows of the tables of a sweep; one noise level serves both."""
+
+    def __init__(self, store: FactorStore, options: MatrixOptions):
+        self.store, self._options = store, options
+        self._sigma: dict[str, float] = {}
+        self.squares: dict[str, float] = {}  # |W|_F^2
+
+    def needed(self, sources: Sequence[MatrixSource]) -> Iterator[tuple[MatrixSource, dict[str, Any]]]:
+        """Decompose what is not in the store, and hold it there until the next call. Every new matrix with its row.
+
+        Raises:
+          RunError: a matrix without singular vectors (non-finite entries, nothing but zeros, an inaccurate
+            decomposition).
+        """
+        for source, found in self.store.decomposed(sources):
+            if source.name not in self._sigma:
+                row = _row(source, found, self._options)
+                self._sigma[source.name] = row["sigma"]
+                self.squares[source.name] = float(np.sum(found.s**2))
+                yield source, row
+
+    def factors(self, source: MatrixSource) -> Factors:
+        """A matrix that was `needed`: read, and its factors, mapped."""
+        return _factors(source.read(), self.store.one(source), self._sigma[source.name])
+
+    def low_rank(self, taken: Removal, source: MatrixSource) -> LowRank:
+        """What a removal subtracts from it."""
+        return low_rank(taken, source.name, self.factors(source), self._options, checked=True)
+
+
+class Removed(Mapping[str, np.ndarray]):
+    """W - L R by the matrix's name, float64 (m, n), computed when it is asked for: one replaced matrix at a time."""
+
+    def __init__(self, sources: Sequence[MatrixSource], low: Mapping[str, LowRank]):
+        self._low = {name: update for name, update in low.items() if update.rank}
+        self._sources = {source.name: source for source in sources if source.name in self._low}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return removal.remove(self._sources[name].read(), self._low[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._low
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._low)
+
+    def __len__(self) -> int:
+        return len(self._low)
+
+
 def factored(
     sources: Sequence[MatrixSource], options: MatrixOptions
 ) -> Iterator[tuple[MatrixSource, Factors, dict[str, Any]]]:
-    """Every matrix with its factors and its row of the tables of a sweep; one noise level serves both.
-
-    Raises:
-      RunError: a matrix without singular vectors (non-finite entries, nothing but zeros, an inaccurate decomposition).
-    """
+    """Every matrix with its factors and its row, held by nobody; otherwise as `Decompositions.needed`."""
     for source, found in decomposed(sources, options.strategy, ks=True):
-        (row,) = statistics(found, options)
-        u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
-        yield source, Factors(found.w[0], u, s, vt, row["sigma"], found.eps), identity_row(source) | row
+        row = _row(source, found, options)
+        yield source, _factors(found.w[0], found, row["sigma"]), row
 
 
-def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions) -> LowRank:
+def _row(source: MatrixSource, found: Decomposed, options: MatrixOptions) -> dict[str, Any]:
+    (row,) = statistics(found, options)
+    return identity_row(source) | row
+
+
+def _factors(w: np.ndarray, found: Decomposed, sigma: float) -> Factors:
+    u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
+    return Factors(w, u, s, vt, sigma, found.eps)
+
+
+def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions, checked: bool = False) -> LowRank:
     """What a removal subtracts from a matrix; draws depend on the seed, the removal and the matrix's name alone."""
-    return removal.update(taken, factors, options.level, purpose_key(options.seed, "removal", str(taken), name))
+    key = purpose_key(options.seed, "removal", str(taken), name)
+    return removal.update(taken, factors, options.level, key, checked)
 
 
 def edit(
-    matrices: Sequence[MatrixSource],
-    scope: str,
-    taken: Removal,
-    options: MatrixOptions | None = None,
-    factors: Mapping[str, Factors] | None = None,
-) -> dict[str, np.ndarray]:
+    matrices: Sequence[MatrixSource], scope: str, taken: Removal, options: MatrixOptions | None = None
+) -> Mapping[str, np.ndarray]:
     """The matrices that one removal replaces, float64 (m, n) by name: what `ablate` evaluates with these options.
+
+    What is subtracted is kept; the matrices themselves are read and computed when they are asked for.
 
     Args:
       matrices: a checkpoint's.
-      factors: of matrices that are decomposed already.
 
     Raises:
       RunError: see `ablate`.
@@ -54,12 +109,6 @@ def edit(
     options = options or MatrixOptions()
     scopes = resolve_scopes(matrices, (scope,))
     check_bands(scopes, (taken,))
-    known = dict(factors or {})
-    edited = {}
-    for sources in scopes.values():
-        fresh = ((s.name, f) for s, f, _ in factored([s for s in sources if s.name not in known], options))
-        for name, found in (*((s.name, known[s.name]) for s in sources if s.name in known), *fresh):
-            low = low_rank(taken, name, found, options)
-            if low.rank:
-                edited[name] = removal.remove(found.w, low)
-    return edited
+    sources = [source for found in scopes.values() for source in found]
+    low = {s.name: low_rank(taken, s.name, found, options) for s, found, _ in factored(sources, options)}
+    return Removed(sources, low)

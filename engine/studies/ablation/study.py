@@ -1,7 +1,7 @@
 """A removal study: take chosen singular values out of chosen matrices, and measure what the model loses."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -10,17 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eigensweep.engine.run.inputs import MatrixCollection
+from eigensweep.engine.run.factors import FOLDER
+from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.options import MatrixOptions, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.spectral.removal import Factors, Removal
+from eigensweep.engine.spectral.removal import LowRank, Removal
 from eigensweep.engine.spectral.stream_axes import FACTORS
-from eigensweep.engine.studies.ablation import covariance
-from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.studies.ablation import covariance, passes
+from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
+from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
 from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
@@ -31,7 +33,6 @@ from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
 from eigensweep.engine.tables.parts import Work
 from eigensweep.engine.tables.result import MatrixResult, frame_of
 from eigensweep.models import Checkpoint
-from eigensweep.models.nn import Scores
 
 NAME = "ablation"
 BASELINE = ("", "baseline")
@@ -56,7 +57,7 @@ ABLATION = {
     "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
     "perplexity": Column(FLOAT, "", "exp(loss)"),
     "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
+    "seconds": Column(FLOAT, "s", "of the evaluation, its share of a pass; the baseline's where nothing is removed"),
     "change": Column(FLOAT, "nats", "loss less the baseline's"),
     "change_low": Column(
         FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
@@ -73,7 +74,6 @@ ROWS = {
     "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
     "row_count": Column(LIST, "", "targets of the row"),
 }
-_OF_ROW = ("loss", "weight", "correct", "count")
 _OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
@@ -86,12 +86,13 @@ LAYOUT = Layout(
     keys={"ablation": tuple(_REMOVAL), "ablation_rows": tuple(_REMOVAL), **KEYS},
     needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
+    unfinished=(FOLDER,),
     empty=("matrices", "spectra"),  # where all is taken from the stream
 )
 
 
 @dataclass(frozen=True)
-class AblationOptions(CalibrationFields, MeasureFields, MatrixOptions):
+class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOptions):
     """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "ablate"
@@ -145,7 +146,7 @@ class Ablation(MatrixResult):
         if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
-        check_lengths(path, rows, [f"row_{key}" for key in _OF_ROW], [count] * rows.num_rows)
+        check_lengths(path, rows, [f"row_{key}" for key in passes.OF_ROW], [count] * rows.num_rows)
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
@@ -193,7 +194,7 @@ def ablate(
 ) -> Ablation:
     """Measure the model without the chosen singular values, removal by removal.
 
-    The matrices of a scope are decomposed once, and kept while a later scope needs them.
+    A matrix is decomposed once; its factors are kept on disk (`options.factors`, else in `workdir` until the end).
 
     Args:
       checkpoint: what `eigensweep.models.open_checkpoint` gives.
@@ -216,7 +217,12 @@ def ablate(
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
-            _Worker(work, scopes, removals, of_stream, measure, projection, options, on_progress).run()
+            with factor_folder(options, Path(workdir)):
+                store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
+                decompositions = Decompositions(store, options)
+                _Worker(
+                    work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions
+                ).run()
     return open_ablation(workdir)
 
 
@@ -230,6 +236,7 @@ class _Worker:
     projection: covariance.StreamProjection | None
     options: AblationOptions
     on_progress: OnProgress
+    decompositions: Decompositions
 
     def run(self) -> None:
         """Do what is still to do, and merge."""
@@ -243,7 +250,7 @@ class _Worker:
         self.on_progress(Progress(done, len(tasks), done, len(tasks), "of the model as it is", "loss"))
         start = time.perf_counter()
         if units[0] in todo:
-            row = measured(partial(self.measure.evaluate, {}))
+            (row,) = passes.evaluated(self.measure, [{}])
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
@@ -255,7 +262,8 @@ class _Worker:
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
             self.on_progress(Progress(done, len(tasks), done, len(tasks), f"without {scope} {taken}", "loss"))
-        self.work.finish(units)
+        said = [*self.work.manifest.get("warnings", ()), *self.decompositions.store.said]
+        self.work.finish(units, warnings=said)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
         full = [{**row, **changes(row, baseline, self.options.to_json())}]
@@ -263,34 +271,40 @@ class _Worker:
 
     def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The row of every removal still to do, scope by scope."""
-        factors: dict[str, Factors] = {}
-        for position, (scope, sources) in enumerate(self.scopes.items()):
+        for scope, sources in self.scopes.items():
             mine = [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
             needed = [s for s in sources if mine or _matrix_unit(s.name) in todo]
-            for source, found, row in factored([s for s in needed if s.name not in factors], self.options):
-                factors[source.name] = found
+            for source, row in self.decompositions.needed(needed):
                 if _matrix_unit(source.name) in todo:
                     self.work.write({_matrix_unit(source.name): {"matrices": [row], "spectra": [row]}})
-            for taken in mine:
-                yield scope, taken, self._row(scope, taken, {s.name: factors[s.name] for s in sources})
-            later = {s.name for others in list(self.scopes.values())[position + 1 :] for s in others}
-            factors = {name: found for name, found in factors.items() if name in later}
+            lows = ((taken, self._low_ranks(taken, sources)) for taken in mine)
+            for group in passes.groups(lows, self.measure):
+                yield from self._measured(scope, group, sources)
 
-    def _row(self, scope: str, taken: Removal, factors: Mapping[str, Factors]) -> dict[str, Any]:
-        low = {name: low_rank(taken, name, found, self.options) for name, found in factors.items()}
-        replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
+    def _low_ranks(self, taken: Removal, sources: Sequence[MatrixSource]) -> dict[str, LowRank]:
+        return {source.name: self.decompositions.low_rank(taken, source) for source in sources}
+
+    def _measured(
+        self, scope: str, group: passes.Group, sources: Sequence[MatrixSource]
+    ) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        squares = {source.name: self.decompositions.squares[source.name] for source in sources}
+        replaced = [Removed(sources, low) for _, low in group]
         # nothing to take out (a matrix without outliers): the baseline, known already
-        row = measured(partial(self.measure.evaluate, replaced)) if replaced else self.baseline
-        squares = {name: float(np.sum(found.s**2)) for name, found in factors.items()}
-        return {
-            **row,
-            **_named(scope, str(taken)),
-            "draw": taken.draw,
-            "matrices": len(factors),
-            "values": sum(found.s.size for found in factors.values()),
-            "removed": sum(update.rank for update in low.values()),
-            "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
-        }
+        found = iter(passes.evaluated(self.measure, [one for one in replaced if one]))
+        for (taken, low), one in zip(group, replaced, strict=True):
+            yield (
+                scope,
+                taken,
+                {
+                    **(next(found) if one else self.baseline),
+                    **_named(scope, str(taken)),
+                    "draw": taken.draw,
+                    "matrices": len(sources),
+                    "values": sum(min(source.shape) for source in sources),
+                    "removed": sum(update.rank for update in low.values()),
+                    "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+                },
+            )
 
     def _stream_rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The same for what is taken from the stream before each norm."""
@@ -299,7 +313,7 @@ class _Worker:
                 assert self.projection is not None
                 assert self.measure.opened is not None
                 change = self.projection.change(taken)
-                row = measured(partial(self.projection.scores, self.measure.opened, change))
+                row = passes.measured(partial(self.projection.scores, self.measure.opened, change))
                 yield covariance.SCOPE, taken, row | _named(covariance.SCOPE, str(taken)) | change.columns
 
 
@@ -313,22 +327,6 @@ def _matrix_unit(name: str) -> str:
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
-
-
-def measured(evaluate: Callable[[], Scores]) -> dict[str, Any]:
-    """The columns `loss` to `seconds` and those of the rows of data, of one evaluation."""
-    start = time.perf_counter()
-    scores = evaluate()
-    loss = float(np.sum(scores.weight * scores.loss) / np.sum(scores.weight))
-    with np.errstate(over="ignore"):
-        perplexity = float(np.exp(loss))
-    return {
-        "loss": loss,
-        "perplexity": perplexity,
-        "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
-        "seconds": time.perf_counter() - start,
-        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in _OF_ROW},
-    }
 
 
 def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:

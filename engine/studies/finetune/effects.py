@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
+from eigensweep.engine.run.factors import FOLDER
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.studies.ablation.study import BOOTSTRAP
 from eigensweep.engine.tables.check import check_lengths, check_same_rows
@@ -72,7 +73,7 @@ LAYOUT = Layout(
         "finetune_history": ("train_loss", "validation_loss"),
     },
     record=("majority",),
-    unfinished=("training",),
+    unfinished=("training", FOLDER),
 )
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 

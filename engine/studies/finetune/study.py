@@ -20,11 +20,11 @@ import numpy as np
 
 from eigensweep.engine.run.options import LARGEST, MatrixOptions, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.spectral import removal
-from eigensweep.engine.spectral.removal import LowRank, Removal
-from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.spectral.removal import Removal
+from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.data import DataFields
+from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
 from eigensweep.engine.studies.finetune.effects import LAYOUT, ORDERS, Finetuning, open_finetune
 from eigensweep.engine.studies.finetune.projected import SCOPE, projected, scopes_of
 from eigensweep.engine.studies.finetune.task import Task, read_task
@@ -41,7 +41,7 @@ _TRAIN = [name for name in TrainOptions.__dataclass_fields__ if name != "max_ste
 
 
 @dataclass(frozen=True)
-class FinetuneOptions(DataFields):
+class FinetuneOptions(DataFields, FactorFields):
     """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "finetune"
@@ -159,7 +159,8 @@ def run_finetune(
     members = members_of(resolved, scopes)
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
-            _Worker(checkpoint, task, resolved, work, on_progress).run(members)
+            with factor_folder(resolved, workdir):
+                _Worker(checkpoint, task, resolved, work, on_progress).run(members)
     if options.spectra:
         trained = open_checkpoint(workdir / "models" / f"seed-{options.seeds[0]}")
         roles = tuple(role for role in SWEPT if role in {m.role for m in checkpoint.matrices})
@@ -175,7 +176,7 @@ class _Worker:
     options: FinetuneOptions
     work: Work
     on_progress: OnProgress
-    _removed: dict[str, dict[int, dict[str, LowRank]]] = field(default_factory=dict)
+    _decomposed: dict[str, Decompositions] = field(default_factory=dict)
 
     def run(self, members: list[Member]) -> None:
         """Do what is still to do, and merge."""
@@ -192,7 +193,8 @@ class _Worker:
             shutil.rmtree(self._training(member), ignore_errors=True)
             what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
             self.on_progress(Progress(done, len(members), done, len(members), what, "trained"))
-        self.work.finish(names)
+        said = [word for decomposed in self._decomposed.values() for word in decomposed.store.said]
+        self.work.finish(names, warnings=[*self.work.manifest.get("warnings", ()), *said])
 
     def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
         """The member's rows of every table."""
@@ -243,31 +245,23 @@ class _Worker:
 
     def _without(self, checkpoint: Checkpoint, params: Any, member: Member) -> tuple[Any, dict[str, Any]]:
         """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
-        low = self._decile(checkpoint, member)
-        gone = total = 0.0
-        replaced = {}
-        for matrix in checkpoint.matrices:
-            if (taken := low.get(matrix.name)) is not None and taken.rank:
-                w = matrix.read().astype(np.float64)
-                replaced[matrix.name], square = removal.remove(w, taken), float(np.sum(w**2))
-                gone, total = gone + taken.energy * square, total + square
-        gone_share = {"num_matrices": len(replaced), "energy": gone / total}
-        return nn.with_matrices(params, checkpoint, replaced), gone_share
+        sources = resolve_scopes(checkpoint.matrices, (member.scope,))[member.scope]
+        decomposed = self._decompositions(checkpoint)
+        for _ in decomposed.needed(sources):  # once for all deciles, and those of the start for all seeds
+            pass
+        taken = Removal("decile", str(member.decile))
+        low = {source.name: decomposed.low_rank(taken, source) for source in sources}
+        replaced = Removed(sources, low)
+        squares = {name: decomposed.squares[name] for name in replaced}
+        energy = sum(low[name].energy * square for name, square in squares.items()) / sum(squares.values())
+        return nn.with_matrices(params, checkpoint, replaced), {"num_matrices": len(replaced), "energy": energy}
 
-    def _decile(self, checkpoint: Checkpoint, member: Member) -> dict[str, LowRank]:
-        """The member's decile of every matrix of its scope; a matrix is decomposed once for all deciles and seeds."""
-        of = f"{member.scope} of {checkpoint.identity['sha256']}"
-        if of not in self._removed:
-            kept = [key for key in self._removed if key.endswith(self.checkpoint.identity["sha256"])]
-            self._removed = {key: self._removed[key] for key in kept}  # other seeds' models are done with
-            options = MatrixOptions()
-            sources = resolve_scopes(checkpoint.matrices, (member.scope,))[member.scope]
-            found: dict[int, dict[str, LowRank]] = {decile: {} for decile in self.options.deciles}
-            for source, factors, _ in factored(sources, options):
-                for decile, low in found.items():
-                    low[source.name] = low_rank(Removal("decile", str(decile)), source.name, factors, options)
-            self._removed[of] = found
-        return self._removed[of][member.decile]
+    def _decompositions(self, checkpoint: Checkpoint) -> Decompositions:
+        digest = checkpoint.identity["sha256"]
+        if digest not in self._decomposed:
+            store = factor_store(checkpoint.identity, self.options, self.work.directory)
+            self._decomposed[digest] = Decompositions(store, MatrixOptions())
+        return self._decomposed[digest]
 
     def _measure(
         self,

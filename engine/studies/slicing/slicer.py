@@ -13,7 +13,7 @@ from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, stream_axes
 from eigensweep.engine.spectral.stream_axes import FACTORS
-from eigensweep.engine.studies.ablation.study import measured
+from eigensweep.engine.studies.ablation.passes import measured
 from eigensweep.engine.studies.edited_model import MeasureFields, Opened, open_measure
 from eigensweep.engine.studies.stream_covariances import CalibrationFields, calibration_rows_for, stream_covariances
 from eigensweep.models import Checkpoint, data, nn, slicing
