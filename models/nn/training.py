@@ -25,6 +25,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.assemble import add_heads
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
+from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.optimizer import optimizer
 from eigensweep.models.nn.parameters import Params, walk
@@ -49,6 +50,7 @@ def train(
     head: str = "classifier",
     save_at: Collection[int] = (),
     on_save: Callable[[int, Params], None] | None = None,
+    intervention: Intervention | None = None,
 ) -> tuple[Params, Progress]:
     """Minimises the mean cross-entropy of a head: over a batch's labels, or over its tokens that are targets.
 
@@ -63,6 +65,7 @@ def train(
       head: "classifier", "unembedding" (the next token) or "mlm".
       save_at, on_save: after these steps (0: before the first) `on_save` gets the step and the parameters, before a
         state of that step is written: what is continued calls it again for every step that it does again.
+      intervention: on the residual stream, in every forward pass; it is not trained.
 
     Returns:
       The parameters with the lowest validation loss, and the progress.
@@ -77,11 +80,11 @@ def train(
     keys = _OF_HEAD[head] if options.trainable == "head" else tuple(key for key in params if key not in others)
     trained = {key: params[key] for key in keys if key in params}
     frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(model, params, rows, validation, options, seed, head)
+    identity = _identity(model, params, rows, validation, options, seed, head, intervention)
 
     def gradient_of_one(size: int) -> object:
         batch = shard_batch(next(batches(rows, size)), mesh)
-        return _gradient(model, head, trained, frozen, batch, None)
+        return _gradient(model, head, trained, frozen, batch, None, intervention)
 
     def run(size: int) -> tuple[Params, Progress]:
         del size  # the options'
@@ -96,7 +99,16 @@ def train(
             if _is_over(progress, total, options):
                 break
             state, loss = _step(
-                model, head, recipe, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
+                model,
+                head,
+                recipe,
+                total,
+                state,
+                frozen,
+                shard_batch(batch, mesh),
+                key,
+                np.int32(progress.step),
+                intervention,
             )
             losses.append(loss)
             progress.step += 1
@@ -105,7 +117,7 @@ def train(
                 on_save(progress.step, {**frozen, **state["params"]})
             if _is_look(progress.step, len(rows.row), options):
                 _refuse_divergence(directory, progress, losses, state["params"])
-                _look(model, head, frozen, validation, options, mesh, state, progress, losses)
+                _look(model, head, frozen, validation, options, mesh, state, progress, losses, intervention)
                 if directory is not None:
                     write_state(directory, progress.step, state, _to_json(progress, identity))
                 if on_look:
@@ -121,12 +133,18 @@ def train(
 
 
 def _gradient(
-    model: Model, head: str, trained: Params, frozen: Params, batch: Rows, key: Array | None
+    model: Model,
+    head: str,
+    trained: Params,
+    frozen: Params,
+    batch: Rows,
+    key: Array | None,
+    intervention: Intervention | None,
 ) -> tuple[Array, Params]:
     """Mean cross-entropy of a batch, and its gradient."""
 
     def loss(trained: Params) -> Array:
-        total, count, _ = row_losses(model, {**frozen, **trained}, batch, head, key)
+        total, count, _ = row_losses(model, {**frozen, **trained}, batch, head, key, intervention)
         return total.sum() / jnp.maximum(count.sum(), 1)
 
     return jax.value_and_grad(loss)(trained)
@@ -143,6 +161,7 @@ def _step(
     batch: Rows,
     key: Array | None,
     number: Any,
+    intervention: Intervention | None,
 ) -> tuple[Params, Array]:
     """One step. The passes through the model are compiled as one loop over its blocks.
 
@@ -150,7 +169,7 @@ def _step(
     are in the loop, the norm that clips would be summed in another order, and a training would end with other bits.
     """
     key = None if key is None else jax.random.fold_in(key, number)
-    loss, gradient = _gradient(model, head, state["params"], frozen, batch, key)
+    loss, gradient = _gradient(model, head, state["params"], frozen, batch, key, intervention)
     updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     return {"params": params, "optimizer": moments, "best": state["best"]}, loss
@@ -200,9 +219,11 @@ def _look(
     state: Params,
     progress: Progress,
     losses: list[Array],
+    intervention: Intervention | None,
 ) -> None:
     """Score the validation rows; keep the parameters if they are the best so far."""
-    scores = score(model, {**frozen, **state["params"]}, validation, options.batch_size, head, mesh)
+    params, size = {**frozen, **state["params"]}, options.batch_size
+    scores = score(model, params, validation, size, head, mesh, intervention)
     progress.history.append(
         {
             "step": progress.step,
@@ -247,12 +268,19 @@ def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
 
 
 def _identity(
-    model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int, head: str
+    model: Model,
+    params: Params,
+    rows: Rows,
+    validation: Rows,
+    options: TrainOptions,
+    seed: int,
+    head: str,
+    intervention: Intervention | None,
 ) -> str:
     """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
     besides = "" if head == "classifier" and not options.max_steps else f" {head} {options.max_steps}"
     total = hashlib.sha256(f"{model} {options} {seed}{besides}".encode())
-    for array in (*rows, *validation):
+    for array in (*rows, *validation, *jax.tree.leaves(intervention)):
         total.update(np.ascontiguousarray(array).tobytes())
     for path, leaf in sorted(walk(params), key=lambda item: item[0]):
         total.update(path.encode())

@@ -58,7 +58,9 @@ class FinetuneOptions(DataFields, FactorFields):
     study: bool = option(False, "remove deciles before and after fine-tuning")
     deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
     scopes: tuple[str, ...] = option(
-        ("blocks",), "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices"
+        ("blocks",),
+        "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices; stream: of "
+        "eigenvectors of its covariance, out of what norms read",
     )
     orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
     fixed_answer: str = option(

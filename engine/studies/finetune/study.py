@@ -26,6 +26,7 @@ from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.factors import factor_folder, factor_store
 from eigensweep.engine.studies.finetune.effects import LAYOUT, Finetuning, open_finetune
 from eigensweep.engine.studies.finetune.options import SWEPT, FinetuneOptions
+from eigensweep.engine.studies.finetune.projected import SCOPE, projected, scopes_of
 from eigensweep.engine.studies.finetune.task import Task, read_task
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import sweep
@@ -80,7 +81,7 @@ def run_finetune(
         raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
     sizes = (options.num_train, options.validation, options.num_test)
     task, workdir = read_task(checkpoint, options, *sizes, options.split_seed), Path(workdir)
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
+    scopes = scopes_of(checkpoint, options.scopes)
     resolved = replace(options, scopes=tuple(scopes)) if scopes else options
     identity = {
         "checkpoint": checkpoint.identity,
@@ -137,9 +138,12 @@ class _Worker:
         if member.order == "after":
             trained = open_checkpoint(self._model(member.seed))
             model, params = nn.load(trained, self.options.dtype, mesh=self._mesh)
+            if member.scope == SCOPE:
+                model, params, change, taken = self._projected(model, params, member)
+                return self._measure(member, model, params, None, taken, change)
             params, taken = self._without(trained, params, member)
             return self._measure(member, model, params, None, taken)
-        model, params, taken = self._start(member)
+        model, params, taken, change = self._start(member)
         params, progress = nn.train(
             model,
             params,
@@ -150,23 +154,31 @@ class _Worker:
             directory=self._training(member),
             mesh=self._mesh,
             on_look=partial(self._on_look, member),
+            intervention=change,
         )
         if member.order == "none":
             target = self._model(member.seed)
             shutil.rmtree(target, ignore_errors=True)  # of a start that was killed before it noted the member
             nn.write_trained(self.checkpoint, model, params, target)
-        return self._measure(member, model, params, progress, taken)
+        return self._measure(member, model, params, progress, taken, change)
 
-    def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any]]:
+    def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any], nn.Intervention | None]:
         """The model to train: the checkpoint's, with a head, without the decile that the member says."""
         model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self._mesh, param_dtype="float32")
         model, params = nn.with_classifier(model, params, len(self.task.labels), member.seed)
         if self._mesh is not None:
             params = jax.device_put(params, nn.shardings(model.abstract(), self._mesh))
         if not member.decile:
-            return model, params, {"num_matrices": 0, "energy": 0.0}
+            return model, params, {"num_matrices": 0, "energy": 0.0}, None
+        if member.scope == SCOPE:
+            model, params, change, taken = self._projected(model, params, member)
+            return model, params, taken, change
         params, taken = self._without(self.checkpoint, params, member)
-        return model, params, taken
+        return model, params, taken, None
+
+    def _projected(self, model: nn.Model, params: Any, member: Member) -> tuple[nn.Model, Any, Any, dict[str, Any]]:
+        """The model whose norms read the stream without the member's decile of eigenvectors."""
+        return projected(model, params, member.decile, self.task.train, self.options.batch_size, self._mesh)
 
     def _without(self, checkpoint: Checkpoint, params: Any, member: Member) -> tuple[Any, dict[str, Any]]:
         """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
@@ -189,9 +201,15 @@ class _Worker:
         return self._decomposed[digest]
 
     def _measure(
-        self, member: Member, model: nn.Model, params: Any, progress: nn.Progress | None, taken: dict[str, Any]
+        self,
+        member: Member,
+        model: nn.Model,
+        params: Any,
+        progress: nn.Progress | None,
+        taken: dict[str, Any],
+        change: nn.Intervention | None = None,
     ) -> dict[str, list[dict[str, Any]]]:
-        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh)
+        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh, change)
         name = asdict(member)
         row = name | taken | {"loss": scores.mean, "accuracy": scores.accuracy}
         if progress is not None:
