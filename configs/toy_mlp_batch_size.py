@@ -8,5 +8,5 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     """[64, 256, 256, 10], batches of 4 to 256 rows, five seeds."""
-    values = {"widths": (256, 256), "alphas": (1.0,), "batch_sizes": (4, 16, 64, 256), "epochs": 40}
-    return ConfigDict({"command": "toy", "model": "mlp", **values})
+    values = {"widths": (256, 256), "alphas": (1.0,), "batch_sizes": (4, 16, 64, 256)}
+    return ConfigDict({"command": "toy", "model": "mlp", **values, "epochs": 40, "learning_rate": 0.1})
