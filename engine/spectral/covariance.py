@@ -149,8 +149,8 @@ def shares_of_means(
     return of_mean / evals, np.maximum(of_positions, 0.0) / evals
 
 
-def principal_axes(f: ArrayLike) -> Axes:
-    """Eigenvalues and eigenvectors of a covariance.
+def eigenvectors(f: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """All eigenvalues (d,) of a covariance, descending, and unit eigenvectors (d, d) as rows; float64.
 
     Args:
       f: (d, d), symmetric; the host decomposes it where JAX runs on CPU, else the device.
@@ -164,6 +164,15 @@ def principal_axes(f: ArrayLike) -> Axes:
         evals, vectors = scipy.linalg.eigh(np.asarray(f, np.float64), driver="evd")
     else:
         evals, vectors = jax.device_get(jnp.linalg.eigh(jnp.asarray(f)))
-    evals, vectors = evals[::-1], vectors[:, ::-1].T
+    return np.ascontiguousarray(evals[::-1]), np.ascontiguousarray(vectors[:, ::-1].T)
+
+
+def principal_axes(f: ArrayLike) -> Axes:
+    """Eigenvalues of a covariance, and the eigenvectors that the data determine.
+
+    Raises:
+      ValueError: entries that are not finite.
+    """
+    evals, vectors = eigenvectors(f)
     determined = evals > len(evals) * np.finfo(np.float64).eps * max(evals[0], 0.0)
-    return Axes(np.ascontiguousarray(evals), np.ascontiguousarray(vectors[determined]))
+    return Axes(evals, vectors[determined])

@@ -9,7 +9,7 @@ from jax import Array
 
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.context import Context, Taps, norm
-from eigensweep.models.nn.layers import ACTIVATIONS, dropout, linear, soft_cap
+from eigensweep.models.nn.layers import ACTIVATIONS, Norm, dropout, linear, soft_cap
 from eigensweep.models.nn.losses import Losses, chunk_size, in_chunks, of_rows, score_logits, token_losses
 
 HEADS = ("unembedding", "pooler", "mlm", "classifier")  # what a checkpoint may or may not have
@@ -34,7 +34,7 @@ class MaskedHead(nnx.Module):
         self.arch = arch
         width = arch.embedding_width or arch.width
         self.dense = linear(arch.width, width, True, dtype, rngs)
-        self.norm = norm(arch, width)
+        self.norm = Norm("layer", width, arch.norm_eps)  # behind an activation, also where the stream has lost its mean
         if not arch.tied:
             self.decoder = linear(width, arch.vocab_size, False, dtype, rngs)
         self.bias = nnx.Param(jnp.zeros((arch.vocab_size,), jnp.float32))

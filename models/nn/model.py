@@ -26,7 +26,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.context import Context, Layer, Taps, layer
 from eigensweep.models.nn.heads import HEAD_KEYS, HEADS, Head, Output
-from eigensweep.models.nn.intervention import Intervention, changed, of_block
+from eigensweep.models.nn.intervention import Intervention, changed, of_block, read_by_norm
 from eigensweep.models.nn.modules import EMBED_KEYS, Block, Embed, Transformer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
 from eigensweep.models.nn.taps import Tapped, kind_of, kinds_of
@@ -155,6 +155,8 @@ class Model:
         Only what the intervention does behind the last block is done here. With targets: see `apply`.
         """
         x = changed(x, intervention, -1)
+        if self.architecture.causal:  # there is a final norm
+            x = read_by_norm(x, intervention, -1)
         name, module = self.head(head), _merge(self, "head", _pick(params, HEAD_KEYS))
         table = None
         if self.is_tied(name):
