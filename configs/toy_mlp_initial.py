@@ -11,10 +11,10 @@ uniform   -1.2              -0.77 (-0.8..-0.75) 5 of 5     10, 10            2.7
 sparse    27                21 (20..21)         5 of 5     10, 10            2.68 (2.61..2.73)
 
 p: of the kurtosis among independent Gaussian entries (Anscombe and Glynn). The entries keep most of their law: the
-weights move by 0.45 of the first ones' norm at most. Not even Gaussian ones stay quite Gaussian. The spectrum forgets it: as
-many outliers and the same exponent from all three, and accuracies of 98.6, 98.4 and 98.3 %. Vectors of sparse weights
-are not tested (their entries decide the KS statistic), and without equalising sparse first weights have outliers (3),
-as noise of heavy-tailed entries does.
+weights move by 0.45 of the first ones' norm at most. Not even Gaussian ones stay quite Gaussian. The spectrum forgets
+it: as many outliers and the same exponent from all three, and accuracies of 98.6, 98.4 and 98.3 %. Vectors of sparse
+weights are not tested (their entries decide the KS statistic), and without equalising sparse first weights have
+outliers (3), as noise of heavy-tailed entries does.
 """
 
 from ml_collections import ConfigDict
