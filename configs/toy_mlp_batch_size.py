@@ -3,8 +3,8 @@
 eigensweep-toy --config=toy_mlp_batch_size --workdir=runs/toy-mlp-batch-size
 eigensweep-toy --config=toy_mlp_batch_size --config.steps=1600 --workdir=runs/toy-mlp-batch-size-steps
 
-[64, 256, 256, 10], alpha = 1, rate 0.1; 91 s on two busy cores. Medians over five seeds; outliers on the right, rows and
-columns of one scale; the exponent is that of the power-law tail of the eigenvalues:
+[64, 256, 256, 10], alpha = 1, rate 0.1; 91 s on two busy cores. Medians over five seeds; outliers on the right, rows
+and columns of one scale; the exponent is that of the power-law tail of the eigenvalues:
 
             40 epochs                                         1600 steps
 batch size  steps   test %  outliers 1, 2   exponent 1, 2     test %  outliers 1, 2   exponent 1, 2
