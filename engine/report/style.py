@@ -186,6 +186,16 @@ def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
+def interval(low: float, high: float) -> str:
+    """As text; an infinite change has none."""
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
+
+
+def signed(x: float) -> str:
+    """A change as text, to 1e-4 or in two digits."""
+    return f"{x:+.4f}" if abs(x) >= 1e-3 else f"{x:+.1e}"
+
+
 _STEPS = (  # decades an axis spans at most -> where a decade has ticks
     (0.25, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
     (0.6, (1, 1.5, 2, 3, 4, 5, 6, 8)),

@@ -17,6 +17,7 @@ from eigensweep.engine.report.spectrum import (
     mean_law,
     shape_text,
 )
+from eigensweep.engine.spectral.removal import parse
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.ablation.study import Ablation
 from eigensweep.engine.studies.ablation.summary import contrasts
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 PANEL = 2.45  # inches a row, of which BELOW under the axis
 BELOW = 0.5
 SIDES = {"right": 12.0, "left": 13.6}  # where outliers and their controls stand, beside the ten deciles
+DECILES = {f"decile:{k}": float(k) for k in range(1, 11)}  # where those of the deciles do
 KINDS = {
     "outliers": ("outliers", style.LAW, "D", -0.4),
+    "energy": ("as much |W|² from the bulk", style.CYCLE[4], "P", -0.2),
     "bulk": ("as many from the bulk", style.TRAINED, "s", 0.0),
+    "output": ("random directions, outputs changed as much", style.CYCLE[3], "X", 0.2),
     "random": ("as many random directions", style.CONTROL, "v", 0.4),
 }
 
@@ -146,16 +150,14 @@ def _changes(axes: "Axes", records: Sequence[Mapping[str, Any]], limits: tuple[f
         low, high = min(drawn), max(drawn)
         axes.fill_between([0.5, 10.5], low, high, color=style.CONTROL, alpha=0.35, lw=0.6,
                           label="a tenth in random directions")  # fmt: skip
-    deciles = [r for r in records if r["kind"] == "decile"]
-    x = np.array([int(r["removal"].split(":")[1]) for r in deciles])
-    change, bars = _bars(deciles)
-    axes.errorbar(x, change, bars, color=style.TRAINED, lw=1.1, marker="o", ms=3, elinewidth=0.9, capsize=1.8,
-                  label="a tenth of the values")  # fmt: skip
-    for side, position in SIDES.items():
-        for kind, (label, color, marker, shift) in KINDS.items():
-            found = [r for r in records if r["kind"] == kind and r["removal"].split(":")[1] == side and r["removed"]]
+    _tenths(axes, records, "decile", "a tenth of the values", style.TRAINED)
+    _tenths(axes, records, "equalised", "a tenth of the equalised matrix", style.EQUALISED)
+    for kind, (label, color, marker, shift) in KINDS.items():
+        for which, position in (SIDES | DECILES).items():
+            found = [r for r in records if r["kind"] == kind and r["removed"] and parse(r["removal"]).which == which]
             if found:
                 _point(axes, position + shift, found, color, marker, label)
+    for side, position in SIDES.items():
         if not any(r["removal"] == f"outliers:{side}" and r["removed"] for r in records):
             axes.text(position, 0.04, "none", transform=axes.get_xaxis_transform(), ha="center", fontsize=6.5,
                       color="#666666")  # fmt: skip
@@ -172,6 +174,15 @@ def _changes(axes: "Axes", records: Sequence[Mapping[str, Any]], limits: tuple[f
     for middle, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
         axes.annotate(text, (middle, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
                       va="top")  # fmt: skip
+
+
+def _tenths(axes: "Axes", records: Sequence[Mapping[str, Any]], kind: str, label: str, color: str) -> None:
+    """The ten removals of a kind, as far as they are there."""
+    found = [r for r in records if r["kind"] == kind]
+    if found:
+        x = np.array([int(r["removal"].split(":")[1]) for r in found])
+        change, bars = _bars(found)
+        axes.errorbar(x, change, bars, color=color, lw=1.1, marker="o", ms=3, elinewidth=0.9, capsize=1.8, label=label)
 
 
 def _is_drawn(record: Mapping[str, Any]) -> bool:
