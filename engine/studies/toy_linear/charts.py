@@ -147,7 +147,7 @@ def _alignment(rows: list[dict[str, Any]]) -> Chart:
     first, known = rows[0], np.flatnonzero(np.isfinite(lower))
     said = _said(rows)
     if known.size > 1:
-        ends = [f"{lower[i]:.2f} with {n[i]:.0f} samples" for i in known[[0, -1]]]
+        ends = [f"{lower[i]:.2f} at N = {n[i]:.0f}" for i in known[[0, -1]]]
         said = (
             f"Overlap of lower outliers with eigenvectors of Σ: {', '.join(ends)}",
             f"by chance {first['overlap_null']:.2f}",
