@@ -1,7 +1,8 @@
 """The one runner of all entry points: flags, presets, one-line errors with status 2, progress, report.
 
 A study's flags follow from its options dataclass: `--config.KEY=VALUE` for every field. `--config=NAME` takes a preset
-of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it.
+of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it. With
+`--config.small=True` a preset's model and data are tiny stand-ins (bin/small.py).
 """
 
 import importlib.util
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from absl import app, flags, logging
 
-from eigensweep.bin.help import PRESETS, help_text, preset_names, version_line
+from eigensweep.bin.help import help_text, preset_paths, version_line
 from eigensweep.bin.output import heard, say_error
 from eigensweep.models.errors import InputError, printable
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eigensweep.models import Checkpoint
 
 SOURCE, WORKDIR = "checkpoint", "workdir"  # keys of a preset that are no options: where from, and where to
+SMALL = "small"  # and what it is tried on
 PLACES = {
     "checkpoint": "folder, file or hub id",
     "checkpoints": "several, separated by commas: paths, hub ids, globs, files that list them; with {0,1} and {0..9}",
@@ -99,12 +101,16 @@ def settings(options: type[Chosen], source: str = SOURCE, needed: bool = True) -
     Raises:
       UserError: no checkpoint where it is needed, a key or value that is not allowed, a preset of another command.
     """
-    values = _preset(flags.FLAGS["config"].value or "", options)
+    preset = flags.FLAGS["config"].value or ""
+    values = preset_values(preset, options)
+    stand_ins = values.pop(SMALL, None)
+    if flags.FLAGS[f"config.{SMALL}"].value:
+        from eigensweep.bin.small import small_values
+
+        values = small_values(preset, values, stand_ins, _said(WORKDIR) or values.get(WORKDIR, ""))
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
-    places = {key: values.pop(key, "") for key in (source, WORKDIR)}
-    for key in places:
-        for name in (f"config.{key}", key):
-            places[key] = flags.FLAGS[name].value or places[key]
+    places = {key: _said(key) or values.get(key, "") for key in (source, WORKDIR)}
+    values = {key: value for key, value in values.items() if key not in places}
     if "data" in flags.FLAGS and flags.FLAGS["data"].value:
         values["data"] = flags.FLAGS["data"].value
     try:
@@ -114,6 +120,11 @@ def settings(options: type[Chosen], source: str = SOURCE, needed: bool = True) -
     if needed and not places[source]:
         raise UserError(f"no {source}: give --{source}=PATH_OR_HUB_ID, or a --config that names one")
     return places[source], chosen, places[WORKDIR]
+
+
+def _said(place: str) -> Any:
+    """What the flags say of a place; None where they say nothing."""
+    return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
 
 
 def place(key: str, argv: Sequence[str]) -> str:
@@ -185,6 +196,7 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
 def _define(options: type["Options"], source: str, report: bool) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", "name of a preset (--help lists them), or a Python file with a get_config()")
+    flags.DEFINE_bool(f"config.{SMALL}", False, "the preset on a tiny stand-in for its model and data")
     if report:
         flags.DEFINE_bool("report", True, "write report.html")
         flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
@@ -203,8 +215,8 @@ def _define(options: type["Options"], source: str, report: bool) -> None:
         flags.DEFINE_string("data", None, "the same as --config.data")
 
 
-def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
-    """The values of `--config`; {} where it is not given.
+def preset_values(name: str, options: type["Options"]) -> dict[str, Any]:
+    """The values of `--config`; {} where it is not given. What stands in for its model and data is under `small`.
 
     Raises:
       UserError: there is no such preset, or it is another command's.
@@ -227,14 +239,12 @@ def _values(name: str) -> dict[str, Any]:
     Raises:
       UserError: there is none, or it cannot be executed.
     """
-    path = PRESETS / f"{name}.py" if name in preset_names() else Path(name)
+    known = preset_paths()
+    path = known.get(name, Path(name))
     if path.suffix != ".py" or not path.is_file():
         from eigensweep.engine.report.style import near
 
-        known = preset_names()
-        raise UserError(
-            f"--config={name}: neither a preset of eigensweep ({', '.join(known)}) nor a file{near(name, known)}"
-        )
+        raise UserError(f"--config={name}: neither a preset (--help lists them) nor a file{near(name, list(known))}")
     spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
     assert spec is not None
     assert spec.loader is not None

@@ -2,10 +2,15 @@
 
     eigensweep-toy --model=linear --workdir=DIR [--config.KEY=VALUE ...]
     eigensweep-toy --config=toy_linear --workdir=DIR
+    eigensweep-toy --model=mlp --workdir=DIR [--data=cifar-10-batches-bin] [--config.KEY=VALUE ...]
     eigensweep-toy --model=linear --help
 
 --model=linear: ridgeless least squares y = W* x + noise, simulated, beside the generalised Marchenko-Pastur law. Where
 the data vary most the noise is least: small singular values whose right vectors are the data's principal axes.
+
+--model=mlp: small networks trained alike but for a few settings (lazily or not, frozen layers, first weights, batch
+size), their singular values as a sweep reads them, and what is left of them without the smallest. On scikit-learn's
+digits, or CIFAR-10's binary batches. Weights are kept in DIR/networks, a file a network that eigensweep-sweep opens.
 
 Each model has options of its own, which --help lists behind --model. No checkpoint is read. Interrupted and started
 again, it goes on where it was.
@@ -20,7 +25,7 @@ from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
 from eigensweep.engine.studies.toy import Toy, ToyOptions
 
-MODELS = {"linear": "toy_linear"}
+MODELS = {"linear": "toy_linear", "mlp": "toy_mlp"}
 """The models, and the package of engine.studies whose `TOY` each is."""
 
 
