@@ -2,8 +2,8 @@ r"""Least squares without W*: small singular values that lie along the axes in w
 
 eigensweep-toy --config=toy_linear --workdir=runs/toy-linear --figures
 
-The mechanism of M. Staats, M. Thamm, B. Rosenow, Small singular values matter (arXiv 2410.17770). 21 s beside other work
-on two cores. The generalised Marchenko-Pastur law, of the population (X X^T)^-1, lies 0.034 to 0.036 (Kolmogorov-
+The mechanism of M. Staats, M. Thamm, B. Rosenow, Small singular values matter (arXiv 2410.17770). 21 s beside other
+work on two cores. The generalised Marchenko-Pastur law, of the population (X X^T)^-1, lies 0.034 to 0.036 (Kolmogorov-
 Smirnov) from a simulation, the other simulations 0.034 to 0.037, the law of 1/(N lambda) 0.284 at N = 96 and 0.056 at
 1024. With the edge that isotropic data set at level 0.01, all 100 simulations have lower outliers: 2.70 (2.40 to 2.95)
 at N = 96, 3.75 (3.50 to 3.95) at 1024, a change of +1.05 (+0.70 to +1.40) over the same simulations; the law says 2.55
