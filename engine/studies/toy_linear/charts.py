@@ -56,10 +56,10 @@ def _spectra(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]])
         s = s[s > 1e-9 * s.max()]
         bins = np.geomspace(s.min() / 1.001, s.max() * 1.001, BINS + 1)
         counts = np.histogram(s, bins)[0]
-        seen = counts > 0
+        drawn = counts > 0
         at = np.asarray(row["law_at"], float)
         series = [
-            Series("simulated", np.sqrt(bins[1:] * bins[:-1])[seen], (counts / s.size / np.diff(np.log(bins)))[seen],
+            Series("simulated", np.sqrt(bins[1:] * bins[:-1])[drawn], (counts / s.size / np.diff(np.log(bins)))[drawn],
                    marks="points", color="raw"),
             Series("law", at, _seen(at * np.asarray(row["law_density"], float)), color="law"),
         ]  # fmt: skip
