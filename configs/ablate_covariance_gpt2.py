@@ -3,8 +3,8 @@
     eigensweep-ablate --config=ablate_covariance_gpt2 --workdir=runs/stream-gpt2
 
 Question: which eigenvectors of the stream's covariance does the loss hang on (the projections of SliceGPT,
-arXiv 2401.15024, by tenths)? LayerNorms are written as RMSNorms first; covariances come from 256 windows of the first nine
-tenths of the text, losses from the last.
+arXiv 2401.15024, by tenths)? LayerNorms are written as RMSNorms first; covariances come from 256 windows of the first
+nine tenths of the text, losses from the last.
 
 Runtime: 12 measurements, 35 s on two cores shared with other work.
 
@@ -24,8 +24,8 @@ in nats, 95 % paired bootstrap intervals over windows; share: of the squared len
     10       0.23 %   +0.0032 [+0.0006, +0.0060]   +0.001
     random   10 %     +0.409, +0.432 (two draws)   -0.105, -0.122
 
-The rise falls with the eigenvalue but for the eighth decile, which lies within the seventh's interval; only the first two
-deciles cost more than as many random directions. The smallest two still cost a little: their intervals exclude 0.
+The rise falls with the eigenvalue but for the eighth decile, which lies within the seventh's interval; only the first
+two deciles cost more than as many random directions. The smallest two still cost a little: their intervals exclude 0.
 """
 
 from ml_collections import ConfigDict

@@ -19,10 +19,10 @@ bootstrap intervals over rows; energy is the share of what the norms read that i
     40 (63 %)      +2.105 [+2.046, +2.170]     86 %    +4.26, +5.20        +5.71 [+5.66, +5.77]
     32 (50 %)      +2.724 [+2.666, +2.784]     80 %    +5.40, +5.24        +5.88 [+5.83, +5.93]
 
-The rotation alone changes nothing (1.6e-8 nats), so what slicing costs is the cut. At every width it costs less than as
-many random directions, and less than low rank at equal parameters: an m x n matrix at rank r is worth its r (m + n) numbers
-only far below min(m, n)/2, which a width of 64 does not give. But a stream of 64 dimensions has none to spare: an eighth
-of the width costs 0.46 nats of 1.09.
+The rotation alone changes nothing (1.6e-8 nats), so what slicing costs is the cut. At every width it costs less than
+as many random directions, and less than low rank at equal parameters, where two factors of a square matrix at three
+quarters of its numbers keep three eighths of its singular values. But a stream of 64 dimensions has none to spare: an
+eighth of the width costs 0.46 nats.
 """
 
 from ml_collections import ConfigDict
