@@ -27,7 +27,8 @@ from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
-from eigensweep.models.nn.parameters import Params, map_with_path, walk
+from eigensweep.models.nn.optimizer import optimizer
+from eigensweep.models.nn.parameters import Params, walk
 from eigensweep.models.nn.recipe import Progress, TrainOptions
 from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 
@@ -70,7 +71,8 @@ def train(
       The parameters with the lowest validation loss, and the progress.
 
     Raises:
-      TrainingError: `directory` holds another training; or the loss is never finite.
+      TrainingError: `directory` holds another training; or this one diverges, at the step that the message names. The
+        state of the last look stays in `directory`, and nothing that is not finite is saved.
       DeviceMemoryError: with the batch size that would fit.
     """
     model.head(head)
@@ -111,34 +113,23 @@ def train(
             losses.append(loss)
             progress.step += 1
             if on_save and progress.step in save_at:
+                _refuse_divergence(directory, progress, losses, state["params"])
                 on_save(progress.step, {**frozen, **state["params"]})
             if _is_look(progress.step, len(rows.row), options):
+                _refuse_divergence(directory, progress, losses, state["params"])
                 _look(model, head, frozen, validation, options, mesh, state, progress, losses, intervention)
                 if directory is not None:
                     write_state(directory, progress.step, state, _to_json(progress, identity))
                 if on_look:
                     on_look(progress, total)
         if not progress.best_step:
-            raise TrainingError("the loss is not finite at any look: lower the learning rate, or clip harder")
+            raise TrainingError(
+                "the validation loss is not finite at any look: lower the learning rate, or clip harder"
+            )
         return {**params, **state["best"]}, progress
 
     multiple = 1 if mesh is None else mesh.shape["data"]
     return with_memory_advice(run, options.batch_size, gradient_of_one, multiple)
-
-
-def optimizer(options: TrainOptions, total: int) -> optax.GradientTransformation:
-    """Clipping, AdamW, and the rate: 0 -> peak over the warm-up, then -> 0 at step `total`."""
-    rising = max(1, round(options.warmup * total))
-    up = optax.schedules.linear_schedule(0.0, options.learning_rate, rising)
-    down = optax.schedules.linear_schedule(options.learning_rate, 0.0, max(1, total - rising))
-    rate = optax.schedules.join_schedules([lambda step: up(step + 1), down], [rising])
-
-    def decays(params: Params) -> Params:
-        return map_with_path(lambda path, _: path.split("/")[-1] not in ("bias", "scale"), params)
-
-    return optax.chain(
-        optax.clip_by_global_norm(options.clip), optax.adamw(rate, weight_decay=options.weight_decay, mask=decays)
-    )
 
 
 def _gradient(
@@ -198,6 +189,24 @@ def _is_look(step: int, num_rows: int, options: TrainOptions) -> bool:
 
 def _is_over(progress: Progress, total: int, options: TrainOptions) -> bool:
     return progress.step >= total or 0 < options.patience <= progress.stale
+
+
+def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[Array], params: Params) -> None:
+    """Go on only with finite numbers.
+
+    Raises:
+      TrainingError: names the first step since the last look whose loss, or whose update, is not finite.
+    """
+    finite = [bool(jnp.isfinite(loss)) for loss in losses]
+    if all(finite) and all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        return
+    step = progress.step - len(finite) + 1 + finite.index(False) if False in finite else progress.step
+    what = "the loss is" if False in finite else "the parameters are"
+    looked = int(progress.history[-1]["step"]) if progress.history else 0
+    kept = f"; {directory} keeps the state of step {looked}" if directory is not None and looked else ""
+    raise TrainingError(
+        f"the training diverges: {what} not finite at step {step}: lower the learning rate, or clip harder{kept}"
+    )
 
 
 def _look(

@@ -11,7 +11,7 @@ from scipy import stats
 
 from eigensweep.engine.run.factors import FOLDER
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.studies.ablation.study import BOOTSTRAP
+from eigensweep.engine.studies.ablation.columns import BOOTSTRAP
 from eigensweep.engine.tables.check import check_lengths, check_same_rows
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError

@@ -13,19 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from eigensweep.engine.run.options import LARGEST, MatrixOptions, option
+from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
-from eigensweep.engine.studies.data import DataFields
-from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
-from eigensweep.engine.studies.finetune.effects import LAYOUT, ORDERS, Finetuning, open_finetune
+from eigensweep.engine.studies.factors import factor_folder, factor_store
+from eigensweep.engine.studies.finetune.effects import LAYOUT, Finetuning, open_finetune
+from eigensweep.engine.studies.finetune.options import SWEPT, FinetuneOptions
 from eigensweep.engine.studies.finetune.projected import SCOPE, projected, scopes_of
 from eigensweep.engine.studies.finetune.task import Task, read_task
 from eigensweep.engine.studies.sweep.options import SweepOptions
@@ -34,69 +34,6 @@ from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.parts import Work
 from eigensweep.models import Checkpoint, nn, open_checkpoint
-from eigensweep.models.nn import TrainOptions
-
-SWEPT = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down")
-_TRAIN = [name for name in TrainOptions.__dataclass_fields__ if name != "max_steps"]
-
-
-@dataclass(frozen=True)
-class FinetuneOptions(DataFields, FactorFields):
-    """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
-
-    COMMAND: ClassVar[str] = "finetune"
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "task": "format", "text": "field", "pair": "pair_field", "label": "label_field",
-    }  # fmt: skip
-
-    format: str = option("boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False)
-    length: int = option(128, "tokens a row", least=4, counts=False)
-    batch_size: int = option(16, "rows a step", least=1)
-    dtype: str = option(
-        "float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16")
-    )
-    devices: int = option(1, "deal batches out over that many", least=1)
-    num_train: int = option(2600, "rows to learn from, validation rows among them; the rest is held out", least=1)
-    validation: float = option(0.1, "share of num_train that early stopping looks at", inside=(0, 1))
-    num_test: int = option(0, "held-out rows to use, 0 for all", least=0)
-    split_seed: int = option(0, "which passages are held out: the same for all members", least=0, most=LARGEST)
-    trainable: str = option("all", "all parameters, or the head", choices=("all", "head"))
-    epochs: int = option(3, "passes over the rows, at most", least=1)
-    learning_rate: float = option(5e-5, "its peak")
-    warmup: float = option(0.1, "share of the steps over which the rate rises", least=0)
-    weight_decay: float = option(0.01, "AdamW's", least=0)
-    clip: float = option(1.0, "largest global norm of a gradient")
-    dropout: bool = option(True, "drop out as the model's config says")
-    evaluate_every: int = option(0, "steps between looks at the validation rows; 0: an epoch", least=0)
-    patience: int = option(2, "looks without a better loss after which training stops; 0: never", least=0)
-    seeds: tuple[int, ...] = option((), "of head, order and dropout; by default 0, of a study 0,1")
-    study: bool = option(False, "remove deciles before and after fine-tuning")
-    deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
-    scopes: tuple[str, ...] = option(
-        ("blocks",),
-        "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices; stream: of "
-        "eigenvectors of its covariance, out of what norms read",
-    )
-    orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
-    spectra: bool = option(True, "sweep the model before and after fine-tuning, and compare", counts=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "seeds", self.seeds or ((0, 1) if self.study else (0,)))
-        if not self.study:
-            for name in ("deciles", "scopes"):
-                object.__setattr__(self, name, ())
-        if not set(self.deciles) <= set(range(1, 11)) or self.study > bool(self.deciles):
-            raise ValueError(f"deciles is {self.deciles}; expected numbers from 1 to 10")
-        if not self.orders or not set(self.orders) <= set(ORDERS[1:]):
-            raise ValueError(f"orders is {self.orders}; expected before, after, or both")
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of devices {self.devices}")
-        self.train_options()
-
-    def train_options(self) -> TrainOptions:
-        """What determines a training."""
-        return TrainOptions(**{name: getattr(self, name) for name in _TRAIN})
 
 
 @dataclass(frozen=True)
