@@ -13,11 +13,10 @@ accuracy 0.964 on the held-out rows (majority 0.500). Change of the loss, 95 % b
     5               +0.072 [+0.024, +0.120]     +0.001 [-0.017, +0.019]     -0.070 [-0.117, -0.024]     -0.019, +0.003
     10 (smallest)   +0.010 [-0.023, +0.041]     -0.001 [-0.016, +0.012]     -0.011 [-0.044, +0.022]     -0.005, +0.002
 
-Without the first tenth of the directions the model answers as the label shares do, and 90 steps bring nothing back. The
-fifth and the last tenth can be taken from the fine-tuned model at no cost that these rows show. Singular values behave
-otherwise (finetune_minilm_pairs): there the middle decile costs when it goes after fine-tuning, and is learned again when
-it goes before. Here the projection stays while the model is trained, and of the fine-tuned model's own covariance the
-fifth tenth is little.
+Without the first tenth of the directions the model answers as the label shares do, and 90 steps bring nothing back.
+The fifth and the last tenth can be taken from the fine-tuned model at no cost that these rows show. Singular values
+behave otherwise (finetune_minilm_pairs): there the middle decile costs when it goes after fine-tuning, and fine-tuning
+finds its way when it goes before. Here the projection stays while the model is trained.
 """
 
 from ml_collections import ConfigDict
