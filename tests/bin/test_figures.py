@@ -21,6 +21,7 @@ from eigensweep.engine.studies.fleet.options import FleetOptions, SeriesOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions, run_overlap
 from eigensweep.engine.studies.pretraining import PretrainOptions
 from eigensweep.engine.studies.series.study import run_series
+from eigensweep.engine.studies.slicing import SliceOptions
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.tokens.options import TokensOptions
 from eigensweep.engine.studies.tokens.study import run_tokens
@@ -29,7 +30,7 @@ from eigensweep.models.data.tokenizer import load_tokenizer
 
 COMMANDS = (
     AblationOptions, CompareOptions, EditOptions, FactsOptions, FinetuneOptions, FleetOptions, OverlapOptions,
-    PretrainOptions, SeriesOptions, SweepOptions, TokensOptions, TraceOptions,
+    PretrainOptions, SeriesOptions, SliceOptions, SweepOptions, TokensOptions, TraceOptions,
 )  # fmt: skip
 OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
