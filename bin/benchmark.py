@@ -1,6 +1,6 @@
 """Measure eigensweep against its peers, side by side in one run.
 
-    eigensweep-benchmark --suites=svd,null,sweep,memory,scaling,fleet --out=benchmark
+    eigensweep-benchmark --suites=svd,extremes,null,sweep,memory,scaling,fleet --out=benchmark
     eigensweep-benchmark --suites=accelerator                  # the targets on one GPU or TPU, met or not
     eigensweep-benchmark --suites=eigenproblem --sizes=1024,4096   # ways to singular vectors on this device
     eigensweep-benchmark --suites=cost                         # is a dry run's estimate of Llama-8B right?
@@ -22,13 +22,13 @@ from absl import flags
 
 from eigensweep.bin.runner import UserError, console
 
-SUITES = ("svd", "null", "sweep", "memory", "scaling", "fleet")
+SUITES = ("svd", "extremes", "null", "sweep", "memory", "scaling", "fleet")
 APART = ("cost", "eigenproblem", "accelerator")  # run when they are named: long, or in want of a device
 PACKAGES = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "torch", "weightwatcher", "diffract-core")
 
 _SUITES = flags.DEFINE_list("suites", list(SUITES), f"which of {', '.join((*SUITES, *APART))}")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "timed repeats a case, after one warm-up", lower_bound=1)
-_SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the suites svd and scaling")
+_SIZES = flags.DEFINE_list("sizes", ["384", "768", "1024", "2048"], "n of the suites svd, extremes and scaling")
 _OUT = flags.DEFINE_string("out", "benchmark", "folder for benchmark.json and benchmark.png")
 
 

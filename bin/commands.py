@@ -6,7 +6,7 @@ COMMANDS = {
     "facts": "what weights, activations and gradients look like, and their outlier dimensions",
     "ablate": "remove bands of singular values and measure what it does to the loss",
     "slice": "a narrower residual stream for a Llama-like model, written, and the loss it costs",
-    "finetune": "fine-tune an encoder, and remove singular values before or after",
+    "finetune": "fine-tune a classifier or a language model; what becomes of its spectra",
     "tokens": "singular directions of circuits, read as the tokens they write or read",
     "label": "labels for the directions of eigensweep-tokens, by a language model or by hand",
     "trace": "the singular directions that a query of words points to",

@@ -56,6 +56,13 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """Processor time of one call, all threads together: what other work on the machine hardly touches."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def last_line(code: str, *arguments: str, **process: Any) -> str:
     """Run code in a Python of its own; the last line that it prints, "" where it prints none."""
     command = [sys.executable, "-c", code, *arguments]
@@ -64,12 +71,17 @@ def last_line(code: str, *arguments: str, **process: Any) -> str:
 
 
 def compare(
-    comparison: Comparison, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, warm_up: bool = True
+    comparison: Comparison,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    repeats: int,
+    warm_up: bool = True,
+    clock: Callable[[Callable[[], Any]], float] = seconds,
 ) -> Comparison:
     """Warm both up once, then time them in turn `repeats` times, so that drift of the machine hits both alike."""
     if warm_up:
         ours(), theirs()
     for _ in range(repeats):
-        comparison.ours.append(seconds(ours))
-        comparison.theirs.append(seconds(theirs))
+        comparison.ours.append(clock(ours))
+        comparison.theirs.append(clock(theirs))
     return comparison

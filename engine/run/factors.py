@@ -84,7 +84,7 @@ class FactorStore:
                 yield source, found
             else:
                 absent.append(source)
-        for source, fresh in decomposed(absent, self._strategy, ks=True):
+        for source, fresh in decomposed(absent, self._strategy, ks=True, vectors=True if "left" in sides else "right"):
             self._write(source, fresh, sides)
             del fresh  # its maps take its place
             if not (found := self._read(source, sides)):
@@ -107,13 +107,14 @@ class FactorStore:
             path = self._path(source, side)
             try:
                 found, numbers = self._opened(path, source, side)
-                os.utime(path)  # it was used
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 self.said.append(f"{path}: is damaged ({error}); {source.name} is decomposed anew")
                 return None
             arrays |= found
+            with contextlib.suppress(OSError):  # a folder that may only be read
+                os.utime(path)  # it was used
         return _decomposed(source, numbers, arrays)
 
     def _opened(self, path: Path, source: MatrixSource, side: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -139,8 +140,9 @@ class FactorStore:
 
     def _write(self, source: MatrixSource, found: Decomposed, sides: Sequence[str]) -> None:
         arrays = {name: np.asarray(getattr(found, name)[0]) for name in _ARRAYS["right"]}
-        arrays["u_t"] = np.asarray(found.u[0]).T
-        if not all(np.isfinite(arrays[name]).all() for name in ("s", "vt", "u_t")):
+        if found.u is not None:
+            arrays["u_t"] = np.asarray(found.u[0]).T
+        if not all(np.isfinite(array).all() for name, array in arrays.items() if name in ("s", "vt", "u_t")):
             raise RunError(f"{source.name}: has no singular vectors (NaN or infinity in its decomposition)")
         numbers = {name: _json_number(getattr(found, name)[0]) for name in _NUMBERS} | {"by": found.strategy[0]}
         for side in _files(sides):

@@ -36,7 +36,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import controls, flips_null
+from eigensweep.engine.spectral import controls, extremes, flips_null
 from eigensweep.engine.spectral.svd import on_cores
 
 NUM_FLIPS = 7
@@ -209,7 +209,8 @@ def _on_host(w: Any, s: NDArray, vectors: tuple[Any, Any] | None) -> _Draw:
         evals = np.empty((num, 2))
         for i in range(num):
             flip = controls.flip(residual, controls.packed_bits(rng, residual.size))
-            evals[i] = np.linalg.eigvalsh(_noise_gram(flip, long, short, k + l))[[-1, 0]]
+            low, high = extremes.ends(_noise_gram(flip, long, short, k + l), len(x) / s.size)
+            evals[i] = high, low
         return _log_values(evals, scale)
 
     return draw

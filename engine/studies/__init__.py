@@ -12,7 +12,7 @@ from eigensweep.engine.tables.layout import studies_in
 from eigensweep.engine.tables.result import Result
 
 STUDIES = (
-    "sweep", "overlap", "ablation", "finetune", "tokens", "labels", "facts", "compare", "series", "slicing",
+    "sweep", "overlap", "ablation", "finetune", "causal", "tokens", "labels", "facts", "compare", "series", "slicing",
     "toy_linear", "toy_mlp",
 )  # fmt: skip
 

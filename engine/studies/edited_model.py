@@ -7,14 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from eigensweep.engine.run.memory import default_budget
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
-from eigensweep.models.data import Rows
+from eigensweep.models.data import Rows, batches
 
 STORED = "stored"
+Visit = Callable[[Rows, bool, Mapping[str, Array]], None]
 MEASURES = {"unembedding": "perplexity", "mlm": "masked", "classifier": "accuracy"}
 
 
@@ -43,6 +45,9 @@ class Measure:
         and with vectors, by the paths of their leaves.
       together: the scores with each of several such mappings, in one pass over the model; None where that cannot be.
       stream_bytes: what a pass holds of each of them, the residual stream of all rows.
+      activations: pass the same rows through the model as it is, block by block: calls its first argument with every
+        batch, whether it is the last, and what enters the linear layers of one block, by tap (of the head too, where
+        its second argument says so); None where there is no model.
       opened: what it evaluates, for changes of other kinds.
     """
 
@@ -50,6 +55,7 @@ class Measure:
     evaluate: Callable[..., nn.Scores]
     together: Callable[[Sequence[Mapping[str, np.ndarray]]], list[nn.Scores]] | None = None
     stream_bytes: int = 0
+    activations: Callable[[Visit, bool], None] | None = None
     opened: "Opened | None" = None
 
 
@@ -79,7 +85,7 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
       RunError: the options ask for what is not there; CheckpointError and DataError say what is wrong with the input.
     """
     model = nn.model_of(checkpoint, options.dtype)
-    head = _head(model, options.measure, checkpoint.identity["source"])
+    head = head_of(model, options.measure, checkpoint.identity["source"])
     if options.stream and (options.devices > 1 or options.format == "sampled"):
         raise RunError("stream goes with neither devices, nor format = sampled")
     try:
@@ -101,10 +107,22 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
     def evaluate(replaced: Mapping[str, np.ndarray], vectors: Mapping[str, np.ndarray] | None = None) -> nn.Scores:
         return together([replaced], vectors)[0]
 
+    def activations(visit: Visit, heads: bool) -> None:
+        def run(size: int, most: int | None = None) -> None:
+            data = list(batches(rows, size))[:most]
+
+            def see(number: int, taps: Mapping[str, Array]) -> None:
+                if most is None:  # else only: how many rows fit?
+                    visit(data[number], number == len(data) - 1, taps)
+
+            nn.stream(model, nn.reader(checkpoint, model), data, lambda *_: None, head if heads else None, see)
+
+        nn.with_memory_advice(run, batch_size, lambda size: run(size, 1))
+
     description = {"measure": MEASURES[head], **describe_rows(rows, options), "param_dtype": param_dtype}
     stream_bytes = rows.input_ids.size * model.architecture.width * jnp.dtype(options.dtype).itemsize
     opened = Opened(checkpoint, model, params, rows, batch_size, head, mesh)
-    return Measure(description, evaluate, together, stream_bytes, opened)
+    return Measure(description, evaluate, together, stream_bytes, activations, opened)
 
 
 def param_dtype_of(checkpoint: Checkpoint, asked: str) -> str:
@@ -128,7 +146,7 @@ def row_bytes(model: nn.Model, length: int) -> int:
     return 4 * length * (2 * arch.num_heads * length + 3 * arch.mlp_dim + 6 * arch.width)
 
 
-def _head(model: nn.Model, measure: str, source: str) -> str:
+def head_of(model: nn.Model, measure: str, source: str) -> str:
     """The head behind a measure; for "auto" the model's default one."""
     heads = {name: head for head, name in MEASURES.items()}
     head = model.head("default" if measure == "auto" else heads[measure])

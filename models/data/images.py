@@ -46,7 +46,7 @@ class Images(NamedTuple):
         total = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
             total.update(f"{array.shape} {array.dtype}".encode())
-            total.update(np.ascontiguousarray(array))
+            total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()
 
 

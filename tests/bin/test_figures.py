@@ -15,7 +15,8 @@ from eigensweep.engine.studies.compare.options import CompareOptions
 from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
 from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.engine.studies.facts.study import run_facts
-from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+from eigensweep.engine.studies.finetune.options import FinetuneOptions
+from eigensweep.engine.studies.finetune.study import run_finetune
 from eigensweep.engine.studies.fleet import sources, sweeps
 from eigensweep.engine.studies.fleet.options import FleetOptions, SeriesOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions, run_overlap

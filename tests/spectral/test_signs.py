@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eigensweep.engine.spectral import ensembles, flips_null, hard_edge, signs, svd, tracy_widom
+from eigensweep.engine.spectral import ensembles, extremes, flips_null, hard_edge, signs, svd, tracy_widom
 
 KEYS = jax.random.split(jax.random.key(3), 16)
 
@@ -196,3 +196,16 @@ def test_matrices_without_noise_do_not_break_it(w):
     assert np.isfinite(np.array(reading)).all()
     if not np.all(w == 1):
         assert (reading.num_right, reading.num_left) == (0, 0)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_ends_alone_give_the_same_reading(monkeypatch, rounds):
+    w = np.stack([*(spiked(kind, (96, 64), 5, 1) for kind in ("gaussian", "both:0.5")), np.eye(96, 64)])
+    w[1, 3] = 0
+    whole = read(w, num_rounds=rounds)
+    monkeypatch.setattr(extremes, "LEAST_SIDE", 2)
+    ends = read(w, num_rounds=rounds)
+    for name in ("num_right", "num_left", "p_right", "p_left", "taken_right", "taken_left", "rounds"):
+        np.testing.assert_array_equal(getattr(ends, name), getattr(whole, name), err_msg=name)
+    np.testing.assert_allclose(ends.z_right, whole.z_right, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ends.z_left, whole.z_left, rtol=1e-6, atol=1e-6)

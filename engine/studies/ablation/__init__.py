@@ -8,7 +8,7 @@ from eigensweep.engine.report import chart_figure
 from eigensweep.engine.report.charts import as_data
 from eigensweep.engine.report.registry import Reported, Table, View, register
 from eigensweep.engine.report.spectrum import checkpoint_name
-from eigensweep.engine.studies.ablation import stream_report, summary
+from eigensweep.engine.studies.ablation import matched_summary, stream_report, summary
 from eigensweep.engine.studies.ablation.charts import charts
 from eigensweep.engine.studies.ablation.figures import draw
 from eigensweep.engine.studies.ablation.study import LAYOUT, Ablation, open_ablation
@@ -21,7 +21,7 @@ PER_FIGURE = 12  # panels; a study of single matrices makes several figures
 
 def view_of(study: Ablation) -> View:
     """What the page shows of the study: the summary's tables."""
-    named = [(name, "") for name in summary.HEADINGS]
+    named = [(name, "") for name in summary.headings(study)]
     tables = [Table("Removal of singular values", named, summary.removals(study), summary.baseline(study))]
     if of_stream := summary.stream_removals(study):
         heading = f"{stream_report.HEADING[0].upper()}{stream_report.HEADING[1:]}"
@@ -31,6 +31,10 @@ def view_of(study: Ablation) -> View:
     if found := summary.verdicts(study):
         caption = f"{summary.CONTRAST[0].upper()}{summary.CONTRAST[1:]}"
         tables.append(Table(caption, [(name, "") for name in summary.CONTRAST_HEADINGS], found))
+    if pairs := matched_summary.matched_controls(study):
+        caption, said = matched_summary.CAPTION, "; ".join(matched_summary.sentences(pairs))
+        columns = [(name, "") for name in matched_summary.HEADINGS]
+        tables.append(Table(f"{caption[0].upper()}{caption[1:]}", columns, matched_summary.cells(pairs), said))
     return View(
         f"Removal of singular values from {checkpoint_name(study)}",
         tables=tables,

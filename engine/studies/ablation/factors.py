@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from eigensweep.engine.run.factors import FactorStore
@@ -12,7 +13,9 @@ from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.statistics import statistics
 from eigensweep.engine.run.stream import Decomposed, decomposed
 from eigensweep.engine.spectral import removal
-from eigensweep.engine.spectral.removal import Factors, LowRank, Removal
+from eigensweep.engine.spectral.matched import NO_MATCH
+from eigensweep.engine.spectral.removal import Factors, LowRank, Match, Removal
+from eigensweep.engine.studies.ablation.even import Even, even_of, needs_equalised
 from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
 from eigensweep.engine.tables.matrices import identity_row
 
@@ -23,6 +26,7 @@ class Decompositions:
     def __init__(self, store: FactorStore, options: MatrixOptions):
         self.store, self._options = store, options
         self._sigma: dict[str, float] = {}
+        self._even: dict[str, Even] = {}
         self.squares: dict[str, float] = {}  # |W|_F^2
 
     def needed(self, sources: Sequence[MatrixSource]) -> Iterator[tuple[MatrixSource, dict[str, Any]]]:
@@ -39,13 +43,24 @@ class Decompositions:
                 self.squares[source.name] = float(np.sum(found.s**2))
                 yield source, row
 
-    def factors(self, source: MatrixSource) -> Factors:
-        """A matrix that was `needed`: read, and its factors, mapped."""
-        return _factors(source.read(), self.store.one(source), self._sigma[source.name])
+    def factors(self, source: MatrixSource, taken: Removal) -> Factors:
+        """A matrix that was `needed`: read, and its factors, mapped; equalised too where the removal needs it."""
+        found = _factors(source.read(), self.store.one(source), self._sigma[source.name])
+        if not needs_equalised(taken):
+            return found
+        if source.name not in self._even:
+            self._even[source.name] = even_of(source, found)
+        even = self._even[source.name]
+        return found._replace(equalised=even.equalised(self.store.one(even)))
 
-    def low_rank(self, taken: Removal, source: MatrixSource) -> LowRank:
-        """What a removal subtracts from it."""
-        return low_rank(taken, source.name, self.factors(source), self._options, checked=True)
+    def low_rank(self, taken: Removal, source: MatrixSource, match: Match | None = None) -> LowRank:
+        """What a removal subtracts from it; `match` as of `removal.update`."""
+        return low_rank(taken, source.name, self.factors(source, taken), self._options, match, checked=True)
+
+    def output_match(self, taken: Removal, source: MatrixSource, f: np.ndarray) -> Match:
+        """`removal.output_match`, F (n, n) of what enters the matrix."""
+        key, level = _key(taken, source.name, self._options), self._options.level
+        return removal.output_match(taken, self.factors(source, taken), level, key, f, checked=True)
 
 
 class Removed(Mapping[str, np.ndarray]):
@@ -69,12 +84,21 @@ class Removed(Mapping[str, np.ndarray]):
 
 
 def factored(
-    sources: Sequence[MatrixSource], options: MatrixOptions
+    sources: Sequence[MatrixSource], options: MatrixOptions, taken: Removal | None = None
 ) -> Iterator[tuple[MatrixSource, Factors, dict[str, Any]]]:
-    """Every matrix with its factors and its row, held by nobody; otherwise as `Decompositions.needed`."""
+    """Every matrix with its factors and its row, held by nobody; otherwise as `Decompositions.needed`.
+
+    Args:
+      taken: what is to be taken out; some removals need the equalised matrix.
+    """
     for source, found in decomposed(sources, options.strategy, ks=True):
         row = _row(source, found, options)
-        yield source, _factors(found.w[0], found, row["sigma"]), row
+        factors = _factors(found.w[0], found, row["sigma"])
+        if taken is not None and needs_equalised(taken):
+            even = even_of(source, factors)
+            ((_, again),) = decomposed([even], options.strategy)
+            factors = factors._replace(equalised=even.equalised(again))
+        yield source, factors, row
 
 
 def _row(source: MatrixSource, found: Decomposed, options: MatrixOptions) -> dict[str, Any]:
@@ -87,14 +111,29 @@ def _factors(w: np.ndarray, found: Decomposed, sigma: float) -> Factors:
     return Factors(w, u, s, vt, sigma, found.eps)
 
 
-def low_rank(taken: Removal, name: str, factors: Factors, options: MatrixOptions, checked: bool = False) -> LowRank:
-    """What a removal subtracts from a matrix; draws depend on the seed, the removal and the matrix's name alone."""
-    key = purpose_key(options.seed, "removal", str(taken), name)
-    return removal.update(taken, factors, options.level, key, checked)
+def _key(taken: Removal, name: str, options: MatrixOptions) -> jax.Array:
+    """Of the draws: they depend on the seed, the removal and the matrix's name alone."""
+    return purpose_key(options.seed, "removal", str(taken), name)
+
+
+def low_rank(
+    taken: Removal,
+    name: str,
+    factors: Factors,
+    options: MatrixOptions,
+    match: Match | None = None,
+    checked: bool = False,
+) -> LowRank:
+    """What a removal subtracts from a matrix; `match` and `checked` as of `removal.update`."""
+    return removal.update(taken, factors, options.level, _key(taken, name, options), match, checked)
 
 
 def edit(
-    matrices: Sequence[MatrixSource], scope: str, taken: Removal, options: MatrixOptions | None = None
+    matrices: Sequence[MatrixSource],
+    scope: str,
+    taken: Removal,
+    options: MatrixOptions | None = None,
+    matches: Mapping[str, Match] | None = None,
 ) -> Mapping[str, np.ndarray]:
     """The matrices that one removal replaces, float64 (m, n) by name: what `ablate` evaluates with these options.
 
@@ -102,6 +141,7 @@ def edit(
 
     Args:
       matrices: a checkpoint's.
+      matches: by matrix, for a removal of kind "output" (`outputs.outputs_of`); without one nothing is taken.
 
     Raises:
       RunError: see `ablate`.
@@ -109,6 +149,9 @@ def edit(
     options = options or MatrixOptions()
     scopes = resolve_scopes(matrices, (scope,))
     check_bands(scopes, (taken,))
-    sources = [source for found in scopes.values() for source in found]
-    low = {s.name: low_rank(taken, s.name, found, options) for s, found, _ in factored(sources, options)}
+    sources, known = [source for found in scopes.values() for source in found], matches or {}
+    low = {
+        source.name: low_rank(taken, source.name, factors, options, known.get(source.name, NO_MATCH))
+        for source, factors, _ in factored(sources, options, taken)
+    }
     return Removed(sources, low)

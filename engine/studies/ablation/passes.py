@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.run.memory import GIB
+from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import LowRank, Removal
 from eigensweep.engine.studies.edited_model import Measure
 from eigensweep.models import nn
@@ -62,3 +63,23 @@ def _columns(scores: nn.Scores) -> dict[str, Any]:
         "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
         **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in OF_ROW},
     }
+
+
+def bootstrap_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `paired_interval` in a study's options."""
+    return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
+
+
+def changes(row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
+    """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
+    loss, before, correct, had = (
+        np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)
+    )
+    weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
+    hits = (correct - had) / np.maximum(count, 1)
+    numbers = (
+        *paired_interval(loss - before, weight, **bootstrap_options(options)),
+        *paired_interval(hits, count, **bootstrap_options(options)),
+    )
+    names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
+    return dict(zip(names, numbers, strict=True))

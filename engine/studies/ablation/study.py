@@ -18,15 +18,17 @@ from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import LowRank, Removal
 from eigensweep.engine.spectral.stream_axes import FACTORS
-from eigensweep.engine.studies.ablation import covariance, passes
+from eigensweep.engine.studies.ablation import columns, covariance, passes
+from eigensweep.engine.studies.ablation.columns import ABLATION, OF_MATRIX, REMOVAL, ROWS
+from eigensweep.engine.studies.ablation.controls import control_columns
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
+from eigensweep.engine.studies.ablation.outputs import match_of, outputs_of
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
 from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
 from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
@@ -36,55 +38,16 @@ from eigensweep.models import Checkpoint
 
 NAME = "ablation"
 BASELINE = ("", "baseline")
-BOOTSTRAP = "Efron & Tibshirani 1993"
-
-_REMOVAL = {
-    "scope": Column(TEXT, "", "role, matrix or group that loses something; stream: what norms read; empty: baseline"),
-    "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
-}
-ABLATION = {
-    **_REMOVAL,
-    "kind": Column(TEXT, "", "decile, band, outliers, bulk, random, covariance decile, covariance random; baseline"),
-    "draw": Column(COUNT, "", "number of the draw of a bulk or random removal, from 0"),
-    "matrices": Column(COUNT, "", "matrices of the scope"),
-    "values": Column(COUNT, "", "sum of b over them; stream: of d over norms"),
-    "removed": Column(COUNT, "", "singular values, random directions, or directions of the stream, that go"),
-    "energy": Column(
-        FLOAT,
-        "",
-        "sum |W - W'|_F^2 / sum |W|_F^2 over the scope; stream: mean |x - x'|^2/|x|^2 over norms, calibration tokens",
-    ),
-    "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
-    "perplexity": Column(FLOAT, "", "exp(loss)"),
-    "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation, its share of a pass; the baseline's where nothing is removed"),
-    "change": Column(FLOAT, "nats", "loss less the baseline's"),
-    "change_low": Column(
-        FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
-    ),
-    "change_high": Column(FLOAT, "nats", "upper end", BOOTSTRAP),
-    "accuracy_change": Column(FLOAT, "", "accuracy less the baseline's"),
-    "accuracy_low": Column(FLOAT, "", "lower end of its interval, as change_low", BOOTSTRAP),
-    "accuracy_high": Column(FLOAT, "", "upper end", BOOTSTRAP),
-}
-ROWS = {
-    **_REMOVAL,
-    "row_loss": Column(LIST, "nats", "mean loss of every row of the data over its targets"),
-    "row_weight": Column(LIST, "", "weight of the row in the mean loss: its targets"),
-    "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
-    "row_count": Column(LIST, "", "targets of the row"),
-}
-_OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
     {
         "ablation": ABLATION,
         "ablation_rows": ROWS,
-        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *_OF_MATRIX)},
+        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *OF_MATRIX)},
         "spectra": {key: SPECTRA[key] for key in ("name", "singular_values", "p_right_avg", "p_left_avg")},
     },
-    keys={"ablation": tuple(_REMOVAL), "ablation_rows": tuple(_REMOVAL), **KEYS},
-    needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
+    keys={"ablation": tuple(REMOVAL), "ablation_rows": tuple(REMOVAL), **KEYS},
+    needed={"ablation": columns.NEEDED, "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
     unfinished=(FOLDER,),
     empty=("matrices", "spectra"),  # where all is taken from the stream
@@ -106,7 +69,7 @@ class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOpti
          "random:decile"),
         "what is taken out (eigensweep.engine.spectral.removal); covariance:decile, covariance:random: of the stream",
     )  # fmt: skip
-    num_draws: int = option(3, "draws of every bulk and random control", least=1)
+    num_draws: int = option(3, "draws of every control that is drawn at random", least=1)
     gain: str = option(
         "energy", "of norms that read less: times sqrt(1 - energy), sqrt(d'/d), or as it is", choices=FACTORS
     )
@@ -140,10 +103,10 @@ class Ablation(MatrixResult):
         super().check(directory)
         results, rows = self.tables["ablation"], self.tables["ablation_rows"]
         path = directory / "ablation_rows.parquet"
-        check_same_rows(path, rows, results, tuple(_REMOVAL))
+        check_same_rows(path, rows, results, tuple(REMOVAL))
         if any(results["matrices"].to_pylist()) > bool(self.tables["matrices"].num_rows):
             raise RunError(f"{directory / 'matrices.parquet'}: is damaged: it has no rows")
-        if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
+        if BASELINE not in {tuple(row.values()) for row in results.select(list(REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
         check_lengths(path, rows, [f"row_{key}" for key in passes.OF_ROW], [count] * rows.num_rows)
@@ -165,7 +128,7 @@ class Ablation(MatrixResult):
         weight = np.asarray(table[scope, these[0]].row_weight)
         with np.errstate(invalid="ignore"):  # of infinite losses
             difference = after - before
-        return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
+        return paired_interval(difference, weight, **passes.bootstrap_options(self.manifest["options"]))
 
 
 open_ablation = Ablation.read
@@ -258,6 +221,9 @@ class _Worker:
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
+        undone = [matrix for scope, ms in self.scopes.items() for matrix in ms if self._mine(scope, todo)]
+        own = Decompositions(self.decompositions.store, self.options)
+        self.outputs = outputs_of(undone, self.removals, self.measure, own)
         for scope, taken, row in chain(self._rows(todo), self._stream_rows(todo)):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
@@ -266,13 +232,19 @@ class _Worker:
         self.work.finish(units, warnings=said)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
-        full = [{**row, **changes(row, baseline, self.options.to_json())}]
+        full = [
+            {"control_of": "", "matched": float("nan"), **row, **passes.changes(row, baseline, self.options.to_json())}
+        ]
         self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
+
+    def _mine(self, scope: str, todo: set[str]) -> list[Removal]:
+        """The removals of a scope that are still to do."""
+        return [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
 
     def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The row of every removal still to do, scope by scope."""
         for scope, sources in self.scopes.items():
-            mine = [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
+            mine = self._mine(scope, todo)
             needed = [s for s in sources if mine or _matrix_unit(s.name) in todo]
             for source, row in self.decompositions.needed(needed):
                 if _matrix_unit(source.name) in todo:
@@ -282,7 +254,10 @@ class _Worker:
                 yield from self._measured(scope, group, sources)
 
     def _low_ranks(self, taken: Removal, sources: Sequence[MatrixSource]) -> dict[str, LowRank]:
-        return {source.name: self.decompositions.low_rank(taken, source) for source in sources}
+        return {
+            source.name: self.decompositions.low_rank(taken, source, match_of(taken, source.name, self.outputs))
+            for source in sources
+        }
 
     def _measured(
         self, scope: str, group: passes.Group, sources: Sequence[MatrixSource]
@@ -303,6 +278,7 @@ class _Worker:
                     "values": sum(min(source.shape) for source in sources),
                     "removed": sum(update.rank for update in low.values()),
                     "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+                    **control_columns(taken, low, squares, self.outputs),
                 },
             )
 
@@ -327,23 +303,3 @@ def _matrix_unit(name: str) -> str:
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
-
-
-def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `paired_interval` in a study's options."""
-    return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
-
-
-def changes(row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
-    loss, before, correct, had = (
-        np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)
-    )
-    weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
-    hits = (correct - had) / np.maximum(count, 1)
-    numbers = (
-        *paired_interval(loss - before, weight, **_bootstrap(options)),
-        *paired_interval(hits, count, **_bootstrap(options)),
-    )
-    names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
-    return dict(zip(names, numbers, strict=True))

@@ -1,11 +1,12 @@
 """A removal study as text: every removal's change with its interval; the smallest decile against the middle ones."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from eigensweep.engine.report.style import aligned
-from eigensweep.engine.studies.ablation import stream_report
+from eigensweep.engine.report.style import aligned, interval, signed
+from eigensweep.engine.studies.ablation import matched_summary, stream_report
 from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 
 MIDDLE = ("decile:5", "decile:6")
@@ -20,11 +21,15 @@ def render(study: Ablation) -> str:
     """The study's results as aligned plain text. Changes of the mean loss are in nats."""
     lines = [baseline(study)]
     if of_matrices := removals(study):
-        lines += ["", aligned([HEADINGS, *of_matrices], 2)]
+        lines += ["", aligned([headings(study), *of_matrices], 2)]
     if of_stream := stream_removals(study):
         lines += ["", f"{stream_report.HEADING}", stream_report.note(study), aligned([STREAM_HEADINGS, *of_stream], 2)]
     if found := verdicts(study):
         lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
+    if pairs := matched_summary.matched_controls(study):
+        table = aligned([matched_summary.HEADINGS, *matched_summary.cells(pairs)], 2)
+        lines += ["", *textwrap.wrap(f"{matched_summary.CAPTION}:", 100), table]
+        lines += [line for text in matched_summary.sentences(pairs) for line in textwrap.wrap(text, 100)]
     return "\n".join(lines)
 
 
@@ -39,15 +44,27 @@ def baseline(study: Ablation) -> str:
     )
 
 
+def headings(study: Ablation) -> tuple[str, ...]:
+    """Of `removals`; what goes of the outputs is told where the study knows it."""
+    place = HEADINGS.index("loss")
+    return (*HEADINGS[:place], *(("of outputs",) if _knows_outputs(study) else ()), *HEADINGS[place:])
+
+
 def removals(study: Ablation) -> list[tuple[str, ...]]:
     """A row of text a removal from matrices, a cell a heading."""
     rows = study.results[study.results["scope"] != stream_report.SCOPE].to_dict("records")
-    return [_cells(row) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)]
+    outputs = _knows_outputs(study)
+    return [_cells(row, outputs) for row in rows if (row["scope"], row["removal"]) != BASELINE and _says_something(row)]
+
+
+def _knows_outputs(study: Ablation) -> bool:
+    """Runs before version 0.4 have no such column."""
+    return "output_energy" in study.results and bool(study.results["output_energy"].notna().any())
 
 
 def stream_removals(study: Ablation) -> list[tuple[str, ...]]:
     """The same of removals from the stream."""
-    return [_cells(row)[1:] for row in stream_report.records(study)]
+    return [_cells(row, outputs=False)[1:] for row in stream_report.records(study)]
 
 
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:
@@ -83,14 +100,15 @@ def _says_something(row: Mapping[str, Any]) -> bool:
     return bool(row["removed"]) or row["draw"] == 0
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any], outputs: bool) -> tuple[str, ...]:
     if not row["removed"]:
-        return (row["scope"], row["removal"], f"0/{row['values']}", *["–"] * 7)
+        return (row["scope"], row["removal"], f"0/{row['values']}", *["–"] * (7 + outputs))
     return (
         row["scope"],
         row["removal"],
         f"{row['removed']}/{row['values']}",
-        f"{100 * row['energy']:.2g} %",
+        _percent(row["energy"]),
+        *([_percent(row["output_energy"])] if outputs else []),
         f"{row['loss']:.4f}",
         signed(row["change"]),
         interval(row["change_low"], row["change_high"]),
@@ -100,11 +118,5 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def interval(low: float, high: float) -> str:
-    """An infinite loss has none."""
-    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
-
-
-def signed(x: float) -> str:
-    """With its sign; small ones by their power of ten."""
-    return f"{x:+.4f}" if abs(x) >= 1e-3 else f"{x:+.1e}"
+def _percent(share: float | None) -> str:
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.2g} %"

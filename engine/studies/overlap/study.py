@@ -20,6 +20,7 @@ from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
 from eigensweep.engine.spectral.covariance import Axes, Moments, Positions
+from eigensweep.engine.studies.activations import tokens_of
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
 from eigensweep.engine.studies.factors import FactorFields, factor_store
 from eigensweep.engine.studies.overlap.axes import CENTRINGS, axes_of
@@ -197,9 +198,7 @@ class Collector:
         mask = self.batches[number].attention_mask
         for tap, x in wanted.items():
             moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
-            tokens = mask if x.ndim == 3 else mask.any(axis=1)
-            if routes := nn.routes_of(tap):
-                tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
+            tokens = tokens_of(tap, taps, mask)
             self._moments[tap] = covariance.accumulate(moments, x, tokens)
             if x.ndim == 3:
                 positions = self._positions.pop(tap, None) or covariance.zero_positions(*x.shape[1:])
@@ -236,7 +235,7 @@ class Collector:
     def _right(self, matrices: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
         """Every matrix with its right singular vectors."""
         for matrix, found in (
-            decomposed(matrices) if self.store is None else self.store.decomposed(matrices, ("right",))
+            decomposed(matrices, vectors="right") if self.store is None else self.store.decomposed(matrices, ("right",))
         ):
             yield matrix, found.vt[0]
 

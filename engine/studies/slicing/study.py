@@ -19,7 +19,7 @@ import numpy as np
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.studies.ablation.study import changes
+from eigensweep.engine.studies.ablation.passes import changes
 from eigensweep.engine.studies.slicing.slicer import (
     BASELINE,
     COVARIANCE,

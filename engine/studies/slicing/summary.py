@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eigensweep.engine.report.style import aligned
-from eigensweep.engine.studies.ablation.summary import interval, signed
+from eigensweep.engine.report.style import aligned, interval, signed
 from eigensweep.engine.studies.slicing.slicer import BASELINE, COVARIANCE, SINGULAR
 from eigensweep.engine.studies.slicing.study import Slicing
 

@@ -1,6 +1,6 @@
 """The columns of a slicing study."""
 
-from eigensweep.engine.studies.ablation.study import BOOTSTRAP
+from eigensweep.engine.studies.ablation.columns import BOOTSTRAP
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.layout import Layout
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from eigensweep.engine.report.style import aligned, near
+from eigensweep.engine.report.style import aligned, duration, near
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import GIB, default_budget
 from eigensweep.engine.run.stream import batches
@@ -141,7 +141,8 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, expected: Estimat
     lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB, the largest takes {largest / GIB:.2f} GiB"]
     if expected is not None:
         lines += [
-            f"about {_time(expected.seconds)} on this machine once programs are compiled, by trials on small matrices",
+            f"about {duration(expected.seconds)} on this machine once programs are compiled, by trials on small "
+            "matrices",
             *textwrap.wrap(f"cost model: {expected.model}", 100, subsequent_indent="  "),
         ]
     return "\n".join([*lines, "", *_left_out(plan)])
@@ -173,12 +174,6 @@ def _blocks(matrices: list[MatrixSource]) -> str:
     if not blocks:
         return "-"
     return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _x(shape: Iterable[int]) -> str:

@@ -21,10 +21,11 @@ TOY = Toy(ToyMlpOptions, run_toy_mlp, summary.render)
 
 def view_of(found: ToyMlp) -> View:
     """What the page shows of the study."""
-    removals = [summary.removal_table(found, by) for by in summary.BY]
+    tables = [summary.networks_table(found), *(summary.removal_table(found, by) for by in summary.BY)]
+    claims = summary.claims_table(found)
     return View(
         f"Lazy and feature learning on {found.manifest['images']}",
-        tables=[summary.networks_table(found), *removals, *summary.matrix_tables(found)],
+        tables=[*tables, *summary.matrix_tables(found), *([claims] if claims else [])],
         facts={"data": found.manifest["images"], **found.manifest["data"]},
         data={"charts": as_data([*charts(found).values()])},
     )

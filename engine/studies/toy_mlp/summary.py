@@ -11,7 +11,7 @@ from eigensweep.engine.studies.toy_mlp.study import ToyMlp
 
 ABREAST = 3  # regimes beside each other on a terminal
 BY = {"values": "by share of their number", "mass": "by share of their sum"}
-HARMLESS, MASS = 0.2, 0.8  # the shares that the published results speak of
+FEW, MUCH = 0.2, 0.8  # the shares that the published results speak of
 _OUTSIDE = {
     "num_right_outliers": ("right", "singular values beyond the right edge, noise of one scale"),
     "equalised_num_right_outliers": ("equalised", "the same once rows and columns have one scale"),
@@ -32,7 +32,8 @@ def render(found: ToyMlp) -> str:
             columns = [0, *range(i, min(i + ABREAST, len(names)))]
             rows = [[row[c] for c in columns] for row in [names, *table.rows]]
             parts.append(f"{table.heading}\n{aligned(rows)}")
-    return "\n\n".join([*parts, *map(_plain, matrix_tables(found)), *sentences(found)])
+    claims = claims_table(found)
+    return "\n\n".join([*parts, *map(_plain, [*matrix_tables(found), *([claims] if claims else [])])])
 
 
 def _plain(table: Table) -> str:
@@ -89,10 +90,10 @@ def matrix_tables(found: ToyMlp) -> list[Table]:
             small = int((of["kurtosis_p"] <= level).sum())
             holds = int(of["equalised_mp_verdict"].str.startswith(("Marchenko", "holds"), na=False).sum())
             entries.append(
-                [*head, _span(of["entries_kurtosis"]), f"{small}{total}", f"{holds}{total}", _span(of["alpha"])]
+                [*head, _span(of["entries_kurtosis"], 2), f"{small}{total}", f"{holds}{total}", _span(of["alpha"])]
             )
-            shares = [_span(100 * of[f"rejected_share_{side}"]) for side in ("right", "left")]
-            vectors.append([*head, *shares, *(_span(of[f"mean_p_{side}"]) for side in ("right", "left"))])
+            shares = [_span(100 * of[f"rejected_share_{side}"], 2) for side in ("right", "left")]
+            vectors.append([*head, *shares, *(_span(of[f"mean_p_{side}"], 2) for side in ("right", "left"))])
     first = [
         ("regime", "what the study varies; start: the first weights"),
         ("layer", "1 the first"),
@@ -118,23 +119,23 @@ def matrix_tables(found: ToyMlp) -> list[Table]:
     ]
 
 
-def sentences(found: ToyMlp) -> list[str]:
-    """What the published results speak of, as it came out here: changes are paired by seed."""
-    said = []
+def claims_table(found: ToyMlp) -> Table | None:
+    """What the published results speak of, as it came out here; None where the study has neither share."""
     guess = _percent(float(found.manifest["majority"]["accuracy"]))
+    rows = []
     for regime in means.regimes(found):
-        few = means.change(found, regime, "values", HARMLESS)
+        few = means.change(found, regime, "values", FEW)
         shares, points = means.curve(found, regime, "mass")
-        at = np.flatnonzero(np.isclose(shares, MASS))
-        parts = []
-        if few is not None:
-            parts.append(f"without {100 * HARMLESS:g} % of the values {means.shown(few, _signed)} points")
-        if at.size:
-            left = means.shown(points[at[0]], _percent)
-            parts.append(f"without {100 * MASS:g} % of their sum {left} % right")
-        if parts:
-            said.append(f"{regime}: {'; '.join(parts)} (the commonest answer: {guess} %)")
-    return ["\n".join(said)] if said else []
+        at = np.flatnonzero(np.isclose(shares, MUCH))
+        left = means.shown(points[at[0]], _percent) if at.size else "–"
+        rows.append([regime, means.shown(few, _signed) if few else "–", left])
+    headings = [
+        ("regime", "what the study varies"),
+        (f"change without {100 * FEW:g} % of the values", "in points, paired by seed"),
+        (f"accuracy without {100 * MUCH:g} % of their sum", "per cent"),
+    ]
+    heading = f"Of which the literature speaks, in per cent; the commonest answer alone: {guess}"
+    return Table(heading, headings, rows) if any(set(row[1:]) != {"–"} for row in rows) else None
 
 
 def _percent(share: float) -> str:
@@ -145,11 +146,11 @@ def _signed(share: float) -> str:
     return f"{100 * share:+.1f}"
 
 
-def _span(values: Any) -> str:
-    """A median, and the range where there is one."""
+def _span(values: Any, digits: int = 3) -> str:
+    """A median, and the range where there is one, with so many significant digits."""
     known = values.astype("Float64").to_numpy(np.float64, na_value=np.nan)
     known = known[np.isfinite(known)]
     if not known.size:
         return "–"
-    low, middle, high = (f"{float(x):.3g}" for x in (known.min(), np.median(known), known.max()))
+    low, middle, high = (f"{float(x):.{digits}g}" for x in (known.min(), np.median(known), known.max()))
     return middle if low == high else f"{middle} ({low} to {high})"
