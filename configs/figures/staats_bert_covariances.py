@@ -15,7 +15,9 @@ FIGURE = Figure(
     ("locating", "small"),
     "eigenvalues of the activations' covariance with the positions' means taken off, and the overlaps with its axes",
     "google-bert/bert-base-uncased, WikiText-2",
-    "MiniLM, preset `overlap_minilm`: larger above the right edge in every role, below the left one in `mlp_up` alone",
+    "gpt2-char, preset `overlap_gpt2_char`: the first eigenvalue of F is the mean's (77 to 88 % of it), the second the "
+    "positions' (93 to 95 %, but for what enters `mlp_down`); with positions centred out the first holds 12 to 15 % of "
+    "the trace, not 22 to 35 %, and the left outliers of `mlp_up` overlap by 0.44, not 0.78",
 )
 
 

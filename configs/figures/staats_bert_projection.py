@@ -14,7 +14,8 @@ FIGURE = Figure(
     ("locating",),
     "loss without percentile groups of the eigenvectors of the stream's covariance",
     "google-bert/bert-base-uncased, WikiText-2",
-    "gpt2-char and stories260k, `eigensweep-ablate --config.removals=covariance:decile` (notes on the projection)",
+    "gpt2-char and stories260k, `eigensweep-ablate --config.removals=covariance:decile`; before and after fine-tuning "
+    "MiniLM, preset `finetune_minilm_stream` (its docstring)",
 )
 
 

@@ -16,7 +16,8 @@ FIGURE = Figure(
     ("locating",),
     "accuracy over the share of singular values removed, alpha 1 and 15",
     "CIFAR-10's binary files (`--data`); without them digits",
-    "on digits, preset `toy_mlp`; the published figures are of CIFAR-10, which is not at hand, and stay open",
+    "digits, preset `toy_mlp`: 98.6 % (alpha 1) and 97.7 % (alpha 15); without 20 % of the values -0.1 and -1.2 "
+    "points; the published figures are of CIFAR-10, which is not at hand: they stay open",
 )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from eigensweep import configs, engine, models
+from eigensweep.bin import finetune, runner, small, toy
 from eigensweep.bin import help as help_texts
-from eigensweep.bin import runner, small, toy
 from eigensweep.configs import figures
 from eigensweep.engine.report.registry import STUDIES
 from eigensweep.engine.run.progress import silent
@@ -16,7 +16,6 @@ from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
 from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.engine.studies.facts.study import run_facts
 from eigensweep.engine.studies.finetune.options import FinetuneOptions
-from eigensweep.engine.studies.finetune.study import run_finetune
 from eigensweep.engine.studies.fleet import sources, sweeps
 from eigensweep.engine.studies.fleet.options import FleetOptions, SeriesOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions, run_overlap
@@ -120,7 +119,7 @@ RUN = {
     "compare": compare,
     "edit": edit,
     "facts": of_one(run_facts),
-    "finetune": of_one(run_finetune),
+    "finetune": of_one(lambda *given: finetune._run(*given, silent)),
     "fleet": fleet,
     "overlap": of_one(run_overlap),
     "series": lambda source, options, workdir: run_series(source.split(","), options, workdir),
