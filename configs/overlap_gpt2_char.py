@@ -23,7 +23,7 @@ covariances (--config.centred) tell the same: the same roles, p 0.0005 (unembedd
 That second axis is the position: of the inputs of attention and MLP up the mean of all tokens carries 77 to 88 % of the
 first eigenvalue of F (medians over blocks), the means of the positions 93 to 95 % of the second. With positions centred
 out (--config.centring=positions) the first eigenvalue holds 12 to 15 % of the trace instead of 22 to 35 %, the three
-vectors of mlp_up overlap by at most 0.41 to 0.51, with axes 38 to 95, and mlp_up below is 0.442 (p 0.0005). Above the
+vectors of mlp_up overlap by 0.41 to 0.51, with axes of rank 38 to 95, and mlp_up below is 0.442 (p 0.0005). Above the
 right edge nothing changes: the same roles, p 0.0005 (unembedding 0.001).
 """
 
