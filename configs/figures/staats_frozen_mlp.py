@@ -22,5 +22,5 @@ FIGURE = Figure(
 
 def get_config() -> ConfigDict:
     """As toy_mlp_frozen."""
-    small = {"widths": "32,32,32,32", "seeds": "0", "epochs": 1, "max_train": 64, "removed": "0,50"}
+    small = {"widths": (32, 32, 32, 32), "seeds": "0", "epochs": 1, "max_train": 64, "removed": "0,50"}
     return ConfigDict({**toy_mlp_frozen.get_config(), "command": "toy", "small": small})
