@@ -11,8 +11,8 @@ smallest    Of a long matrix (a >= 2 b) its edge is as sharp as the other: the s
 otherwise   `eigvalsh`: below `LEAST_SIDE`, where it is as fast; where Cholesky finds G not positive definite (a matrix
             without full rank, to rounding); where the recurrence does not converge.
 
-ARPACK (`eigsh`), given the same two operators, takes 1.0 to 1.25 times as long, and SciPy 1.17 multiplies its start by G
-first: the null vectors of a matrix with zero columns are gone from it, and the smallest value found is another one.
+ARPACK (`eigsh`), given the same two operators, takes 1.0 to 1.25 times as long, and SciPy 1.17 multiplies its start by
+G first: the null vectors of a matrix with zero columns are gone from it, and the smallest value found is another one.
 
 Nothing is orthogonalised again: by the time that rounding costs the vectors their orthogonality, an extreme value has
 converged, and copies of it that turn up later do no harm (Paige). A value counts as converged when the bound
