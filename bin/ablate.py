@@ -7,7 +7,7 @@
 Writes DIR/ablation.parquet (a row a scope and removal: the loss, its change and the change's bootstrap interval),
 ablation_rows.parquet, matrices.parquet, spectra.parquet, manifest.json, figures/ and report.html. Started again with
 the same workdir it continues after the last finished removal. What can be taken out: `--config.removals`, see
-eigensweep.engine.spectral.removal.
+eigensweep.engine.spectral.removal. With --dry_run it says what it would take.
 """
 
 from pathlib import Path
@@ -19,34 +19,63 @@ from eigensweep import models
 from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
 from eigensweep.engine.spectral import removal
-from eigensweep.engine.studies.ablation.factors import edit
+from eigensweep.engine.studies.ablation.factors import Decompositions, edit
+from eigensweep.engine.studies.ablation.outputs import outputs_of
 from eigensweep.engine.studies.ablation.scopes import check_bands, resolve_scopes
 from eigensweep.engine.studies.ablation.study import Ablation, AblationOptions, run_ablation
 from eigensweep.engine.studies.ablation.summary import render
+from eigensweep.engine.studies.edited_model import open_measure
+from eigensweep.engine.studies.factors import factor_folder, factor_store
 
 _WRITE = flags.DEFINE_string(
     "write_checkpoint", None, "write the checkpoint without the values of --removal here, for transformers to load"
 )
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what there is to do, the memory and the time, and stop")
 _REMOVAL = flags.DEFINE_string(
     "removal", None, "SCOPE/REMOVAL for --write_checkpoint, such as query/decile:10; not needed if there is only one"
 )
 
 
 def main() -> None:
-    """Settings -> study -> summary, report, edited checkpoint."""
+    """Settings -> study -> summary, report, edited checkpoint; or its plan."""
+
+    if _DRY_RUN.value:
+        from eigensweep.engine.studies.ablation.plan import describe_plan, make_plan
+
+        source, options, _ = runner.settings(AblationOptions)
+        print(describe_plan(make_plan(runner.opened(source), options)))
+        return
+
+    places: list[str] = []
 
     def study(checkpoint: Any, options: AblationOptions, workdir: str, on_progress: Any) -> Ablation:
         if to_write := _to_write(options):  # checked before hours of work
             _check(checkpoint, *to_write)
+        places.append(workdir)
         return run_ablation(checkpoint, options, workdir, on_progress)
 
     checkpoint, options = runner.run_study(AblationOptions, study, render)
     if to_write := _to_write(options):
         try:
-            edited = edit(checkpoint.matrices, *to_write, options)
+            matches = _matches(checkpoint, options, places[0], *to_write)
+            edited = edit(checkpoint.matrices, *to_write, options, matches)
             print(f"checkpoint: {models.write_huggingface(checkpoint, _WRITE.value or '', edited)}")
         except OSError as error:
             raise UserError(f"--write_checkpoint={_WRITE.value}: {error.strerror or error}") from error
+
+
+def _matches(
+    checkpoint: models.Checkpoint, options: AblationOptions, workdir: str, scope: str, taken: removal.Removal
+) -> dict[str, removal.Match]:
+    """How many random directions a removal of kind "output" takes, by matrix; others need none."""
+    if taken.kind != "output":
+        return {}
+    matrices = [matrix for found in resolve_scopes(checkpoint.matrices, (scope,)).values() for matrix in found]
+    with factor_folder(options, Path(workdir)):
+        store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
+        measure = open_measure(checkpoint, options, options.seed)
+        outputs = outputs_of(matrices, (taken,), measure, Decompositions(store, options)) or {}
+    return {name: found.matches[str(taken)] for name, found in outputs.items()}
 
 
 def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:
@@ -62,7 +91,7 @@ def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:
         return None
     if text:
         scope, _, name = text.rpartition("/")
-    elif len(options.scopes) == len(removal.expand(options.removals, options.num_draws)) == 1:
+    elif len(options.scopes) == len(options.removals) == len(options.expanded()[0]) == 1:
         scope, name = options.scopes[0], options.removals[0]
     else:
         raise UserError("the study has several removals: say which to write, as --removal=query/decile:10")

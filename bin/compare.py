@@ -21,6 +21,7 @@ from absl import flags
 
 from eigensweep.bin import runner
 from eigensweep.bin.runner import UserError
+from eigensweep.engine.run.options import words
 from eigensweep.engine.studies.compare.options import CompareOptions
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ _CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "folder, file or hub i
 
 def main() -> None:
     """Settings -> runs -> comparison -> summary and report."""
-    _, options, workdir = runner.settings(CompareOptions, needed=False)
-    count = len(_RUN.value) + len(_CHECKPOINT.value)
+    named, options, workdir = runner.settings(CompareOptions, needed=False)
+    sources = _CHECKPOINT.value or ([] if _RUN.value else words(named))  # a preset's, where nothing else is said
+    count = len(_RUN.value) + len(sources)
     if count < (1 if options.other_roles else 2):
         raise UserError(f"{count} runs are no comparison: give --run=DIR or --checkpoint=PATH_OR_HUB_ID twice or more")
     if not workdir:
@@ -47,11 +49,9 @@ def main() -> None:
     start = time.monotonic()
     with reporter() as on_progress:
         given = [_of_run(directory, options.moved and not options.other_roles) for directory in _RUN.value]
-        given += [
-            _of_checkpoint(i, source, options, workdir, on_progress) for i, source in enumerate(_CHECKPOINT.value)
-        ]
+        given += [_of_checkpoint(i, source, options, workdir, on_progress) for i, source in enumerate(sources)]
         runs, checkpoints, missing = [run for run, _, _ in given], [c for _, c, _ in given], [m for _, _, m in given]
-        names = tails([*_RUN.value, *_CHECKPOINT.value])
+        names = tails([*_RUN.value, *sources])
         found = engine.compare(runs, options, workdir, checkpoints=checkpoints, labels=names, on_progress=on_progress)
     notes = [f"note: {text}" for text in (*found.manifest["warnings"], *filter(None, missing))]
     runner.finish(found, render, "\n".join([*notes, f"{time.monotonic() - start:.1f} s"]))

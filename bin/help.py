@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 PRESETS = Path(next(iter(configs.__path__)))
 _WIDTH = 100
+_SMALL = (
+    "With --config.small=True a preset of a figure runs in seconds and without a network, on a tiny model of the same "
+    "architecture, which it writes to WORKDIR/small."
+)
 
 
 def version_line() -> str:
@@ -25,9 +29,10 @@ def version_line() -> str:
     return f"eigensweep {version('eigensweep')}"
 
 
-def preset_names() -> list[str]:
-    """The presets that come with eigensweep."""
-    return sorted(path.stem for path in PRESETS.glob("*.py") if path.stem != "__init__")
+def preset_paths() -> dict[str, Path]:
+    """Name -> file of the presets that come with eigensweep: those of models, then those of the sources' figures."""
+    paths = [*sorted(PRESETS.glob("*.py")), *sorted(PRESETS.glob("figures/*.py"))]
+    return {path.stem: path for path in paths if not path.stem.startswith("__")}
 
 
 def help_text(module: str, options: "type[Options] | None") -> str:
@@ -44,8 +49,9 @@ def help_text(module: str, options: "type[Options] | None") -> str:
             if words := field.metadata["choices"]:
                 what.append(f"one of {', '.join(word or repr('') for word in words)}")
             parts += _entry(key, "; ".join(what), _default(field.default), getattr(kinds[key], "__name__", ""))
-        fitting = [(name, doc) for name in preset_names() if (doc := _preset(name, options.COMMAND))]
+        fitting = [(name, doc) for name, path in preset_paths().items() if (doc := _preset(path, options.COMMAND))]
         parts += ["", "presets, each as --config=NAME:", *(x for name, doc in fitting for x in _entry(name, doc))]
+        parts += _wrapped(_SMALL) if fitting else []
     return "\n".join(parts)
 
 
@@ -74,9 +80,13 @@ def _entry(name: str, what: str, default: str = "", kind: str = "") -> Iterator[
     yield from (f"{'':26}{line}" for line in lines)
 
 
-def _preset(name: str, command: str) -> str:
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _preset(path: Path, command: str) -> str:
     """The first line of a preset's docstring, if it is one of `command`'s; nothing of it is executed."""
-    tree = ast.parse((PRESETS / f"{name}.py").read_text())
+    tree = ast.parse(path.read_text())
     pairs = [
         pair
         for node in ast.walk(tree)

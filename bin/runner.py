@@ -1,7 +1,8 @@
 """The one runner of all entry points: flags, presets, one-line errors with status 2, progress, report.
 
 A study's flags follow from its options dataclass: `--config.KEY=VALUE` for every field. `--config=NAME` takes a preset
-of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it.
+of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag says overrides it. With
+`--config.small=True` a preset's model and data are tiny stand-ins (bin/small.py).
 """
 
 import importlib.util
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from absl import app, flags, logging
 
-from eigensweep.bin.help import PRESETS, help_text, preset_names, version_line
+from eigensweep.bin.help import help_text, preset_paths, version_line
 from eigensweep.bin.output import heard, say_error
 from eigensweep.models.errors import InputError, printable
 
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from eigensweep.models import Checkpoint
 
 SOURCE, WORKDIR = "checkpoint", "workdir"  # keys of a preset that are no options: where from, and where to
+SMALL = "small"  # and what it is tried on
 PLACES = {
     "checkpoint": "folder, file or hub id",
     "checkpoints": "several, separated by commas: paths, hub ids, globs, files that list them; with {0,1} and {0..9}",
     "config_json": "config.json of the model to train; default: a small GPT-2",
+    "model": "which model of learning; its options follow from it",
     "workdir": "run directory; an unfinished run is continued",
 }
 _LONGEST = 3000  # characters of an error
@@ -43,7 +46,11 @@ class UserError(InputError):
 
 
 def console(
-    main: Callable[[], None], options: type["Options"] | None = None, source: str = SOURCE, report: bool = True
+    main: Callable[[], None],
+    options: type["Options"] | None = None,
+    source: str = SOURCE,
+    report: bool = True,
+    choose: Callable[[Sequence[str]], type["Options"]] | None = None,
 ) -> Callable[[], None]:
     """The console script of an entry point: parses the flags, runs `main` under absl, exits.
 
@@ -52,6 +59,7 @@ def console(
       options: the study's options; `--config`, `--config.KEY`, `--checkpoint` and `--workdir` follow.
       source: what the flag is called that says where from, a key of PLACES; it may be the run directory itself.
       report: whether the study has a page, and so the flags `--report` and `--figures`.
+      choose: the options where they depend on the arguments.
 
     An InputError (CheckpointError, DataError, RunError, UserError, …), and a flag that cannot be parsed, end as
     `error: <message>` on stderr with exit status 2; Ctrl-C ends with 130. Any other exception is a defect of ours and
@@ -73,12 +81,16 @@ def console(
         # of a full disk the run itself will tell, in one line
         warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
         flags.FLAGS.set_default("verbosity", -1)  # warnings; at INFO, JAX tells of every backend it did not find
-        if options is not None:
-            _define(options, source, report)
-            sys.argv = _modern(sys.argv, options)
-        # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
         with heard():
-            app.run(guarded, flags_parser=_flags_parser(main.__module__, options))
+            try:
+                chosen = choose(sys.argv) if choose is not None else options
+            except InputError as e:
+                _fail(e)
+            if chosen is not None:
+                _define(chosen, source, report)
+                sys.argv = _modern(sys.argv, chosen)
+            # absl knows flags by the name of the running script, which is __main__ only under `python -m`.
+            app.run(guarded, flags_parser=_flags_parser(main.__module__, chosen))
 
     return run
 
@@ -89,12 +101,16 @@ def settings(options: type[Chosen], source: str = SOURCE, needed: bool = True) -
     Raises:
       UserError: no checkpoint where it is needed, a key or value that is not allowed, a preset of another command.
     """
-    values = _preset(flags.FLAGS["config"].value or "", options)
+    preset = flags.FLAGS["config"].value or ""
+    values = preset_values(preset, options)
+    stand_ins = values.pop(SMALL, None)
+    if flags.FLAGS[f"config.{SMALL}"].value:
+        from eigensweep.bin.small import small_values
+
+        values = small_values(preset, values, stand_ins, _said(WORKDIR) or values.get(WORKDIR, ""))
     values |= {key: f.value for key in options.by_name() if (f := flags.FLAGS[f"config.{key}"]).present}
-    places = {key: values.pop(key, "") for key in (source, WORKDIR)}
-    for key in places:
-        for name in (f"config.{key}", key):
-            places[key] = flags.FLAGS[name].value or places[key]
+    places = {key: _said(key) or values.get(key, "") for key in (source, WORKDIR)}
+    values = {key: value for key, value in values.items() if key not in places}
     if "data" in flags.FLAGS and flags.FLAGS["data"].value:
         values["data"] = flags.FLAGS["data"].value
     try:
@@ -104,6 +120,33 @@ def settings(options: type[Chosen], source: str = SOURCE, needed: bool = True) -
     if needed and not places[source]:
         raise UserError(f"no {source}: give --{source}=PATH_OR_HUB_ID, or a --config that names one")
     return places[source], chosen, places[WORKDIR]
+
+
+def _said(place: str) -> Any:
+    """What the flags say of a place; None where they say nothing."""
+    return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
+
+
+def place(key: str, argv: Sequence[str]) -> str:
+    """What arguments say of one of PLACES before there are flags: `--KEY`, `--config.KEY` or the preset; "" if nothing.
+
+    Raises:
+      UserError: the preset cannot be read.
+    """
+    words = flags.FlagValues()
+    for name in (key, f"config.{key}", "config"):
+        flags.DEFINE_string(name, "", "", flag_values=words)
+    try:
+        words(argv, known_only=True)
+    except flags.Error as error:
+        raise UserError(f"{error}; see --help") from error
+    preset = words["config"].value
+    return str(words[key].value or words[f"config.{key}"].value or (_values(preset).get(key, "") if preset else ""))
+
+
+def is_question(argv: Sequence[str]) -> bool:
+    """Whether the arguments ask for the help or the version."""
+    return bool(_HELP.intersection(argv[1:])) or "--version" in argv[1:]
 
 
 def opened(source: str, base: str | None = None) -> "Checkpoint":
@@ -134,9 +177,10 @@ def run_study(
     return checkpoint, chosen
 
 
-def notes(result: "Result", checkpoint: "Checkpoint") -> list[str]:
+def notes(result: "Result", checkpoint: "Checkpoint | None" = None) -> list[str]:
     """What a study found worth saying, besides the checkpoint's own warnings: a line each."""
-    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in checkpoint.warnings]
+    said = checkpoint.warnings if checkpoint is not None else ()
+    return [f"note: {text}" for text in result.manifest.get("warnings", ()) if text not in said]
 
 
 def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
@@ -152,6 +196,7 @@ def finish(result: "Result", render: Callable[[Any], str], said: str) -> None:
 def _define(options: type["Options"], source: str, report: bool) -> None:
     """A flag for every field of the options, its own name behind `config.`; and the places."""
     flags.DEFINE_string("config", "", "name of a preset (--help lists them), or a Python file with a get_config()")
+    flags.DEFINE_bool(f"config.{SMALL}", False, "the preset on a tiny stand-in for its model and data")
     if report:
         flags.DEFINE_bool("report", True, "write report.html")
         flags.DEFINE_bool("figures", False, "draw the figures for papers, too, PNG and PDF in WORKDIR/figures")
@@ -170,31 +215,15 @@ def _define(options: type["Options"], source: str, report: bool) -> None:
         flags.DEFINE_string("data", None, "the same as --config.data")
 
 
-def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
-    """The values of `--config`; {} where it is not given.
+def preset_values(name: str, options: type["Options"]) -> dict[str, Any]:
+    """The values of `--config`; {} where it is not given. What stands in for its model and data is under `small`.
 
     Raises:
       UserError: there is no such preset, or it is another command's.
     """
     if not name:
         return {}
-    path = PRESETS / f"{name}.py" if name in preset_names() else Path(name)
-    if path.suffix != ".py" or not path.is_file():
-        from eigensweep.engine.report.style import near
-
-        known = preset_names()
-        raise UserError(
-            f"--config={name}: neither a preset of eigensweep ({', '.join(known)}) nor a file{near(name, known)}"
-        )
-    spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        values = dict(module.get_config())
-    except Exception as error:  # the file is the user's program: whatever it raises, the message must name it
-        raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
+    values = _values(name)
     command = values.pop("command", None)
     if command is not None and command != options.COMMAND:
         raise UserError(f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}")
@@ -202,6 +231,29 @@ def _preset(name: str, options: type["Options"]) -> dict[str, Any]:
         print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
         values[options.ALIASES[key]] = values.pop(key)
     return values
+
+
+def _values(name: str) -> dict[str, Any]:
+    """What the preset or file `name` holds; the file is executed.
+
+    Raises:
+      UserError: there is none, or it cannot be executed.
+    """
+    known = preset_paths()
+    path = known.get(name, Path(name))
+    if path.suffix != ".py" or not path.is_file():
+        from eigensweep.engine.report.style import near
+
+        raise UserError(f"--config={name}: neither a preset (--help lists them) nor a file{near(name, list(known))}")
+    spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        return dict(module.get_config())
+    except Exception as error:  # the file is the user's program: whatever it raises, the message must name it
+        raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
 
 
 def _modern(argv: Sequence[str], options: type["Options"]) -> list[str]:

@@ -47,7 +47,7 @@ def main() -> None:
     checkpoint = runner.opened(source, _BASE.value)
     if _DRY_RUN.value:
         plan = engine.make_plan(checkpoint, options)
-        print(engine.describe_plan(plan, memory, engine.estimate(plan, options)))
+        print(engine.describe_plan(plan, memory, engine.estimate(plan, options, memory)))
         return
     before, start = engine.is_finished(workdir), time.monotonic()
     with reporter() as on_progress:

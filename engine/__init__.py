@@ -28,6 +28,8 @@ from eigensweep.engine.tables.hosts import is_first as is_first_process  # noqa:
 
 if TYPE_CHECKING:
     from eigensweep.engine.studies.ablation.study import AblationOptions, ablate, open_ablation, run_ablation
+    from eigensweep.engine.studies.causal.study import run_causal
+    from eigensweep.engine.studies.causal.tables import open_causal
     from eigensweep.engine.studies.compare.options import CompareOptions
     from eigensweep.engine.studies.compare.stack import stack
     from eigensweep.engine.studies.compare.study import compare, open_comparison
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.facts.options import FactsOptions
     from eigensweep.engine.studies.facts.study import open_facts, run_facts
     from eigensweep.engine.studies.finetune.effects import open_finetune
-    from eigensweep.engine.studies.finetune.study import FinetuneOptions, run_finetune
+    from eigensweep.engine.studies.finetune.options import FinetuneOptions
+    from eigensweep.engine.studies.finetune.study import run_finetune
     from eigensweep.engine.studies.fleet.runs import open_runs
     from eigensweep.engine.studies.labels.options import LabelOptions
     from eigensweep.engine.studies.labels.study import import_marks, label
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
 # loaded when they are asked for: most bring the forward passes and Flax with them, and a sweep needs none
 _LATER = {
     "ablation.study": ("AblationOptions", "ablate", "open_ablation", "run_ablation"),
+    "causal.study": ("run_causal",),
+    "causal.tables": ("open_causal",),
     "compare.options": ("CompareOptions",),
     "compare.stack": ("stack",),
     "compare.study": ("compare", "open_comparison"),
@@ -58,7 +63,8 @@ _LATER = {
     "facts.options": ("FactsOptions",),
     "facts.study": ("open_facts", "run_facts"),
     "finetune.effects": ("open_finetune",),
-    "finetune.study": ("FinetuneOptions", "run_finetune"),
+    "finetune.options": ("FinetuneOptions",),
+    "finetune.study": ("run_finetune",),
     "fleet.runs": ("open_runs",),
     "labels.options": ("LabelOptions",),
     "labels.study": ("import_marks", "label"),
@@ -104,6 +110,7 @@ __all__ = [
     "label",
     "make_plan",
     "open_ablation",
+    "open_causal",
     "open_comparison",
     "open_facts",
     "open_finetune",
@@ -117,6 +124,7 @@ __all__ = [
     "render_family",
     "render_summary",
     "run_ablation",
+    "run_causal",
     "run_edit",
     "run_facts",
     "run_finetune",

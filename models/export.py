@@ -167,6 +167,7 @@ def write_parameters(
         stage.mkdir()
         if companions is not None:
             _copy_companions(companions, stage)
+        (stage / INDEX).unlink(missing_ok=True)  # of the shards that the companions came with
         (stage / "config.json").write_text(json.dumps(dict(config), indent=1))
         save_file(stored, stage / WEIGHTS, metadata={"format": "pt"})
     return Path(out).expanduser().absolute()

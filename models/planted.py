@@ -107,7 +107,7 @@ def write_planted(out: str | Path, layout: str = "gpt2", *, seed: int = 0) -> tu
         folder.mkdir()
         save_file(arrays, folder / WEIGHTS, metadata={"format": "pt"})
         (folder / "config.json").write_text(json.dumps(config, indent=1))
-        _write_tokenizer(folder, words)
+        write_word_tokenizer(folder, words)
         said = {"seed": seed, "clusters": CLUSTERS, "directions": [_said(plant) for plant in plants]}
         (folder / "planted.json").write_text(json.dumps(said, indent=1))
     return plants
@@ -254,8 +254,8 @@ def _said(plant: Plant) -> dict[str, Any]:
     return asdict(plant) | sides
 
 
-def _write_tokenizer(folder: Path, words: list[str]) -> None:
-    """One token a word, set apart by spaces."""
+def write_word_tokenizer(folder: Path, words: list[str]) -> None:
+    """A fast tokenizer into `folder`: one token a word, set apart by spaces; <unk> and <s> are among the words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -80,6 +80,7 @@ def test_every_import_is_declared(imports):
         "configs/minilm.py": names_of(PROJECT["project"]["optional-dependencies"]["demo"]),
         "models/sources/arrays.py": {"torch"},
         "models/sources/torch_file.py": {"torch"},
+        "models/data/images.py": names_of(PROJECT["project"]["optional-dependencies"]["demo"]),
         "models/data/text.py": {"datasets"},
         "models/sources/gguf_file.py": names_of(PROJECT["project"]["optional-dependencies"]["gguf"]),
         "engine/studies/labels/endpoint.py": names_of(PROJECT["project"]["optional-dependencies"]["label"]),

@@ -1,8 +1,10 @@
 """How time grows with the size of a matrix and with the number of matrices, and the fitted exponents."""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from eigensweep.bin.suites.measure import Comparison, compare
 from eigensweep.engine import SweepOptions, sweep
@@ -41,13 +43,31 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     return result
 
 
-def fits(comparisons: list[Comparison]) -> dict[str, float]:
-    """Slopes of log time against log n and against log count."""
+class Growth(NamedTuple):
+    """time ~ n^exponent, with its 95 % interval over the sizes; the bound that the exponent should not exceed."""
+
+    exponent: float
+    low: float
+    high: float
+    bound: float
+
+    def __str__(self) -> str:
+        word = "met" if self.high <= self.bound else "NOT MET" if self.low > self.bound else "undecided"
+        interval = f"{self.low:.2f} to {self.high:.2f}" if np.isfinite(self.low) else "no interval from two sizes"
+        return f"time ~ n^{self.exponent:.2f} ({interval}); target <= {self.bound:g}: {word}"
+
+
+def fits(comparisons: list[Comparison]) -> dict[str, Growth]:
+    """Slopes of log time against log n and against log count, by least squares over the medians.
+
+    The intervals are Student's with two degrees of freedom less than there are sizes: what bends the line is in them.
+    """
     by_size = [(int(c.case.split(" x ")[1]), np.median(c.ours)) for c in comparisons if c.case.startswith("2 x")]
     by_count = [(int(c.case.split()[2]), np.median(c.ours)) for c in comparisons if c.case.startswith("sweep")]
-    slopes = {}
-    for what, points in (("matrix size", by_size), ("number of matrices", by_count)):
+    found = {}
+    for what, points, bound in (("matrix size", by_size, 3.0), ("number of matrices", by_count, 1.0)):
         if len(points) > 1:
-            x, y = np.log(np.array(points)).T
-            slopes[what] = float(np.polyfit(x, y, 1)[0])
-    return slopes
+            line = stats.linregress(*np.log(np.array(points)).T)
+            half = stats.t.ppf(0.975, len(points) - 2) * line.stderr if len(points) > 2 else np.inf
+            found[what] = Growth(*map(float, (line.slope, line.slope - half, line.slope + half, bound)))
+    return found

@@ -28,7 +28,7 @@ def text(comparisons: list[Comparison]) -> str:
 
 
 def _figure(value: float, unit: str) -> str:
-    return f"{value:.3g} {unit}" if unit in ("s", "MiB") else f"{value:.1e}"
+    return f"{value:.3g} {unit}" if unit in ("s", "MiB", "%", "GiB") else f"{value:.1e}"
 
 
 def figure(comparisons: list[Comparison], path: Path) -> None:

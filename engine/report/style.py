@@ -168,11 +168,32 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours.
+
+    >>> duration(59.2), duration(600), duration(9000)
+    ('60 s', '10 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def aligned(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     """A table for a terminal: the first `left` columns of text to the left, the others, numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ((*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])) for line in lines)
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
+
+
+def interval(low: float, high: float) -> str:
+    """As text; an infinite change has none."""
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else "–"
+
+
+def signed(x: float) -> str:
+    """A change as text, to 1e-4 or in two digits."""
+    return f"{x:+.4f}" if abs(x) >= 1e-3 else f"{x:+.1e}"
 
 
 _STEPS = (  # decades an axis spans at most -> where a decade has ticks

@@ -144,6 +144,8 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     """`value` as the field's type: tuples from lists and text, floats from whole numbers."""
     if kind == tuple[str, ...]:
         return words(value) if isinstance(value, str) else tuple(str(word) for word in value)
+    if kind == tuple[float, ...]:
+        return _floats(key, value)
     if kind == tuple[int, ...]:
         if isinstance(value, str | int) and not isinstance(value, bool):
             return numbers(key, str(value))
@@ -155,6 +157,18 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{key} is {value!r}; expected {kind.__name__}")
     return value
+
+
+def _floats(key: str, value: Any) -> tuple[float, ...]:
+    """ "1, 0.5" -> (1.0, 0.5); a single number is one of its own."""
+    parts = words(value) if isinstance(value, str) else [value] if isinstance(value, int | float) else value
+    try:
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key} is {value!r}; expected numbers such as 1,0.5") from error
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"{key} is {value!r}; expected finite numbers")
+    return found
 
 
 def _check(key: str, value: Any, limits: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ from eigensweep.engine.spectral.svd.streamed import streamed_svd
 from eigensweep.engine.tables.errors import RunError
 
 HOST_BYTES = GIB
+Vectors = bool | Literal["right"]
+"""Which singular vectors are kept: both sides', none, or the right ones."""
 # beyond it a decomposition is marked: published numbers should not hang on it. TPUs compute in float32.
 RESIDUAL_TOLERANCE = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 1e-4}
 
@@ -132,15 +134,23 @@ def read_ahead(todo: Iterable[Batch]) -> Iterator[tuple[Batch, list[np.ndarray],
 
 
 def decomposed(
-    sources: Sequence[MatrixSource], strategy: str = "auto", *, ks: bool = False, memory_bytes: int | None = None
+    sources: Sequence[MatrixSource],
+    strategy: str = "auto",
+    *,
+    ks: bool = False,
+    memory_bytes: int | None = None,
+    vectors: Vectors = True,
 ) -> Iterator[tuple[MatrixSource, Decomposed]]:
     """Every matrix with its singular vectors, a `Decomposed` of one; in the order of `batches`, not of `sources`.
+
+    Args:
+      vectors: both sides', or the right ones alone.
 
     Raises:
       RunError: a matrix that cannot be decomposed, naming it; even one matrix does not fit into the memory.
     """
     for batch, ws, _ in read_ahead(batches(sources, memory_bytes)):
-        found = decompose_batch([s.name for s in batch.sources], ws, strategy, vectors=True, ks=ks)
+        found = decompose_batch([s.name for s in batch.sources], ws, strategy, vectors=vectors, ks=ks)
         for i, source in enumerate(batch.sources):
             if found.status[i] != "ok":
                 raise RunError(f"{source.name}: has no singular vectors ({found.status[i]})")
@@ -148,7 +158,7 @@ def decomposed(
 
 
 def decompose_batch(
-    names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, *, vectors: bool = False, ks: bool = False
+    names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, *, vectors: Vectors = False, ks: bool = False
 ) -> Decomposed:
     """Decompose matrices of one shape and dtype, in halves where the devices have no room for all.
 
@@ -156,7 +166,7 @@ def decompose_batch(
       names: of the matrices, for messages.
       ws: B arrays (m, n), any floating dtype.
       strategy: see `eigensweep.engine.spectral.svd`.
-      vectors: keep u and vt.
+      vectors: keep u and vt, or vt alone ("right").
       ks: take the KS statistics of the singular vectors.
 
     Raises:
@@ -180,7 +190,7 @@ def decompose_batch(
     return _joined(first, second)
 
 
-def _decompose(names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, vectors: bool, ks: bool) -> Decomposed:
+def _decompose(names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, vectors: Vectors, ks: bool) -> Decomposed:
     """`decompose_batch` of what fits: unusable matrices have a status and NaN."""
     m, n = ws[0].shape
     shape_status = entries.status_of_shape((m, n))
@@ -205,7 +215,7 @@ def _decompose(names: Sequence[str], ws: Sequence[np.ndarray], strategy: str, ve
     return replace(result, **arrays, strategy=tuple(strategies), status=tuple(statuses))
 
 
-def _fields(batch: Any, strategy: str, vectors: bool, ks: bool) -> dict[str, Any]:
+def _fields(batch: Any, strategy: str, vectors: Vectors, ks: bool) -> dict[str, Any]:
     """The fields of `Decomposed` that a decomposition of usable matrices (B, m, n) gives."""
     if not vectors and is_streamed(batch.shape[1:], strategy):
         parts = [_streamed(w) for w in np.asarray(batch)]
@@ -220,7 +230,9 @@ def _fields(batch: Any, strategy: str, vectors: bool, ks: bool) -> dict[str, Any
     if ks:
         fields |= {"ks_right": np.asarray(ks_statistic(right)), "ks_left": np.asarray(ks_statistic(left))}
     if vectors:
-        fields |= {"u": np.asarray(result.u), "vt": np.asarray(result.vt)}
+        fields["vt"] = np.asarray(result.vt)
+    if vectors is True:
+        fields["u"] = np.asarray(result.u)
     return fields | {"strategy": result.strategy}
 
 
@@ -249,7 +261,7 @@ def _stack(ws: Sequence[np.ndarray]) -> Any:
 
 
 def _nothing(
-    names: Sequence[str], ws: Sequence[np.ndarray], status: Sequence[str], vectors: bool, ks: bool
+    names: Sequence[str], ws: Sequence[np.ndarray], status: Sequence[str], vectors: Vectors, ks: bool
 ) -> Decomposed:
     """Matrices without any numbers yet."""
     count, (m, n) = len(ws), ws[0].shape
@@ -257,7 +269,7 @@ def _nothing(
     rows, single = np.full((count, b), np.nan), np.full(count, np.nan)
     return Decomposed(
         names=tuple(names), w=ws, status=tuple(status), sigma=single, kurtosis=single, s=rows,
-        u=np.full((count, m, b), np.nan) if vectors else None,
+        u=np.full((count, m, b), np.nan) if vectors is True else None,
         vt=np.full((count, b, n), np.nan) if vectors else None,
         ks_right=rows if ks else None, ks_left=rows if ks else None,
         residual=single, orthogonality=single, strategy=("",) * count,

@@ -3,8 +3,9 @@
 decompositions    svd, factored (products of thin factors)
 random matrices   marchenko_pastur, tracy_widom, hard_edge (laws), noise (sigma), edges (thresholds, outliers),
                   law (what differs between nulls), null.goodness (does the law fit?), ensembles (noise of every kind)
-scales and tails  equalise (rows and columns of one scale), null.equalised (what noise is then),
-                  signs (which values |W| alone does not explain), flips_null (how few flips tell), product_signs
+scales and tails  equalise (rows and columns of one scale), equalise_rounds (of many matrices), null.equalised (what
+                  noise is then), signs (which values |W| alone does not explain), flips_null (how few flips tell),
+                  product_signs
 singular vectors  ks (how far from random), determined (which W determines), null (what randomness gives: sampling,
                   histogram, fit, table), kept (which are kept for the page)
 spaces            subspaces (angles between them, and their null), spans (what only spans a space), varimax, frames
@@ -15,7 +16,9 @@ spectra           measures, deciles, power_law, power_law_bootstrap and power_la
 numbers           moments, log_histogram, distribution (both, in one pass), shapes (five laws, tails)
 activations       covariance, overlap, projections (distributions along directions, cosines between blocks)
 data              token_covariance
-interventions     controls (matrices without structure), removal (singular values taken out)
+interventions     controls (matrices without structure), removal (singular values taken out; removal_forms:
+                  its text), matched (controls of
+                  removals that change as much)
 statistics        multiple_testing, permutation, bootstrap, proportions, rank_correlation, agreement, sets
 cores             how many there are
 

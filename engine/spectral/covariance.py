@@ -31,6 +31,23 @@ class Moments(NamedTuple):
     tokens: Array
 
 
+class Positions(NamedTuple):
+    """Sums over the examples seen so far, position by position; float64. Those of disjoint data add.
+
+    Attributes:
+      first: (T, d), sum of x at each position.
+      tokens: (T,), their number there.
+    """
+
+    first: Array
+    tokens: Array
+
+    @property
+    def scaled(self) -> Array:
+        """(T, d) rows sqrt(n_p / N) m_p: S^T S = sum_p n_p m_p m_p^T / N, the part of F in the positions' means m_p."""
+        return self.first / jnp.sqrt(jnp.maximum(self.tokens, 1.0) * self.tokens.sum())[:, None]
+
+
 class Axes(NamedTuple):
     """Eigenvectors of a covariance F (d, d), by descending eigenvalue; only those that the data determine.
 
@@ -72,17 +89,68 @@ def accumulate(moments: Moments, x: Array, mask: Array | None = None) -> Moments
     )
 
 
-def covariance(moments: Moments, centred: bool = False) -> Array:
-    """F = mean x x^T, (d, d) float64; centred: mean (x - mean x)(x - mean x)^T. NaN without data."""
+def zero_positions(length: int, d: int) -> Positions:
+    """Sums of no data, for rows of `length` tokens."""
+    return Positions(jnp.zeros((length, d), jnp.float64), jnp.zeros(length, jnp.float64))
+
+
+@partial(jax.jit, donate_argnums=0)
+def accumulate_positions(positions: Positions, x: Array, mask: Array) -> Positions:
+    """Sums with a batch added; `positions` itself is used up.
+
+    Args:
+      positions: so far.
+      x: (B, T, d) activations, any floating dtype.
+      mask: (B, T) true for tokens.
+    """
+    chex.assert_shape(positions.first, x.shape[1:])
+    rows = jnp.where(mask[..., None], x.astype(jnp.float64), 0.0)
+    return Positions(positions.first + rows.sum(axis=0), positions.tokens + jnp.sum(mask, axis=0))
+
+
+def covariance(moments: Moments, centred: bool = False, positions: Positions | None = None) -> Array:
+    """F = mean x x^T, (d, d) float64; NaN without data.
+
+    Args:
+      moments: of all tokens.
+      centred: mean (x - m)(x - m)^T, with m the mean of all tokens.
+      positions: of the same tokens: mean (x - m_p)(x - m_p)^T, with m_p the mean over the examples of the position p
+        at which x stands: F - sum_p n_p m_p m_p^T / N. Of noise it is short of the covariance by the factor
+        1 - T/N; a position with one token alone gives nothing.
+    """
     f = moments.second / moments.tokens
-    if centred:
+    if positions is not None:
+        f = f - jnp.matmul(positions.scaled.T, positions.scaled, precision="highest")
+    elif centred:
         mean = moments.first / moments.tokens
         f = f - mean[:, None] * mean
     return (f + f.T) / 2
 
 
-def principal_axes(f: ArrayLike) -> Axes:
-    """Eigenvalues and eigenvectors of a covariance.
+def shares_of_means(
+    axes: Axes, moments: Moments, positions: Positions | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """How much of each eigenvalue the means carry.
+
+    Args:
+      axes: of F.
+      moments, positions: of the tokens that F is of.
+
+    Returns:
+      ((r,), (r,)) float64: (m . f_j)^2 / evals_j, the share of the mean m of all tokens in an eigenvalue of mean x x^T,
+      and sum_p n_p ((m_p - m) . f_j)^2 / (N evals_j), that of the positions' means about it, None without positions.
+      The rest varies between tokens of one position. Of noise the second is about T/N.
+    """
+    evals = axes.evals[: len(axes.vectors)]
+    of_mean = (axes.vectors @ np.asarray(moments.first / moments.tokens)) ** 2
+    if positions is None:
+        return of_mean / evals, None
+    of_positions = np.sum((axes.vectors @ np.asarray(positions.scaled).T) ** 2, axis=1) - of_mean
+    return of_mean / evals, np.maximum(of_positions, 0.0) / evals
+
+
+def eigenvectors(f: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """All eigenvalues (d,) of a covariance, descending, and unit eigenvectors (d, d) as rows; float64.
 
     Args:
       f: (d, d), symmetric; the host decomposes it where JAX runs on CPU, else the device.
@@ -96,6 +164,15 @@ def principal_axes(f: ArrayLike) -> Axes:
         evals, vectors = scipy.linalg.eigh(np.asarray(f, np.float64), driver="evd")
     else:
         evals, vectors = jax.device_get(jnp.linalg.eigh(jnp.asarray(f)))
-    evals, vectors = evals[::-1], vectors[:, ::-1].T
+    return np.ascontiguousarray(evals[::-1]), np.ascontiguousarray(vectors[:, ::-1].T)
+
+
+def principal_axes(f: ArrayLike) -> Axes:
+    """Eigenvalues of a covariance, and the eigenvectors that the data determine.
+
+    Raises:
+      ValueError: entries that are not finite.
+    """
+    evals, vectors = eigenvectors(f)
     determined = evals > len(evals) * np.finfo(np.float64).eps * max(evals[0], 0.0)
-    return Axes(np.ascontiguousarray(evals), np.ascontiguousarray(vectors[determined]))
+    return Axes(evals, vectors[determined])

@@ -96,8 +96,17 @@ def equalise(w: Any, x: Any, y: Any) -> Any:
       w: (..., m, n); NumPy or JAX.
       x, y: (..., m) and (..., n) of `dyson_scales`.
     """
-    xp = w.__array_namespace__()
-    return w / (_relative(xp, x)[..., :, None] * _relative(xp, y)[..., None, :])
+    return w / (relative(x)[..., :, None] * relative(y)[..., None, :])
+
+
+def relative(x: Any) -> Any:
+    """sqrt(x) over its geometric mean, 1 where x is 0: what `equalise` divides rows and columns by.
+
+    Args:
+      x: (..., m) of `dyson_scales`; NumPy or JAX.
+    """
+    xp = x.__array_namespace__()
+    return xp.exp(_centred_log(xp, x)[0])
 
 
 def combine(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -108,8 +117,7 @@ def combine(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
     Args:
       first, second: (x, y) of `dyson_scales` or `resolvent_scales`.
     """
-    xp = first[0].__array_namespace__()
-    x, y = (new * _relative(xp, old) ** 2 for old, new in zip(first, second, strict=True))
+    x, y = (new * relative(old) ** 2 for old, new in zip(first, second, strict=True))
     return x, y
 
 
@@ -136,11 +144,6 @@ def _median(xp: Any, t: Any, count: Any) -> Any:
     """(..., 1) median of the first `count` (..., 1) of descending t."""
     low, high = xp.maximum((count - 1) // 2, 0), xp.minimum(count // 2, t.shape[-1] - 1)
     return (xp.take_along_axis(t, low, axis=-1) + xp.take_along_axis(t, high, axis=-1)) / 2
-
-
-def _relative(xp: Any, x: Any) -> Any:
-    """sqrt(x) over its geometric mean, 1 where x is 0."""
-    return xp.exp(_centred_log(xp, x)[0])
 
 
 def _log_sd(xp: Any, x: Any) -> Any:

@@ -9,50 +9,58 @@ Q uniform among the (b, k) matrices with orthonormal columns, b = min(m, n). Tak
     decile:3            the third tenth of the values by rank (deciles.py); decile:1 the largest, decile:10 the smallest
     band:1-16           the values with these ranks, 1 the largest; band:0%-5% the same by shares of their number
     outliers:right      the values that noise does not reach above the bulk; also left, both (see edges.num_outliers)
+    equalised:3         the third tenth of the components of the equalised matrix, see `Factors.equalised`
     bulk:right:2        as many values as outliers:right takes, drawn from the bulk; 2 numbers the draw, 0 if absent
     random:right:2      as many random directions; bulk:decile and random:decile take a tenth of the values
+
+Two kinds match what another removal changes: that of outliers (right, left, both), or one that is named (decile:10,
+band:1-16, equalised:3). Terms go in random order, the last in part, so that the match is exact (matched.py):
+
+    energy:right:2      values drawn from the bulk, those left out that the other takes, until |W - W'|_F^2 is the same
+    output:decile:10:2  random directions, until tr((W - W') F (W - W')^T) is the same, F of the inputs of the layer
 
 Everything runs on the host in float64: how many values go depends on the data.
 """
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from eigensweep.engine.spectral import controls, deciles, edges
+from eigensweep.engine.spectral import controls, deciles, edges, matched
+from eigensweep.engine.spectral.matched import Match
+from eigensweep.engine.spectral.removal_forms import DRAWN, FORMS, MATCHED, SIDES, Removal, expand, parse
 
-SIDES = ("right", "left", "both")
-DRAWN = ("bulk", "random")  # kinds that need a key
-_FORMS = {
-    "decile": re.compile(r"[1-9]|10"),
-    "band": re.compile(r"(?P<low>\d+)-(?P<high>\d+)|(?P<from>\d+(\.\d+)?)%-(?P<to>\d+(\.\d+)?)%"),
-    "outliers": re.compile("|".join(SIDES)),
-    "bulk": re.compile("|".join((*SIDES, "decile"))),
-    "random": re.compile("|".join((*SIDES, "decile"))),
-}
+__all__ = [
+    "DRAWN", "MATCHED", "SIDES", "Equalised", "Factors", "LowRank", "Match", "Removal", "expand", "indices",
+    "output_match", "parse", "remove", "update",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Removal:
-    """A removal as the module's docstring writes it: `kind`:`which`, and the number of the draw for random ones."""
+class Equalised(NamedTuple):
+    """W = diag(rows) U diag(s) V^T diag(columns): rows (m,), columns (n,); U, s, V those of the equalised matrix.
 
-    kind: str
-    which: str
-    draw: int = 0
+    Taking components of it out of W is what noise of one scale tells of them, coloured again (W. Leeb, E. Romanov, IEEE
+    Transactions on Information Theory 67, 3009, 2021); their sum is W, and each takes one from the rank.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.which}" + (f":{self.draw}" if self.draw else "")
+    rows: NDArray
+    u: NDArray
+    s: NDArray
+    vt: NDArray
+    columns: NDArray
+
+    def take(self, k: NDArray) -> tuple[NDArray, NDArray]:
+        """Some components: (m, k) and (k, n)."""
+        return self.rows[:, None] * (self.u[:, k] * self.s[k]), self.vt[k] * self.columns
 
 
 class Factors(NamedTuple):
     """A decomposed matrix W = U diag(s) V^T: w (m, n), u (m, b), s (b,) descending, vt (b, n).
 
     sigma: standard deviation of its noise. eps: of the dtype it was rounded to, as `edges.num_outliers` takes it.
+    equalised: its rows and columns at one scale (equalise.py), None where not asked for.
     """
 
     w: NDArray
@@ -61,58 +69,21 @@ class Factors(NamedTuple):
     vt: NDArray
     sigma: float
     eps: float
+    equalised: Equalised | None = None
 
 
 class LowRank(NamedTuple):
-    """What is subtracted: left (m, k) @ right (k, n), float64, and its share of |W|_F^2."""
+    """What is subtracted: left (m, k) @ right (k, n), float64, and its share of |W|_F^2; of a control its match."""
 
     left: NDArray
     right: NDArray
     energy: float
+    match: Match | None = None
 
     @property
     def rank(self) -> int:
         """k, the number of values or directions that go."""
         return self.right.shape[0]
-
-
-def parse(text: str) -> Removal:
-    """A removal from its text.
-
-    Raises:
-      ValueError: the text is none of the forms.
-
-    >>> str(parse("bulk:left:3"))
-    'bulk:left:3'
-    """
-    kind, _, rest = text.strip().partition(":")
-    which, _, draw = rest.partition(":")
-    form = _FORMS.get(kind)
-    match = form.fullmatch(which) if form else None
-    if match is None or (draw and (kind not in DRAWN or not draw.isdigit())):
-        raise ValueError(
-            f"removal {text!r}: expected decile:1 to decile:10, band:1-16, band:0%-5%, outliers:right, left or both, "
-            "bulk: or random: with right, left, both or decile"
-        )
-    if kind == "band":
-        _check_band(text, match)
-    return Removal(kind, which, int(draw or 0))
-
-
-def expand(texts: Iterable[str], num_draws: int = 1) -> tuple[Removal, ...]:
-    """Removals from texts, each once: "deciles" stands for all ten, drawn ones without a number for `num_draws` draws.
-
-    Raises:
-      ValueError: see `parse`.
-    """
-    removals: list[Removal] = []
-    for text in texts:
-        words = [f"decile:{k}" for k in range(1, deciles.NUM_DECILES + 1)] if text.strip() == "deciles" else [text]
-        for removal in map(parse, words):
-            numbered = removal.kind not in DRAWN or text.count(":") > 1
-            draws = (removal.draw,) if numbered else range(num_draws)
-            removals += [Removal(removal.kind, removal.which, draw) for draw in draws]
-    return tuple(dict.fromkeys(removals))
 
 
 def indices(
@@ -145,50 +116,97 @@ def indices(
     raise ValueError(f"{removal}: random directions are no singular values")
 
 
-def update(removal: Removal, factors: Factors, level: float, key: jax.Array) -> LowRank:
+def update(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, match: Match | None = None, checked: bool = False
+) -> LowRank:
     """The low-rank matrix that a removal subtracts.
 
     Args:
       removal: of `parse`.
       factors: the decomposed matrix.
       level: of the outlier tests.
-      key: a JAX random key; "bulk" and "random" draw from it.
+      key: a JAX random key; what is drawn follows from it.
+      match: of `output_match`, for the kind "output" alone.
+      checked: the factors are known to be finite, and those that are mapped from a file need not be read whole.
 
     Returns:
-      LowRank; k = 0 where there is nothing to take, such as outliers that a matrix has not.
+      LowRank; k = 0 where there is nothing to take, such as outliers that a matrix has not, or no match.
 
     Raises:
-      ValueError: see `indices`; or factors that are not finite, which would make the edited weights NaN.
+      ValueError: see `indices`; factors that are not finite, which would make the edited weights NaN; no match or
+        no equalised components where the kind needs them.
     """
-    w, u, s, vt, sigma, eps = factors
-    if not all(np.isfinite(x).all() for x in (w, u, s, vt)):
+    w, u, s, vt, sigma, eps, equalised = factors
+    if not (checked or all(np.isfinite(x).all() for x in (w, u, s, vt, *(equalised or ())))):
         raise ValueError(f"{removal}: the decomposition of a {w.shape[0]} x {w.shape[1]} matrix has NaN or infinity")
     if removal.kind == "random":
         right, left = _outliers(s, w.shape, sigma, eps, level)
         return _random_directions(w, min(_number(removal.which, s.size, right, left), s.size), key)
+    if removal.kind == "equalised":
+        if equalised is None:
+            raise ValueError(f"{removal}: the equalised components are not there")
+        return _low_rank(*equalised.take(deciles.decile(int(removal.which), s.size)), s)
+    if removal.kind == "output":
+        if match is None:
+            raise ValueError(f"{removal}: follows from the activations that enter the matrix; match it first")
+        return _low_rank(*matched.cut(*matched.random_terms(w, match.count, key), match), s, match)
+    if removal.kind == "energy":
+        k, match = _energy_match(removal, factors, level, key, checked)
+        k = k[: match.count]
+        return _low_rank(*matched.cut(u[:, k] * s[k], vt[k], match), s, match)
     k = indices(removal, s, w.shape, sigma, eps, level, key)
     energy = float(np.sum(s[k] ** 2) / np.sum(s**2)) if k.size else 0.0
     return LowRank(u[:, k] * s[k], vt[k], energy)
 
 
+def output_match(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, f: NDArray, checked: bool = False
+) -> Match:
+    """How many random directions a removal of kind "output" takes.
+
+    Args:
+      f: F = mean x x^T of the vectors x that enter the matrix, (n, n).
+      removal, factors, level, key, checked: as of `update`.
+
+    Raises:
+      ValueError: see `update`; the removal is of another kind.
+    """
+    if removal.kind != "output" or removal.controlled is None:
+        raise ValueError(f"{removal}: matches no change of the output")
+    other = update(removal.controlled, factors, level, key, checked=checked)
+    target = float(matched.change(other.left, other.right, f).sum())
+    return matched.random_match(factors.w, f, target, key)
+
+
 def remove(w: NDArray, low_rank: LowRank) -> NDArray:
     """W - L R in float64."""
-    return np.asarray(w, np.float64) - low_rank.left @ low_rank.right
+    result = np.array(w, np.float64)
+    result -= low_rank.left @ low_rank.right
+    return result
 
 
-def _check_band(text: str, match: re.Match[str]) -> None:
-    if match["low"]:
-        low, high, allowed = int(match["low"]), int(match["high"]), "1 <= first <= last"
-        good = 1 <= low <= high
-    else:
-        share, to, allowed = float(match["from"]), float(match["to"]), "0 <= from < to <= 100"
-        good = 0 <= share < to <= 100
-    if not good:
-        raise ValueError(f"removal {text!r}: expected {allowed}")
+def _low_rank(left: NDArray, right: NDArray, s: NDArray, match: Match | None = None) -> LowRank:
+    return LowRank(left, right, float(matched.change(left, right).sum() / np.sum(s**2)), match)
+
+
+def _energy_match(
+    removal: Removal, factors: Factors, level: float, key: jax.Array, checked: bool
+) -> tuple[NDArray, Match]:
+    """The values of the bulk in the order in which they go, and how many do."""
+    s, other = factors.s, removal.controlled
+    assert other is not None
+    shape, sigma, eps = factors.w.shape, factors.sigma, factors.eps
+    right, left = _outliers(s, shape, sigma, eps, level)
+    bulk = np.arange(right.size, s.size - left.size)
+    if other.kind != "equalised":
+        bulk = np.setdiff1d(bulk, indices(other, s, shape, sigma, eps, level, key))
+    order = controls.generator(key).permutation(bulk)
+    target = update(other, factors, level, key, checked=checked).energy * float(np.sum(s**2))
+    return order, matched.first_terms(s[order] ** 2, target)
 
 
 def _band(removal: Removal, b: int) -> NDArray:
-    match = _FORMS["band"].fullmatch(removal.which)
+    match = FORMS["band"].fullmatch(removal.which)
     assert match is not None  # parse has seen to it
     if match["from"]:
         low, high = (round(b * float(match[name]) / 100) for name in ("from", "to"))

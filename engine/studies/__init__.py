@@ -11,7 +11,10 @@ from eigensweep.engine.report import write
 from eigensweep.engine.tables.layout import studies_in
 from eigensweep.engine.tables.result import Result
 
-STUDIES = ("sweep", "overlap", "ablation", "finetune", "tokens", "labels", "facts", "compare", "series")
+STUDIES = (
+    "sweep", "overlap", "ablation", "finetune", "causal", "tokens", "labels", "facts", "compare", "series", "slicing",
+    "toy_linear", "toy_mlp",
+)  # fmt: skip
 
 
 def load(*names: str) -> None:

@@ -22,7 +22,9 @@ uncounted = partial(option, counts=False)
 class DataFields(Options):
     """What is read and how it goes through the model."""
 
-    data: str = uncounted("", "file with the text or rows; NAME[:CONFIGURATION]:SPLIT for format = hub")
+    data: str = uncounted(
+        "", "file with the text or rows; for format = hub NAME[:CONFIGURATION]:SPLIT, for rows the same behind hub:"
+    )
     format: str = uncounted("text", "what the data are (models/data/rows.py)", choices=FORMATS)
     field: str = uncounted("text", "of JSON lines and labelled rows: the field with the text")
     pair_field: str = uncounted("", "of labelled rows: the field with the second text")

@@ -8,12 +8,13 @@ import numpy as np
 
 from eigensweep.models.data import text as files
 from eigensweep.models.data.batches import IGNORE, Rows, classification_rows, mask_tokens, text_rows, windows
+from eigensweep.models.data.prompts import prompt_rows, read_prompts
 from eigensweep.models.data.text import TRUTH, DataError, Example
 from eigensweep.models.data.tokenizer import FEWEST_TOKENS, added_bos, check_vocabulary, encode_text
 
 TEXTS = ("text", "wikitext", "jsonl", "hub")
 EXAMPLES = ("boolq", "boolq_pairs", "wic", "labelled")
-FORMATS = (*TEXTS, "passages", "sampled", *EXAMPLES)
+FORMATS = (*TEXTS, "passages", "prompts", "sampled", *EXAMPLES)
 MOST_TOKENS = 2048  # a row, unless the options ask for more
 
 Sample = Callable[[int, int, int, int], Rows]
@@ -25,10 +26,11 @@ class DataOptions:
     """What to read, and how to cut it into rows.
 
     Attributes:
-      data: a file; for "hub" NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT; unused for "sampled".
+      data: a file; for "hub" NAME, NAME:SPLIT or NAME:CONFIGURATION:SPLIT, for rows of the hub (passages, labelled) the
+        same behind "hub:"; unused for "sampled".
       format: text, wikitext, jsonl (the rows joined), hub: one long text; passages: JSON lines, each row apart;
-        sampled: drawn from the model; boolq, boolq_pairs (do question and passage belong together?), wic, labelled:
-        labelled examples.
+        prompts: JSON lines with "prompt" and "answer", of which a causal model predicts the answer; sampled: drawn from
+        the model; boolq, boolq_pairs (do question and passage belong together?), wic, labelled: labelled examples.
       field: of JSON lines and data sets of the hub, with the text.
       pair_field: of labelled rows, with the second text; "" for none.
       label_field, labels: of labelled rows: the field, and its values in the order of the classifier's outputs.
@@ -134,6 +136,10 @@ def read_rows(
         )
     if options.format in TEXTS:
         rows = _text_rows(options, tokenizer, length, causal)
+    elif options.format == "prompts":
+        if not causal:
+            raise DataError("format is 'prompts', and only a causal language model answers")
+        rows = prompt_rows(tokenizer, _share(read_prompts(_named(options)), options), length)
     else:
         examples = read_examples(options)
         rows = classification_rows(tokenizer, examples, length)
@@ -170,9 +176,7 @@ def read_examples(options: DataOptions) -> list[Example]:
 def _text_rows(options: DataOptions, tokenizer: Any, length: int, causal: bool) -> Rows:
     path = _named(options)
     if options.format == "hub":
-        name, *rest = path.split(":")
-        split = rest.pop() if rest else "test"
-        text = files.read_hub(name, rest[0] if rest else None, split, options.field)
+        text = files.read_hub(*files.hub_address(path), options.field)
     elif options.format == "jsonl":
         text = files.read_jsonl_text(path, options.field)
     else:

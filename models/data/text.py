@@ -10,6 +10,8 @@ from typing import Any
 from eigensweep.models.errors import InputError, printable
 
 OLDEST_DATASETS = 4
+HUB = "hub:"
+"""Before the name of a data set of the hub, where rows are read."""
 TRUTH = ("false", "true")
 """The labels of BoolQ and WiC."""
 
@@ -51,11 +53,21 @@ def read_wikitext(path: str | Path) -> str:
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, object) of every line that is not blank.
+    """(line number from 1, object) of every line that is not blank; or of every row of a data set of the hub.
+
+    Args:
+      path: a file, or hub:NAME, hub:NAME:SPLIT, hub:NAME:CONFIGURATION:SPLIT.
 
     Raises:
-      DataError: naming file:line, where a line is not a JSON object; naming the file, where there is none.
+      DataError: naming file:line, where a line is not a JSON object; naming the file, where there is none; see
+        `read_hub`.
     """
+    if str(path).startswith(HUB):
+        rows = _hub_rows(*hub_address(str(path).removeprefix(HUB)))
+        if not len(rows):
+            raise DataError(f"{path}: no rows in it")
+        yield from enumerate(rows, start=1)
+        return
     number, found = 0, False
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -101,6 +113,28 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
     Raises:
       DataError: `datasets` is not installed or older than version 4, or the data set, split or column is not there.
     """
+    rows = _hub_rows(dataset, name, split)
+    if column not in rows.column_names:
+        raise DataError(f"{dataset}: no column {column!r}; there are {', '.join(rows.column_names)}")
+    values = list(rows[column])
+    if not all(isinstance(value, str) for value in values):
+        raise DataError(f"{dataset}: the column {column!r} holds something else than text")
+    return "\n\n".join(values)
+
+
+def hub_address(text: str) -> tuple[str, str | None, str]:
+    """Data set, configuration and split.
+
+    >>> hub_address("wikitext:wikitext-2-raw-v1:test"), hub_address("google/boolq:train"), hub_address("imdb")
+    (('wikitext', 'wikitext-2-raw-v1', 'test'), ('google/boolq', None, 'train'), ('imdb', None, 'test'))
+    """
+    name, *rest = text.split(":")
+    split = rest.pop() if rest else "test"
+    return name, rest[0] if rest else None, split
+
+
+def _hub_rows(dataset: str, name: str | None, split: str) -> Any:
+    """The rows of one split, as the library `datasets` gives them: a sequence of dicts with `column_names`."""
     try:
         from datasets import __version__, load_dataset
     except ImportError as error:
@@ -111,15 +145,9 @@ def read_hub(dataset: str, name: str | None = None, split: str = "test", column:
             f"theirs; installed is {__version__}: pip install -U datasets"
         )
     try:
-        rows = load_dataset(dataset, name, split=split)
+        return load_dataset(dataset, name, split=split)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: data sets that are scripts
         raise DataError(f"{dataset}: {one_line(error)}") from error
-    if column not in rows.column_names:
-        raise DataError(f"{dataset}: no column {column!r}; there are {', '.join(rows.column_names)}")
-    values = list(rows[column])
-    if not all(isinstance(value, str) for value in values):
-        raise DataError(f"{dataset}: the column {column!r} holds something else than text")
-    return "\n\n".join(values)
 
 
 @dataclass(frozen=True)

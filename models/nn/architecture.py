@@ -30,7 +30,7 @@ class Architecture:
     windows: tuple[int, ...]  # a block's attention reaches this many tokens back, itself included
     attention_scales: tuple[float, ...]  # one a block, multiplies q . k
     tied: bool  # the unembedding is the embedding
-    norm: str = "layer"  # layer, rms, rms_plus_one (Gemma: the scale is stored less one)
+    norm: str = "layer"  # layer, rms, rms_plus_one (Gemma: the scale is stored less one), rms_shift: see layers.Norm
     residual: str = "pre"  # pre, parallel, post, sandwich, output: see modules.Block
     gated: bool = False
     qkv_bias: bool = True

@@ -5,13 +5,10 @@ block. The residual streams of all batches wait on the host; the next block is r
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -25,6 +22,7 @@ from eigensweep.models.nn.load import Read
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, place
 from eigensweep.models.nn.taps import Tapped
+from eigensweep.models.nn.variants import read_ahead
 
 Visit = Callable[[int, Taps], None]
 Result = TypeVar("Result")
@@ -89,21 +87,10 @@ def row_losses(
         dropout_key=dropout_key,
         head=head,
         intervention=intervention,
+        targets=batch.targets,
     )
-    return score_logits(output.logits, batch.targets)
-
-
-@jax.jit
-def score_logits(logits: Any, targets: Any) -> tuple[Array, Array, Array]:
-    """Total, count and correct of every row, from logits (B, ..., classes) and targets (B, ...), IGNORE not scored."""
-    chex.assert_equal_shape_prefix([logits, targets], targets.ndim)
-    scored = targets != IGNORE
-    index = jnp.where(scored, targets, 0)
-    picked = jnp.take_along_axis(logits, index[..., None], axis=-1)[..., 0]
-    loss = jnp.where(scored, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
-    correct = scored & (jnp.argmax(logits, axis=-1) == index)
-    axes = tuple(range(1, targets.ndim))
-    return loss.sum(axes), scored.sum(axes, dtype=jnp.int32), correct.sum(axes, dtype=jnp.int32)
+    assert output.losses is not None
+    return output.losses
 
 
 def score(
@@ -130,11 +117,7 @@ def score(
       DeviceMemoryError: out of memory, with the batch size that would fit.
       ValueError: no row has a target.
     """
-    head = model.head(head) or ""
-    if head in ("", "pooler"):
-        raise ValueError("the model has no head that predicts anything: no language model, no classifier")
-    if not (rows.targets != IGNORE).any():
-        raise ValueError("rows: there is nothing to predict, no row has a target")
+    head = predicting(model, head, rows)
 
     def run(size: int, most: int | None = None) -> list[tuple[Rows, tuple[Array, ...]]]:
         results = []
@@ -147,6 +130,21 @@ def score(
     multiple = 1 if mesh is None else mesh.shape["data"]
     results = with_memory_advice(run, batch_size, lambda size: run(size, 1), multiple)
     return collect([(batch.row, parts) for batch, parts in results])
+
+
+def predicting(model: Model, head: str, rows: Rows) -> str:
+    """The head that predicts the rows' targets.
+
+    Raises:
+      CheckpointError: the model has no such head.
+      ValueError: it predicts nothing, or no row has a target.
+    """
+    name = model.head(head) or ""
+    if name in ("", "pooler"):
+        raise ValueError("the model has no head that predicts anything: no language model, no classifier")
+    if not (rows.targets != IGNORE).any():
+        raise ValueError("rows: there is nothing to predict, no row has a target")
+    return name
 
 
 def collect(results: list[tuple[np.ndarray, tuple[Array, ...]]]) -> Scores:
@@ -191,6 +189,7 @@ def stream(
     visit: Visit | None = None,
     taps: Tapped = True,
     intervention: Intervention | None = None,
+    scored: bool = False,
 ) -> list[Result]:
     """The forward pass of every batch with no more than one part of the parameters on the device.
 
@@ -204,6 +203,7 @@ def stream(
         paths, on the device.
       taps: which kinds of them (see Model.apply); by default what enters each linear layer, under its kernel's path.
       intervention: on the residual stream.
+      scored: give `finish` the losses of the batch's targets (Output.losses) and no logits.
 
     Returns:
       finish(batch, output) of every batch.
@@ -212,35 +212,30 @@ def stream(
     taps = taps if visit is not None else False
     if intervention is not None:
         intervention.check(model.architecture.num_blocks, model.architecture.width)
-    parts = ["embed", *(f"blocks/{i}" for i in range(model.architecture.num_blocks)), "head"]
     states: list[tuple[Any, Context]] = []
     results = []
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, parts[0])
-        for index, part in enumerate(parts):
-            params = None  # let go of the last part before the next is placed
-            host = ahead.result()
-            if part != "head":
-                ahead = pool.submit(read, parts[index + 1])
-            params = place(host, keep=True)
-            for number, batch in enumerate(data):
-                if part == "embed":
-                    types = batch.type_ids if model.architecture.type_rows else None
-                    found = model.embed(params, batch.input_ids, batch.attention_mask, type_ids=types)
-                    states.append(jax.device_get(found))
-                    continue
-                x, context = states[number]
-                if part == "head":
-                    output = model.unembed(params, x, context, name, taps, intervention)
-                    tapped = output.taps or {}
-                else:
-                    x, inner = model.block(params, index - 1, x, context, taps, intervention)
-                    states[number] = (jax.device_get(x), context)
-                    tapped = {f"{part}/{path}": value for path, value in inner.items()}
-                if visit is not None:
-                    visit(number, tapped)
-                if part == "head":
-                    results.append(finish(batch, output))
+    for index, (part, host) in enumerate(read_ahead(model, read)):
+        params = place(host, keep=True)
+        for number, batch in enumerate(data):
+            if part == "embed":
+                types = batch.type_ids if model.architecture.type_rows else None
+                found = model.embed(params, batch.input_ids, batch.attention_mask, type_ids=types)
+                states.append(jax.device_get(found))
+                continue
+            x, context = states[number]
+            if part == "head":
+                targets = batch.targets if scored else None
+                output = model.unembed(params, x, context, name, taps, intervention, targets)
+                tapped = output.taps or {}
+            else:
+                x, inner = model.block(params, index - 1, x, context, taps, intervention)
+                states[number] = (jax.device_get(x), context)
+                tapped = {f"{part}/{path}": value for path, value in inner.items()}
+            if visit is not None:
+                visit(number, tapped)
+            if part == "head":
+                results.append(finish(batch, output))
+        params = host = None  # let go of this part before the next is placed
     return results
 
 
@@ -250,6 +245,6 @@ def stream_score(
     """`score` for a model larger than the device; `data` are batches of `data.batches`."""
 
     def finish(batch: Rows, output: Output) -> tuple[np.ndarray, tuple[Array, ...]]:
-        return batch.row, jax.device_get(score_logits(output.logits, batch.targets))
+        return batch.row, jax.device_get(output.losses)
 
-    return collect(stream(model, read, data, finish, head, intervention=intervention))
+    return collect(stream(model, read, data, finish, head, intervention=intervention, scored=True))

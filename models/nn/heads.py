@@ -9,7 +9,8 @@ from jax import Array
 
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.context import Context, Taps, norm
-from eigensweep.models.nn.layers import ACTIVATIONS, dropout, linear, soft_cap
+from eigensweep.models.nn.layers import ACTIVATIONS, Norm, dropout, linear, soft_cap
+from eigensweep.models.nn.losses import Losses, chunk_size, in_chunks, of_rows, score_logits, token_losses
 
 HEADS = ("unembedding", "pooler", "mlm", "classifier")  # what a checkpoint may or may not have
 HEAD_KEYS = ("final_norm", *HEADS)
@@ -23,6 +24,7 @@ class Output(NamedTuple):
     pooled: Array | None  # (B, d): tanh(pooler(first token)); RoBERTa's classifier reads the first token itself
     hidden_states: tuple[Array, ...] | None  # the embedding's output and each block's, the last one normed: L + 1
     taps: Taps | None  # canonical kernel path -> the activations (B, T, d_in) entering it
+    losses: Losses | None = None  # of every row, in place of logits, where targets were given
 
 
 class MaskedHead(nnx.Module):
@@ -32,7 +34,7 @@ class MaskedHead(nnx.Module):
         self.arch = arch
         width = arch.embedding_width or arch.width
         self.dense = linear(arch.width, width, True, dtype, rngs)
-        self.norm = norm(arch, width)
+        self.norm = Norm("layer", width, arch.norm_eps)  # behind an activation, also where the stream has lost its mean
         if not arch.tied:
             self.decoder = linear(width, arch.vocab_size, False, dtype, rngs)
         self.bias = nnx.Param(jnp.zeros((arch.vocab_size,), jnp.float32))
@@ -95,6 +97,25 @@ class Head(nnx.Module):
             logits, taps = self.mlm(x, table)
             return Output(logits, x, None, None, taps)
         return Output(None, x, None, None, {})
+
+    def scored(self, x: Array, context: Context, table: Array | None, head: str | None, targets: Array) -> Output:
+        """`__call__` with the losses of these targets, (B, T) or (B,), in place of the logits.
+
+        Of a large vocabulary the logits of some tokens at a time are made, and made again in a backward pass.
+        """
+        classes = self.arch.vocab_size if head in ("unembedding", "mlm") else 0
+        size = chunk_size(x.shape[0], classes)
+        if not classes or x.shape[1] <= size:
+            output = self(x, context, table, head)
+            losses = None if output.logits is None else score_logits(output.logits, targets)
+            return output._replace(logits=None, losses=losses)
+
+        def some(x: Array, targets: Array) -> tuple[Output, Losses]:
+            output = self(x, context, table, head)
+            return output._replace(logits=None), token_losses(output.logits, targets)
+
+        output, of_tokens = in_chunks(some, size, x, targets)
+        return output._replace(losses=of_rows(of_tokens))
 
     def _first_token(self, x: Array, context: Context, head: str) -> Output:
         """The pooler and the classifier read each text's first token, wherever the padding ends."""

@@ -36,17 +36,21 @@ def embedding(num_rows: int, width: int, dtype: str, rngs: nnx.Rngs) -> nnx.Embe
     return nnx.Embed(num_rows, width, dtype=jnp.dtype(dtype), param_dtype=jnp.float32, rngs=rngs)
 
 
+BIASED = ("layer", "rms_shift")  # norms that add a bias
+
+
 class Norm(nnx.Module):
     """LayerNorm (x - mean)/sqrt(var + eps) * scale + bias, or RMSNorm x/sqrt(mean x^2 + eps) * scale, in float32.
 
-    `rms_plus_one` is Gemma's RMSNorm, whose stored scale is less one. nnx.LayerNorm and nnx.RMSNorm multiply the scale
+    `rms_plus_one` is Gemma's RMSNorm, whose stored scale is less one; `rms_shift` a LayerNorm of values whose mean is
+    already 0, and so RMSNorm with a bias (see `centred`). nnx.LayerNorm and nnx.RMSNorm multiply the scale
     into 1/sqrt(...) first, which rounds otherwise: recorded losses would change in their last digits.
     """
 
     def __init__(self, kind: str, width: int, eps: float):
         self.kind, self.eps = kind, eps
         self.scale = nnx.Param(jnp.ones((width,), jnp.float32))
-        if kind == "layer":
+        if kind in BIASED:
             self.bias = nnx.Param(jnp.zeros((width,), jnp.float32))
 
     def __call__(self, x: Array) -> Array:
@@ -56,7 +60,7 @@ class Norm(nnx.Module):
             y = y - y.mean(-1, keepdims=True)
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + jnp.float32(self.eps))
         y = y * (scale + 1 if self.kind == "rms_plus_one" else scale)
-        if self.kind == "layer":
+        if self.kind in BIASED:
             y = y + self.bias[...].astype(jnp.float32)
         return y.astype(x.dtype)
 

@@ -26,7 +26,7 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.context import Context, Layer, Taps, layer
 from eigensweep.models.nn.heads import HEAD_KEYS, HEADS, Head, Output
-from eigensweep.models.nn.intervention import Intervention, changed, of_block
+from eigensweep.models.nn.intervention import Intervention, changed, of_block, read_by_norm
 from eigensweep.models.nn.modules import EMBED_KEYS, Block, Embed, Transformer
 from eigensweep.models.nn.parameters import Params, check, map_with_path, place
 from eigensweep.models.nn.taps import Tapped, kind_of, kinds_of
@@ -148,12 +148,15 @@ class Model:
         head: str | None = "default",
         taps: Tapped = False,
         intervention: Intervention | None = None,
+        targets: Any = None,
     ) -> Output:
         """The heads on the last block's output. `params` needs the HEAD_KEYS, and "embedding" where that is tied.
 
-        Only what the intervention does behind the last block is done here.
+        Only what the intervention does behind the last block is done here. With targets: see `apply`.
         """
         x = changed(x, intervention, -1)
+        if self.architecture.causal:  # there is a final norm
+            x = read_by_norm(x, intervention, -1)
         name, module = self.head(head), _merge(self, "head", _pick(params, HEAD_KEYS))
         table = None
         if self.is_tied(name):
@@ -161,7 +164,8 @@ class Model:
                 raise CheckpointError(f"the head {name!r} is tied to the embedding, which unembed was not given")
             table = params["embedding"]["embedding"]
         with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device
-            output = module(x, context, table, name)
+            where = (x, context, table, name)
+            output = module(*where) if targets is None else module.scored(*where, targets)
         return output if "inputs" in kinds_of(taps) else output._replace(taps=None)
 
     def apply(
@@ -177,6 +181,7 @@ class Model:
         hidden_states: bool = False,
         taps: Tapped = False,
         intervention: Intervention | None = None,
+        targets: Any = None,
     ) -> Output:
         """The whole forward pass.
 
@@ -192,6 +197,8 @@ class Model:
           hidden_states: return them, as each block leaves them, before an intervention.
           taps: return these kinds ("inputs", "stream", "updates"; True: inputs), behind an intervention.
           intervention: on the residual stream, at all its positions.
+          targets: (B, T), of a classifier (B,), IGNORE where there is none: the losses of the rows come in place of the
+            logits, which are never there as a whole.
 
         Returns:
           Output. Hidden states, logits and taps at padded positions are defined but meaningless.
@@ -226,7 +233,7 @@ class Model:
             for block in blocks:
                 x, one = step(x, block)
                 kept.append(one)
-        output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, kinds, intervention)
+        output = self.unembed(_pick(params, (*HEAD_KEYS, "embedding")), x, context, name, kinds, intervention, targets)
         tapped = {f"blocks/{i}/{path}": value for i, (_, found) in enumerate(kept) for path, value in found.items()}
         return output._replace(
             hidden_states=(*(state for state, _ in kept), output.hidden) if hidden_states else None,

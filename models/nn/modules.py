@@ -15,7 +15,7 @@ from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.attention import Attention
 from eigensweep.models.nn.context import Context, Layer, Taps, layer, norm
 from eigensweep.models.nn.heads import Head, Output
-from eigensweep.models.nn.intervention import Intervention, changed
+from eigensweep.models.nn.intervention import Intervention, changed, read_by_norm
 from eigensweep.models.nn.layers import dropout, embedding, linear
 from eigensweep.models.nn.mlp import Mixture, Mlp
 from eigensweep.models.nn.rope import angles
@@ -60,26 +60,31 @@ class Block(nnx.Module):
             keys = tuple(jax.random.split(jax.random.fold_in(context.dropout_key, layer.number), 3))
         before = residual in ("pre", "parallel", "sandwich")
         x = changed(x, intervention, 0)
-        mixed, found = self.attention(self.attention_norm(x) if before else x, context, layer, keys[0])
+        seen = self.attention_norm(read_by_norm(x, intervention, 0)) if before else x
+        mixed, found = self.attention(seen, context, layer, keys[0])
         mixed = dropout(mixed, rate, keys[1])
         if residual in ("output", "sandwich"):
             mixed = self.attention_post_norm(mixed)
-        middle = x + mixed
+        middle = self._skip(x) + mixed
         if residual == "post":
-            middle = self.attention_norm(middle)
+            middle = self.attention_norm(read_by_norm(middle, intervention, 0))
         if residual != "parallel":
             middle = changed(middle, intervention, 1)
             found["stream/middle"] = middle
         seen = x if residual == "parallel" else middle
-        out, more = self._mlp(self.mlp_norm(seen) if before else seen, taps)
+        out, more = self._mlp(self.mlp_norm(read_by_norm(seen, intervention, 1)) if before else seen, taps)
         out = dropout(out, rate, keys[2])
         if residual in ("output", "sandwich"):
             out = self.mlp_post_norm(out)
-        after = middle + out
+        after = self._skip(middle) + out
         if residual == "post":
-            after = self.mlp_norm(after)
+            after = self.mlp_norm(read_by_norm(after, intervention, 1))
         own = {"stream/before": x, "stream/after": after, "update/attention": mixed, "update/mlp": out}
         return after, found | more | own
+
+    def _skip(self, x: Array) -> Array:
+        """What passes a post-norm block by: where its weights write no mean, the gain and bias before it still do."""
+        return x - x.mean(-1, keepdims=True) if (self.arch.residual, self.arch.norm) == ("post", "rms_shift") else x
 
     def _mlp(self, x: Array, taps: bool) -> tuple[Array, Taps]:
         if hasattr(self, "moe"):

@@ -1,20 +1,22 @@
 """A model's parameters with some matrices replaced, and its scores; the one place where matrices become leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from eigensweep.models.checkpoint import Checkpoint
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.errors import CheckpointError
 from eigensweep.models.matrix import Matrix
 from eigensweep.models.nn.devices import with_memory_advice
-from eigensweep.models.nn.evaluate import Scores, stream_score
-from eigensweep.models.nn.load import reader
+from eigensweep.models.nn.evaluate import Scores, collect, predicting
+from eigensweep.models.nn.load import part_keys, reader, reader_of
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.parameters import Params, get, replace, walk
+from eigensweep.models.nn.variants import parts_of, score_variants
 
 Replaced = Mapping[str, np.ndarray]
 """W (m, n), y = W x, by the names of the checkpoint's matrices."""
@@ -34,19 +36,89 @@ def with_matrices(
       CheckpointError: the checkpoint has no such matrix, or the forward pass does not read it.
       ValueError: another shape.
     """
-    for matrix in _matrices(params, checkpoint, replaced):
-        leaf = get(params, matrix.path)
-        kernel = _kernel(matrix, replaced[matrix.name]).astype(leaf.dtype)
-        # committed or not as the leaf was: XLA compiles anew for another placement
-        array = jax.device_put(kernel, leaf.sharding if leaf.committed else None)
-        if matrix.index is not None:
-            array = leaf.at[matrix.index].set(array)
-        params = replace(params, matrix.path, array)
-    for path, vector in (vectors or {}).items():
-        leaf = get(params, path)
-        rounded = vector.astype(_stored(checkpoint, path)).astype(leaf.dtype)
-        params = replace(params, path, jax.device_put(rounded, leaf.sharding if leaf.committed else None))
-    return params
+    return _Replacing(checkpoint, params, replaced, vectors or {}).within(params, "")
+
+
+class _Replacing:
+    """A variant of a model (variants.Variant): matrices and vectors in place of its own."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tree: Params,
+        replaced: Replaced,
+        vectors: Mapping[str, np.ndarray],
+        model: Any = None,
+    ):
+        self._checkpoint, self._replaced, self._vectors = checkpoint, replaced, vectors
+        self._matrices = _matrices(tree, checkpoint, replaced)
+        paths = [*(matrix.path for matrix in self._matrices), *vectors]
+        parts = parts_of(model) if model is not None else ()
+        self.parts = frozenset(part for part in parts if any(p.startswith(part_keys(model, part)) for p in paths))
+
+    def changed(self, part: str, params: Params) -> Params:
+        """The parameters of a part."""
+        return self.within(params, f"{part}/" if part.startswith("blocks/") else "")
+
+    def within(self, params: Params, prefix: str) -> Params:
+        """A tree, or the subtree at a prefix, with everything in place that belongs there; one matrix at a time."""
+        inside = {f"{prefix}{path}" for path, _ in walk(params)}
+        for matrix in (matrix for matrix in self._matrices if matrix.path in inside):
+            path = matrix.path.removeprefix(prefix)
+            leaf = get(params, path)
+            kernel = _kernel(matrix, self._replaced[matrix.name]).astype(leaf.dtype)
+            array = _beside(leaf, kernel)
+            if matrix.index is not None:
+                array = leaf.at[matrix.index].set(array)
+            params = replace(params, path, array)
+        for where in (path for path in self._vectors if path in inside):
+            path = where.removeprefix(prefix)
+            leaf = get(params, path)
+            rounded = self._vectors[where].astype(_stored(self._checkpoint, where)).astype(leaf.dtype)
+            params = replace(params, path, _beside(leaf, rounded))
+        return params
+
+
+def _beside(leaf: jax.Array, array: np.ndarray) -> jax.Array:
+    """On the leaf's devices; committed or not as the leaf is, because XLA compiles anew for another placement."""
+    return jax.device_put(array, leaf.sharding if leaf.committed else None)
+
+
+def variant_scores(
+    checkpoint: Checkpoint,
+    model: Model,
+    params: Params | None,
+    variants: Sequence[Replaced],
+    rows: Rows,
+    batch_size: int,
+    head: str = "default",
+    vectors: Mapping[str, np.ndarray] | None = None,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+) -> list[Scores]:
+    """`score` with each of `variants` in place of the checkpoint's matrices, all in one pass over the model.
+
+    Args:
+      params: on the device; None: one part at a time is read from the checkpoint, and the streams wait on the host.
+      vectors: as of `with_matrices`, of all variants.
+      mesh: deals the rows of a batch out over its axis "data".
+      dtype: of parameters that are read; None: as stored.
+
+    Raises:
+      CheckpointError, ValueError: as `with_matrices` and `score`.
+      DeviceMemoryError: out of memory, with the batch size that would fit.
+    """
+    tree, read = (model.abstract(), reader(checkpoint, model)) if params is None else (params, reader_of(params, model))
+    changes = [_Replacing(checkpoint, tree, replaced, vectors or {}, model) for replaced in variants]
+    head = predicting(model, head, rows)
+    keep = jax.device_get if params is None else _as_it_is
+
+    def run(size: int, most: int | None = None) -> Any:
+        data = list(batches(rows, size))[:most]
+        return score_variants(model, read, changes, data, head, mesh, dtype, keep)
+
+    multiple = 1 if mesh is None else mesh.shape["data"]
+    return [collect(found) for found in with_memory_advice(run, batch_size, lambda size: run(size, 1), multiple)]
 
 
 def streamed_scores(
@@ -58,39 +130,12 @@ def streamed_scores(
     head: str = "default",
     vectors: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
-    """`score` with matrices in place of the checkpoint's, one block of the model on the device at a time.
+    """`variant_scores` of one variant, with one part of the model on the device at a time."""
+    return variant_scores(checkpoint, model, None, [replaced], rows, batch_size, head, vectors)[0]
 
-    Args:
-      vectors: as of `with_matrices`.
 
-    Raises:
-      CheckpointError, ValueError: as `with_matrices`.
-      DeviceMemoryError: out of memory, with the batch size that would fit.
-    """
-    matrices, read_stored = _matrices(model.abstract(), checkpoint, replaced), reader(checkpoint, model)
-
-    def read(part: str) -> Params:
-        params = read_stored(part)
-        prefix = f"{part}/" if part.startswith("blocks/") else ""
-        inside = {path for path, _ in walk(params)}
-        for matrix in matrices:
-            path = matrix.path.removeprefix(prefix)
-            if matrix.path.startswith(prefix) and path in inside:  # a tied embedding is in two parts
-                kernel = _kernel(matrix, replaced[matrix.name])
-                if matrix.index is not None:
-                    stack = np.array(get(params, path))
-                    stack[matrix.index] = kernel
-                    kernel = stack
-                params = replace(params, path, kernel)
-        for path, vector in (vectors or {}).items():
-            if path.startswith(prefix) and path.removeprefix(prefix) in inside:
-                params = replace(params, path.removeprefix(prefix), vector.astype(_stored(checkpoint, path)))
-        return params
-
-    def run(size: int, most: int | None = None) -> Scores:
-        return stream_score(model, read, list(batches(rows, size))[:most], head)
-
-    return with_memory_advice(run, batch_size, lambda size: run(size, 1))
+def _as_it_is(x: Any) -> Any:
+    return x
 
 
 def _matrices(params: Params, checkpoint: Checkpoint, replaced: Replaced) -> list[Matrix]:

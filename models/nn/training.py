@@ -25,8 +25,10 @@ from eigensweep.models.errors import CheckpointError
 from eigensweep.models.nn.assemble import add_heads
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
+from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
-from eigensweep.models.nn.parameters import Params, map_with_path, walk
+from eigensweep.models.nn.optimizer import optimizer
+from eigensweep.models.nn.parameters import Params, walk
 from eigensweep.models.nn.recipe import Progress, TrainOptions
 from eigensweep.models.nn.save import TrainingError, newest_state, write_state
 
@@ -48,6 +50,7 @@ def train(
     head: str = "classifier",
     save_at: Collection[int] = (),
     on_save: Callable[[int, Params], None] | None = None,
+    intervention: Intervention | None = None,
 ) -> tuple[Params, Progress]:
     """Minimises the mean cross-entropy of a head: over a batch's labels, or over its tokens that are targets.
 
@@ -62,12 +65,14 @@ def train(
       head: "classifier", "unembedding" (the next token) or "mlm".
       save_at, on_save: after these steps (0: before the first) `on_save` gets the step and the parameters, before a
         state of that step is written: what is continued calls it again for every step that it does again.
+      intervention: on the residual stream, in every forward pass; it is not trained.
 
     Returns:
       The parameters with the lowest validation loss, and the progress.
 
     Raises:
-      TrainingError: `directory` holds another training; or the loss is never finite.
+      TrainingError: `directory` holds another training; or this one diverges, at the step that the message names. The
+        state of the last look stays in `directory`, and nothing that is not finite is saved.
       DeviceMemoryError: with the batch size that would fit.
     """
     model.head(head)
@@ -75,11 +80,11 @@ def train(
     keys = _OF_HEAD[head] if options.trainable == "head" else tuple(key for key in params if key not in others)
     trained = {key: params[key] for key in keys if key in params}
     frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(model, params, rows, validation, options, seed, head)
+    identity = _identity(model, params, rows, validation, options, seed, head, intervention)
 
     def gradient_of_one(size: int) -> object:
         batch = shard_batch(next(batches(rows, size)), mesh)
-        return _gradient(model, head, trained, frozen, batch, None)
+        return _gradient(model, head, trained, frozen, batch, None, intervention)
 
     def run(size: int) -> tuple[Params, Progress]:
         del size  # the options'
@@ -94,48 +99,52 @@ def train(
             if _is_over(progress, total, options):
                 break
             state, loss = _step(
-                model, head, recipe, total, state, frozen, shard_batch(batch, mesh), key, np.int32(progress.step)
+                model,
+                head,
+                recipe,
+                total,
+                state,
+                frozen,
+                shard_batch(batch, mesh),
+                key,
+                np.int32(progress.step),
+                intervention,
             )
             losses.append(loss)
             progress.step += 1
             if on_save and progress.step in save_at:
+                _refuse_divergence(directory, progress, losses, state["params"])
                 on_save(progress.step, {**frozen, **state["params"]})
             if _is_look(progress.step, len(rows.row), options):
-                _look(model, head, frozen, validation, options, mesh, state, progress, losses)
+                _refuse_divergence(directory, progress, losses, state["params"])
+                _look(model, head, frozen, validation, options, mesh, state, progress, losses, intervention)
                 if directory is not None:
                     write_state(directory, progress.step, state, _to_json(progress, identity))
                 if on_look:
                     on_look(progress, total)
         if not progress.best_step:
-            raise TrainingError("the loss is not finite at any look: lower the learning rate, or clip harder")
+            raise TrainingError(
+                "the validation loss is not finite at any look: lower the learning rate, or clip harder"
+            )
         return {**params, **state["best"]}, progress
 
     multiple = 1 if mesh is None else mesh.shape["data"]
     return with_memory_advice(run, options.batch_size, gradient_of_one, multiple)
 
 
-def optimizer(options: TrainOptions, total: int) -> optax.GradientTransformation:
-    """Clipping, AdamW, and the rate: 0 -> peak over the warm-up, then -> 0 at step `total`."""
-    rising = max(1, round(options.warmup * total))
-    up = optax.schedules.linear_schedule(0.0, options.learning_rate, rising)
-    down = optax.schedules.linear_schedule(options.learning_rate, 0.0, max(1, total - rising))
-    rate = optax.schedules.join_schedules([lambda step: up(step + 1), down], [rising])
-
-    def decays(params: Params) -> Params:
-        return map_with_path(lambda path, _: path.split("/")[-1] not in ("bias", "scale"), params)
-
-    return optax.chain(
-        optax.clip_by_global_norm(options.clip), optax.adamw(rate, weight_decay=options.weight_decay, mask=decays)
-    )
-
-
 def _gradient(
-    model: Model, head: str, trained: Params, frozen: Params, batch: Rows, key: Array | None
+    model: Model,
+    head: str,
+    trained: Params,
+    frozen: Params,
+    batch: Rows,
+    key: Array | None,
+    intervention: Intervention | None,
 ) -> tuple[Array, Params]:
     """Mean cross-entropy of a batch, and its gradient."""
 
     def loss(trained: Params) -> Array:
-        total, count, _ = row_losses(model, {**frozen, **trained}, batch, head, key)
+        total, count, _ = row_losses(model, {**frozen, **trained}, batch, head, key, intervention)
         return total.sum() / jnp.maximum(count.sum(), 1)
 
     return jax.value_and_grad(loss)(trained)
@@ -152,6 +161,7 @@ def _step(
     batch: Rows,
     key: Array | None,
     number: Any,
+    intervention: Intervention | None,
 ) -> tuple[Params, Array]:
     """One step. The passes through the model are compiled as one loop over its blocks.
 
@@ -159,7 +169,7 @@ def _step(
     are in the loop, the norm that clips would be summed in another order, and a training would end with other bits.
     """
     key = None if key is None else jax.random.fold_in(key, number)
-    loss, gradient = _gradient(model, head, state["params"], frozen, batch, key)
+    loss, gradient = _gradient(model, head, state["params"], frozen, batch, key, intervention)
     updates, moments = optimizer(options, total).update(gradient, state["optimizer"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     return {"params": params, "optimizer": moments, "best": state["best"]}, loss
@@ -181,6 +191,24 @@ def _is_over(progress: Progress, total: int, options: TrainOptions) -> bool:
     return progress.step >= total or 0 < options.patience <= progress.stale
 
 
+def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[Array], params: Params) -> None:
+    """Go on only with finite numbers.
+
+    Raises:
+      TrainingError: names the first step since the last look whose loss, or whose update, is not finite.
+    """
+    finite = [bool(jnp.isfinite(loss)) for loss in losses]
+    if all(finite) and all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        return
+    step = progress.step - len(finite) + 1 + finite.index(False) if False in finite else progress.step
+    what = "the loss is" if False in finite else "the parameters are"
+    looked = int(progress.history[-1]["step"]) if progress.history else 0
+    kept = f"; {directory} keeps the state of step {looked}" if directory is not None and looked else ""
+    raise TrainingError(
+        f"the training diverges: {what} not finite at step {step}: lower the learning rate, or clip harder{kept}"
+    )
+
+
 def _look(
     model: Model,
     head: str,
@@ -191,9 +219,11 @@ def _look(
     state: Params,
     progress: Progress,
     losses: list[Array],
+    intervention: Intervention | None,
 ) -> None:
     """Score the validation rows; keep the parameters if they are the best so far."""
-    scores = score(model, {**frozen, **state["params"]}, validation, options.batch_size, head, mesh)
+    params, size = {**frozen, **state["params"]}, options.batch_size
+    scores = score(model, params, validation, size, head, mesh, intervention)
     progress.history.append(
         {
             "step": progress.step,
@@ -238,12 +268,19 @@ def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
 
 
 def _identity(
-    model: Model, params: Params, rows: Rows, validation: Rows, options: TrainOptions, seed: int, head: str
+    model: Model,
+    params: Params,
+    rows: Rows,
+    validation: Rows,
+    options: TrainOptions,
+    seed: int,
+    head: str,
+    intervention: Intervention | None,
 ) -> str:
     """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
     besides = "" if head == "classifier" and not options.max_steps else f" {head} {options.max_steps}"
     total = hashlib.sha256(f"{model} {options} {seed}{besides}".encode())
-    for array in (*rows, *validation):
+    for array in (*rows, *validation, *jax.tree.leaves(intervention)):
         total.update(np.ascontiguousarray(array).tobytes())
     for path, leaf in sorted(walk(params), key=lambda item: item[0]):
         total.update(path.encode())

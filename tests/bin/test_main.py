@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eigensweep.bin.commands import COMMANDS
-from eigensweep.bin.help import preset_names
+from eigensweep.bin.help import preset_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def test_help_lists_flags_options_and_fitting_presets(program, name):
     if name == "sweep":
         assert "--dry_run" in text
         assert "one of bulk, entries, init (default bulk)" in " ".join(text.split())
-        assert not [preset for preset in preset_names() if preset.startswith("overlap") and preset in text]
+        assert not [preset for preset in preset_paths() if preset.startswith("overlap") and preset in text]
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,11 @@
-"""eigensweep-report, eigensweep-calibrate and eigensweep-synth as their user runs them; every preset is somebody's."""
+"""eigensweep-report, eigensweep-calibrate and eigensweep-synth as their user runs them."""
 
 import json
 
 import pytest
 
-from eigensweep import configs, engine
-from eigensweep.bin import runner
-from eigensweep.engine import CompareOptions, SweepOptions
-from eigensweep.engine.studies.ablation.study import AblationOptions
-from eigensweep.engine.studies.facts.options import FactsOptions
-from eigensweep.engine.studies.finetune.study import FinetuneOptions
-from eigensweep.engine.studies.overlap.study import OverlapOptions
-from eigensweep.engine.studies.pretraining import PretrainOptions
-from eigensweep.engine.studies.tokens.options import TokensOptions
-
-COMMANDS = (
-    SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions, PretrainOptions, CompareOptions, FactsOptions,
-    TokensOptions,
-)  # fmt: skip
-OPTIONS = {options.COMMAND: options for options in COMMANDS}
+from eigensweep import engine
+from eigensweep.engine import SweepOptions
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +48,3 @@ def test_a_synthetic_checkpoint_is_written(tmp_path, program):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["n_layer"] == 2
     program("synth", "--out=out2", "--config_json=absent.json", cwd=tmp_path).refused("absent.json")
     program("synth", cwd=tmp_path).refused("--out")
-
-
-@pytest.mark.parametrize("name", runner.preset_names())
-def test_every_preset_is_one_of_a_command_and_its_options_are_allowed(name, request):
-    """Read as its command reads it: keys that there are, values that are allowed."""
-    if "minilm" in name:
-        request.getfixturevalue("minilm")
-    values = dict(__import__(f"{configs.__name__}.{name}", fromlist=["get_config"]).get_config())
-    options = OPTIONS[values.pop("command")]
-    known = {key: value for key, value in values.items() if key not in runner.PLACES}
-    assert set(known) <= set(options.by_name())
-    options.of(known)

@@ -113,6 +113,29 @@ def test_hub_data_is_one_column_joined(monkeypatch):
         data.read_hub("wikitext", split="dev")
 
 
+def test_hub_rows_are_labelled_examples(monkeypatch):
+    rows = {
+        "train": [{"question": "q", "passage": "p", "answer": True}, {"question": "r", "passage": "o", "answer": False}]
+    }
+    asked = []
+
+    def load_dataset(dataset, name, split):
+        asked.append((dataset, name, split))
+        return rows[split]
+
+    monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets"))
+    sys.modules["datasets"].load_dataset = load_dataset
+    sys.modules["datasets"].__version__ = "4.0.0"
+    found = data.text.read_labelled("hub:google/boolq:train", "question", "passage", ("false", "true"), "answer")
+    assert [(e.text, e.pair, e.label) for e in found] == [("q", "p", 1), ("r", "o", 0)]
+    assert asked == [("google/boolq", None, "train")]
+    with pytest.raises(DataError, match="hub:google/boolq:train:1: no label in field 'label'"):
+        data.text.read_labelled("hub:google/boolq:train", "question", "passage", ("false", "true"))
+    rows["train"].clear()
+    with pytest.raises(DataError, match="hub:google/boolq:train: no rows in it"):
+        data.text.read_labelled("hub:google/boolq:train", "question", "passage", ("false", "true"), "answer")
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -1,11 +1,13 @@
 """Losses row by row against transformers, whatever the batch; memory advice."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from eigensweep.models import CheckpointError, nn, open_checkpoint
 from eigensweep.models.data import IGNORE, Rows, windows
+from eigensweep.models.nn import losses
 
 jax.config.update("jax_enable_x64", True)
 
@@ -71,13 +73,13 @@ def test_the_mean_of_scores_is_that_over_tokens_at_any_stride(gpt2, stride):
     _, model, params = gpt2
     tokens = np.random.default_rng(3).integers(0, 30, 47).astype(np.int32)
     rows = windows(tokens, 16, stride)
-    losses = []
+    found = []
     for ids, mask, targets in zip(rows.input_ids, rows.attention_mask, rows.targets, strict=True):
         logp = np.asarray(jax.nn.log_softmax(model.apply(params, ids[None, : mask.sum()]).logits))[0]
-        losses += [-logp[t, target] for t, target in enumerate(targets) if target != IGNORE]
+        found += [-logp[t, target] for t, target in enumerate(targets) if target != IGNORE]
     scores = nn.score(model, params, rows, 4)
-    assert len(losses) == scores.count.sum()
-    assert scores.mean == pytest.approx(np.mean(losses), rel=1e-5)
+    assert len(found) == scores.count.sum()
+    assert scores.mean == pytest.approx(np.mean(found), rel=1e-5)
     guided = nn.perplexity(model, params, rows, 4)
     if stride >= 16:
         assert guided.mean == scores.mean
@@ -119,6 +121,43 @@ def test_row_losses_have_the_gradient_of_the_loss(gpt2):
     step[3] = 0.02
     change = loss(nn.replace(params, path, bias + step)) - loss(nn.replace(params, path, bias - step))
     assert float(slope) == pytest.approx(float(change) / 0.04, rel=0.02)
+
+
+def test_logits_of_some_tokens_at_a_time_give_the_same(gpt2, monkeypatch):
+    """Rows of a length of their own, so that no program compiled elsewhere serves."""
+    _, model, params = gpt2
+    size, length = 5, 13
+    rows = windows(np.random.default_rng(5).integers(0, 30, 4 * length - 3).astype(np.int32), length, length)
+    logits = np.asarray(model.apply(params, rows.input_ids, rows.attention_mask).logits, np.float64)
+    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    scored = rows.targets != IGNORE
+    picked = np.take_along_axis(logp, np.where(scored, rows.targets, 0)[..., None], -1)[..., 0]
+    monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * len(rows.row) * 30 * size)
+    scores = nn.score(model, params, rows, len(rows.row))
+    np.testing.assert_allclose(scores.loss, -(picked * scored).sum(1) / scored.sum(1), rtol=2e-6)
+    np.testing.assert_array_equal(scores.count, scored.sum(1))
+    np.testing.assert_array_equal(scores.correct, (scored & (logits.argmax(-1) == rows.targets)).sum(1))
+    program = str(jax.make_jaxpr(lambda params: nn.row_losses(model, params, rows, "unembedding"))(params))
+    assert f"f32[{len(rows.row)},{size},30]" in program
+    assert f"f32[{len(rows.row)},{length},30]" not in program  # the logits are never there as a whole
+
+
+def test_losses_in_chunks_have_the_gradient_of_the_whole():
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((2, 7, 4)), rng.standard_normal((4, 9))
+    targets = np.where(rng.random((2, 7)) < 0.3, IGNORE, rng.integers(0, 9, (2, 7)))
+
+    def whole(kernel):
+        return losses.score_logits(x @ kernel, targets)[0].sum()
+
+    def chunked(kernel):
+        found = losses.in_chunks(
+            lambda x, y: losses.token_losses(x @ kernel, y), 3, jnp.asarray(x), jnp.asarray(targets)
+        )
+        return losses.of_rows(found)[0].sum()
+
+    for one, other in zip(*(jax.value_and_grad(f)(kernel) for f in (whole, chunked)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_a_model_without_the_head_and_rows_without_targets_are_refused(gpt2):

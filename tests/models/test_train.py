@@ -164,6 +164,36 @@ def test_a_training_that_diverges_says_so(start, task):
         nn.train(start[0], params, *task, options, 0)
 
 
+def test_a_training_that_diverges_keeps_its_last_good_state(start, task, tmp_path, monkeypatch):
+    """From step 8 on the loss is not finite: said so, and neither the state of step 10 nor a model is written."""
+    step, saved = training._step, []
+
+    def poisoned(model, head, options, total, state, frozen, batch, key, number):
+        state, loss = step(model, head, options, total, state, frozen, batch, key, number)
+        return state, (loss * np.nan if number >= 7 else loss)
+
+    monkeypatch.setattr(training, "_step", poisoned)
+    with pytest.raises(nn.TrainingError, match=r"diverges: the loss is not finite at step 8: .* keeps .* step 5"):
+        nn.train(
+            *start, *task, OPTIONS, 7, directory=tmp_path, save_at=(3, 9, 10), on_save=lambda at, _: saved.append(at)
+        )
+    assert saved == [3]
+    assert [path.name for path in tmp_path.glob("step_*[0-9]")] == ["step_00000005"]
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 10])
+def test_decay_alone_is_what_the_optimizer_does_without_a_gradient(step):
+    options = nn.TrainOptions(learning_rate=0.1, weight_decay=3.0, warmup=0.3)
+    tool, w = training.optimizer(options, 10), {"kernel": np.full((2, 2), 5.0, np.float32)}
+    moments = tool.init(w)
+    for _ in range(step):
+        updates, moments = tool.update({"kernel": np.zeros((2, 2), np.float32)}, moments, w)
+        w = optax.apply_updates(w, updates)
+    rates = [0.1 * (t / 3 if t <= 3 else (10 - t + 1) / 7) for t in range(1, step + 1)]
+    assert nn.decay_alone(options, 10, step) == pytest.approx(np.prod([1 - 3.0 * rate for rate in rates]), rel=1e-6)
+    np.testing.assert_allclose(w["kernel"], 5.0 * nn.decay_alone(options, 10, step), rtol=1e-5)
+
+
 def reference_adamw(params, gradients, options, total):
     """Loshchilov and Hutter's algorithm 2 with clipping, linear warm-up and decay, in float64."""
     params = {key: value.astype(np.float64) for key, value in params.items()}

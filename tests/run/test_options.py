@@ -6,7 +6,7 @@ import pytest
 from eigensweep.engine import SweepOptions
 from eigensweep.engine.run.options import MOST_NUMBERS, Options, numbers, words
 from eigensweep.engine.studies.ablation.study import AblationOptions
-from eigensweep.engine.studies.finetune.study import FinetuneOptions
+from eigensweep.engine.studies.finetune.options import FinetuneOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions
 
 ALL = (SweepOptions, OverlapOptions, AblationOptions, FinetuneOptions)

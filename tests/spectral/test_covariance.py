@@ -45,6 +45,46 @@ def test_ten_batches_are_one():
     np.testing.assert_allclose(ten, one, rtol=1e-13, atol=1e-15)
 
 
+def positions_of(x, mask, batches):
+    positions = covariance.zero_positions(x.shape[1], D)
+    for part, tokens in zip(np.array_split(x, batches), np.array_split(mask, batches), strict=True):
+        positions = covariance.accumulate_positions(positions, part, tokens)
+    return positions
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_positions_centred_out_are_plain_numpy(data, batches):
+    """The mean over examples of each position is taken off each token; the last positions have one token or none."""
+    x, mask = data
+    mask = mask & (np.arange(7) < 6)
+    mask[1:, 5] = False
+    spoiled = np.where(mask[..., None], x, np.nan)
+    moments, positions = stream(spoiled, mask, batches), positions_of(spoiled, mask, batches)
+    rest = [x[mask[:, p], p].astype(np.float64) - x[mask[:, p], p].mean(axis=0, dtype=np.float64) for p in range(6)]
+    expected = sum(r.T @ r for r in rest) / mask.sum()
+    np.testing.assert_allclose(covariance.covariance(moments, positions=positions), expected, atol=1e-13)
+
+
+def test_shares_of_means_add_up_to_a_planted_one():
+    """x = 2 e_0 + a_p e_1 + noise: e_0 is the mean's, e_1 the positions', the rest neither's."""
+    rng, shape = np.random.default_rng(2), (500, 8, D)
+    x = 0.1 * rng.standard_normal(shape)
+    x[..., 0] += 2
+    x[..., 1] += np.tile([1, -1], 4)
+    mask = np.ones(shape[:2], bool)
+    moments, positions = stream(x, mask, 2), positions_of(x, mask, 2)
+    axes = covariance.principal_axes(covariance.covariance(moments))
+    of_mean, of_positions = covariance.shares_of_means(axes, moments, positions)
+    np.testing.assert_allclose(of_mean[:2], [4 / 4.01, 0], atol=1e-3)
+    np.testing.assert_allclose(of_positions[:2], [0, 1 / 1.01], atol=1e-3)
+    assert (of_mean[2:] + of_positions[2:]).max() < 20 * 8 / 4000  # chance is T/N
+    f = covariance.covariance(moments, positions=positions)
+    assert np.linalg.eigvalsh(f).max() < 0.012
+    without = covariance.shares_of_means(axes, moments)
+    np.testing.assert_array_equal(without[0], of_mean)
+    assert without[1] is None
+
+
 def test_padding_may_hold_anything(data):
     x, mask = data
     spoiled = np.where(mask[..., None], x, np.nan)

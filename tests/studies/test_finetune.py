@@ -15,7 +15,8 @@ from eigensweep import engine
 from eigensweep.engine.run import stream
 from eigensweep.engine.studies.finetune.effects import Finetuning, open_finetune
 from eigensweep.engine.studies.finetune.effects import effects as effects_of
-from eigensweep.engine.studies.finetune.study import FinetuneOptions, Member, members_of, run_finetune
+from eigensweep.engine.studies.finetune.options import FinetuneOptions
+from eigensweep.engine.studies.finetune.study import Member, members_of, run_finetune
 from eigensweep.engine.studies.finetune.task import read_task
 from eigensweep.models import data, nn, open_checkpoint
 from eigensweep.models.errors import InputError

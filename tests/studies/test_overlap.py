@@ -2,14 +2,15 @@
 
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from eigensweep import engine, models
-from eigensweep.engine.studies.overlap.study import LAYOUT, Collector, open_overlap
-from eigensweep.engine.studies.overlap.summary import overlap_table, render_overlap
+from eigensweep.engine.studies.overlap.study import LAYOUT, Collector, OverlapOptions, open_overlap
+from eigensweep.engine.studies.overlap.summary import overlap_table, render_covariances, render_overlap
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.models import nn
 from eigensweep.models.data import Rows, batches
@@ -109,6 +110,50 @@ def test_columns_are_those_of_plain_numpy(small, found):
             assert row["num_overlap_right"] == outside.sum()
             if outside.any():
                 assert row["overlap_right"] == pytest.approx(np.mean(row["overlap"][outside]))
+
+
+def test_positions_are_centred_out(small):
+    """F of every input about the means of its positions, by plain NumPy; the columns of what the means carry."""
+    whole = small.model.apply(small.params, small.rows.input_ids, small.rows.attention_mask, taps=True)
+    written = {}
+    work = SimpleNamespace(todo=list, write=lambda units, seconds: written.update(units))
+    small.stream(Collector(work, small.run, small.matrices, small.batches, "positions"))
+    rows = [row for unit in written.values() for row in unit["overlap_covariances"]]
+    mask = small.rows.attention_mask
+    assert {row["tap"] for row in rows} == set(small.groups)
+    for row in rows:
+        x = np.asarray(whole.taps[row["tap"]]).astype(np.float64)
+        rest = [x[mask[:, p], p] - x[mask[:, p], p].mean(axis=0) for p in range(mask.shape[1])]
+        expected = np.linalg.eigvalsh(sum(r.T @ r for r in rest) / mask.sum())
+        np.testing.assert_allclose(row["evals"], expected[::-1], atol=1e-6 * expected[-1])
+        assert not row["mean_share"].any()
+        assert not row["position_share"].any()
+
+
+def test_shares_of_the_means_are_in_the_table(small, found):
+    whole = small.model.apply(small.params, small.rows.input_ids, small.rows.attention_mask, taps=True)
+    mask = small.rows.attention_mask
+    for row in found.covariances.to_dict("records"):
+        x = np.asarray(whole.taps[row["tap"]]).astype(np.float64)
+        mean = x[mask].mean(axis=0)
+        assert len(row["mean_share"]) == len(row["position_share"]) == row["num_axes"]
+        evals = np.asarray(row["evals"])[: row["num_axes"]]
+        assert (row["mean_share"] * evals).sum() == pytest.approx(mean @ mean, rel=1e-5)
+        counts = mask.sum(axis=0)
+        means = [x[mask[:, p], p].mean(axis=0) - mean for p in range(len(counts))]
+        between = sum(n * m @ m for n, m in zip(counts, means, strict=True)) / counts.sum()
+        assert (row["position_share"] * evals).sum() == pytest.approx(between, rel=1e-5)
+    said = render_covariances(found)
+    assert "not centred" in said
+    assert max(map(len, said.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [({}, "none"), ({"centred": True}, "mean"), ({"centring": "mean"}, "mean")]
+)
+def test_centring_has_a_short_form(given, meant):
+    options = OverlapOptions(**given)
+    assert (options.centring, options.centred) == (meant, meant == "mean")
 
 
 def test_another_study_in_the_same_run_is_refused(small, found):

@@ -60,7 +60,8 @@ EXPECTED = {
     ("ablation", "ablation"): (
         "scope string, removal string, kind string, draw int64, matrices int64, values int64, removed int64, "
         "energy double, loss double, perplexity double, accuracy double, seconds double, change double, "
-        "change_low double, change_high double, accuracy_change double, accuracy_low double, accuracy_high double"
+        "change_low double, change_high double, accuracy_change double, accuracy_low double, accuracy_high double, "
+        "control_of string, matched double, unmatched int64, output_energy double"
     ),
     ("ablation", "ablation_rows"): (
         "scope string, removal string, row_loss list<element: double>, row_weight list<element: double>, "

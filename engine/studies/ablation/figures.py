@@ -17,6 +17,7 @@ from eigensweep.engine.report.spectrum import (
     mean_law,
     shape_text,
 )
+from eigensweep.engine.spectral.removal import MATCHED, parse
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.ablation.study import Ablation
 from eigensweep.engine.studies.ablation.summary import contrasts
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 PANEL = 2.45  # inches a row, of which BELOW under the axis
 BELOW = 0.5
 SIDES = {"right": 12.0, "left": 13.6}  # where outliers and their controls stand, beside the ten deciles
+DECILES = {f"decile:{k}": float(k) for k in range(1, 11)}  # where those of the deciles do
 KINDS = {
     "outliers": ("outliers", style.LAW, "D", -0.4),
+    "energy": ("as much |W|² from the bulk", style.CYCLE[4], "P", -0.2),
     "bulk": ("as many from the bulk", style.TRAINED, "s", 0.0),
+    "output": ("as much output change, random", style.CYCLE[3], "X", 0.2),
     "random": ("as many random directions", style.CONTROL, "v", 0.4),
 }
 
@@ -63,7 +67,8 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
     """
     columns = min(2, len(scopes))
     rows = -(-len(scopes) // columns)
-    top, bottom = 0.72, 0.08
+    crowded = set(study.results["kind"]) & {"equalised", *MATCHED}  # then the legend has three rows
+    top, bottom = 0.88 if crowded else 0.72, 0.08
     height = top + bottom + PANEL * rows
     figure = style.new_figure(height=height)
     style.headline(figure, *title(study))
@@ -84,7 +89,7 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
         _p_values(figure.add_axes((x0 + 0.65 * width, inset_y, 0.33 * width, inset_height)), members[scope])
     handles, names = _legend(figure)
     figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4,
+        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4 if len(names) < 9 else 3,
         handlelength=1.4, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
     return figure
@@ -146,16 +151,14 @@ def _changes(axes: "Axes", records: Sequence[Mapping[str, Any]], limits: tuple[f
         low, high = min(drawn), max(drawn)
         axes.fill_between([0.5, 10.5], low, high, color=style.CONTROL, alpha=0.35, lw=0.6,
                           label="a tenth in random directions")  # fmt: skip
-    deciles = [r for r in records if r["kind"] == "decile"]
-    x = np.array([int(r["removal"].split(":")[1]) for r in deciles])
-    change, bars = _bars(deciles)
-    axes.errorbar(x, change, bars, color=style.TRAINED, lw=1.1, marker="o", ms=3, elinewidth=0.9, capsize=1.8,
-                  label="a tenth of the values")  # fmt: skip
-    for side, position in SIDES.items():
-        for kind, (label, color, marker, shift) in KINDS.items():
-            found = [r for r in records if r["kind"] == kind and r["removal"].split(":")[1] == side and r["removed"]]
+    _tenths(axes, records, "decile", "a tenth of the values", style.TRAINED)
+    _tenths(axes, records, "equalised", "a tenth of the equalised matrix", style.EQUALISED)
+    for kind, (label, color, marker, shift) in KINDS.items():
+        for which, position in (SIDES | DECILES).items():
+            found = [r for r in records if r["kind"] == kind and r["removed"] and parse(r["removal"]).which == which]
             if found:
                 _point(axes, position + shift, found, color, marker, label)
+    for side, position in SIDES.items():
         if not any(r["removal"] == f"outliers:{side}" and r["removed"] for r in records):
             axes.text(position, 0.04, "none", transform=axes.get_xaxis_transform(), ha="center", fontsize=6.5,
                       color="#666666")  # fmt: skip
@@ -172,6 +175,15 @@ def _changes(axes: "Axes", records: Sequence[Mapping[str, Any]], limits: tuple[f
     for middle, text in ((5.5, "decile (1 = largest)"), (12.8, "outliers")):
         axes.annotate(text, (middle, 0), (0, -21), axes.get_xaxis_transform(), textcoords="offset points", ha="center",
                       va="top")  # fmt: skip
+
+
+def _tenths(axes: "Axes", records: Sequence[Mapping[str, Any]], kind: str, label: str, color: str) -> None:
+    """The ten removals of a kind, as far as they are there."""
+    found = [r for r in records if r["kind"] == kind]
+    if found:
+        x = np.array([int(r["removal"].split(":")[1]) for r in found])
+        change, bars = _bars(found)
+        axes.errorbar(x, change, bars, color=color, lw=1.1, marker="o", ms=3, elinewidth=0.9, capsize=1.8, label=label)
 
 
 def _is_drawn(record: Mapping[str, Any]) -> bool:

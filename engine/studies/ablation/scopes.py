@@ -52,7 +52,7 @@ def check_bands(scopes: Scopes, removals: Sequence[Removal]) -> None:
     Raises:
       RunError: naming the matrix.
     """
-    bands = [taken for taken in removals if taken.kind == "band"]
+    bands = {other for taken in removals if (other := taken.controlled or taken).kind == "band"}
     for source in (s for sources in scopes.values() for s in sources):
         for taken in bands:
             s, key = np.zeros(min(source.shape)), jax.random.key(0)

@@ -3,23 +3,32 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from eigensweep.engine.run.inputs import MatrixCollection
+from eigensweep.engine.run.factors import FOLDER
+from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.options import MatrixOptions, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.spectral.removal import Factors, Removal
-from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.spectral.removal import LowRank, Removal
+from eigensweep.engine.spectral.stream_axes import FACTORS
+from eigensweep.engine.studies.ablation import columns, covariance, passes
+from eigensweep.engine.studies.ablation.columns import ABLATION, OF_MATRIX, REMOVAL, ROWS
+from eigensweep.engine.studies.ablation.controls import control_columns
+from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
+from eigensweep.engine.studies.ablation.outputs import match_of, outputs_of
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
 from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
+from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
+from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, SPECTRA
@@ -29,58 +38,24 @@ from eigensweep.models import Checkpoint
 
 NAME = "ablation"
 BASELINE = ("", "baseline")
-BOOTSTRAP = "Efron & Tibshirani 1993"
-
-_REMOVAL = {
-    "scope": Column(TEXT, "", "role, matrix or group that the removal is done to; empty for the baseline"),
-    "removal": Column(TEXT, "", "what goes, as `decile:10` (engine.spectral.removal); `baseline`: nothing"),
-}
-ABLATION = {
-    **_REMOVAL,
-    "kind": Column(TEXT, "", "decile, band, outliers, bulk or random; baseline"),
-    "draw": Column(COUNT, "", "number of the draw of a bulk or random removal, from 0"),
-    "matrices": Column(COUNT, "", "matrices of the scope"),
-    "values": Column(COUNT, "", "sum of b over them"),
-    "removed": Column(COUNT, "", "singular values, or random directions, that go"),
-    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over the scope"),
-    "loss": Column(FLOAT, "nats", "sum row_weight row_loss / sum row_weight"),
-    "perplexity": Column(FLOAT, "", "exp(loss)"),
-    "accuracy": Column(FLOAT, "", "sum row_correct / sum row_count"),
-    "seconds": Column(FLOAT, "s", "of the evaluation; the baseline's where nothing is removed"),
-    "change": Column(FLOAT, "nats", "loss less the baseline's"),
-    "change_low": Column(
-        FLOAT, "nats", "lower end of its bootstrap interval over rows, paired with the baseline", BOOTSTRAP
-    ),
-    "change_high": Column(FLOAT, "nats", "upper end", BOOTSTRAP),
-    "accuracy_change": Column(FLOAT, "", "accuracy less the baseline's"),
-    "accuracy_low": Column(FLOAT, "", "lower end of its interval, as change_low", BOOTSTRAP),
-    "accuracy_high": Column(FLOAT, "", "upper end", BOOTSTRAP),
-}
-ROWS = {
-    **_REMOVAL,
-    "row_loss": Column(LIST, "nats", "mean loss of every row of the data over its targets"),
-    "row_weight": Column(LIST, "", "weight of the row in the mean loss: its targets"),
-    "row_correct": Column(LIST, "", "targets of the row with the largest logit"),
-    "row_count": Column(LIST, "", "targets of the row"),
-}
-_OF_ROW = ("loss", "weight", "correct", "count")
-_OF_MATRIX = ("sigma", "nu_minus", "nu_plus", "num_right_outliers", "num_left_outliers", "status")
 LAYOUT = Layout(
     NAME,
     {
         "ablation": ABLATION,
         "ablation_rows": ROWS,
-        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *_OF_MATRIX)},
+        "matrices": {key: MATRICES[key] for key in (*IDENTITY, *OF_MATRIX)},
         "spectra": {key: SPECTRA[key] for key in ("name", "singular_values", "p_right_avg", "p_left_avg")},
     },
-    keys={"ablation": tuple(_REMOVAL), "ablation_rows": tuple(_REMOVAL), **KEYS},
-    needed={"ablation": tuple(ABLATION), "ablation_rows": tuple(ROWS), **NEEDED},
+    keys={"ablation": tuple(REMOVAL), "ablation_rows": tuple(REMOVAL), **KEYS},
+    needed={"ablation": columns.NEEDED, "ablation_rows": tuple(ROWS), **NEEDED},
     record=("evaluation", "options"),
+    unfinished=(FOLDER,),
+    empty=("matrices", "spectra"),  # where all is taken from the stream
 )
 
 
 @dataclass(frozen=True)
-class AblationOptions(MeasureFields, MatrixOptions):
+class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOptions):
     """Options of a removal study; equal options, checkpoint and data give equal tables."""
 
     COMMAND: ClassVar[str] = "ablate"
@@ -92,9 +67,12 @@ class AblationOptions(MeasureFields, MatrixOptions):
     removals: tuple[str, ...] = option(
         ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
          "random:decile"),
-        "what is taken out (eigensweep.engine.spectral.removal)",
+        "what is taken out (eigensweep.engine.spectral.removal); covariance:decile, covariance:random: of the stream",
     )  # fmt: skip
-    num_draws: int = option(3, "draws of every bulk and random control", least=1)
+    num_draws: int = option(3, "draws of every control that is drawn at random", least=1)
+    gain: str = option(
+        "energy", "of norms that read less: times sqrt(1 - energy), sqrt(d'/d), or as it is", choices=FACTORS
+    )
     num_resamples: int = option(2000, "of the bootstrap", least=1)
     confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
 
@@ -102,7 +80,16 @@ class AblationOptions(MeasureFields, MatrixOptions):
         super().__post_init__()
         if not self.scopes or not self.removals:
             raise ValueError("a study needs at least one scope and one removal")
-        removal.expand(self.removals)
+        self.expanded()
+
+    def expanded(self) -> tuple[tuple[Removal, ...], tuple[Removal, ...]]:
+        """What is taken from matrices, and what from the stream before each norm.
+
+        Raises:
+          ValueError: a text is no removal.
+        """
+        matrices, stream = covariance.split(self.removals)
+        return removal.expand(matrices, self.num_draws), covariance.expand(stream, self.num_draws)
 
 
 class Ablation(MatrixResult):
@@ -116,11 +103,13 @@ class Ablation(MatrixResult):
         super().check(directory)
         results, rows = self.tables["ablation"], self.tables["ablation_rows"]
         path = directory / "ablation_rows.parquet"
-        check_same_rows(path, rows, results, tuple(_REMOVAL))
-        if BASELINE not in {tuple(row.values()) for row in results.select(list(_REMOVAL)).to_pylist()}:
+        check_same_rows(path, rows, results, tuple(REMOVAL))
+        if any(results["matrices"].to_pylist()) > bool(self.tables["matrices"].num_rows):
+            raise RunError(f"{directory / 'matrices.parquet'}: is damaged: it has no rows")
+        if BASELINE not in {tuple(row.values()) for row in results.select(list(REMOVAL)).to_pylist()}:
             raise RunError(f"{directory / 'ablation.parquet'}: is damaged: it has no baseline")
         count = len(rows["row_loss"][0])
-        check_lengths(path, rows, [f"row_{key}" for key in _OF_ROW], [count] * rows.num_rows)
+        check_lengths(path, rows, [f"row_{key}" for key in passes.OF_ROW], [count] * rows.num_rows)
 
     results = frame_of("ablation", "One row a scope and removal, the baseline first.")
     rows = frame_of("ablation_rows", "The same removals with losses, weights, hits and counts by row of the data.")
@@ -139,7 +128,7 @@ class Ablation(MatrixResult):
         weight = np.asarray(table[scope, these[0]].row_weight)
         with np.errstate(invalid="ignore"):  # of infinite losses
             difference = after - before
-        return paired_interval(difference, weight, **_bootstrap(self.manifest["options"]))
+        return paired_interval(difference, weight, **passes.bootstrap_options(self.manifest["options"]))
 
 
 open_ablation = Ablation.read
@@ -153,8 +142,8 @@ def run_ablation(
     Raises:
       RunError, CheckpointError, DataError: see `ablate` and `open_measure`.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    check_bands(scopes, removal.expand(options.removals, options.num_draws))
+    matrices, _ = options.expanded()
+    check_bands(resolve_scopes(checkpoint.matrices, options.scopes) if matrices else {}, matrices)
     measure = open_measure(checkpoint, options, options.seed)
     return ablate(checkpoint, measure, options, workdir, on_progress)
 
@@ -168,7 +157,7 @@ def ablate(
 ) -> Ablation:
     """Measure the model without the chosen singular values, removal by removal.
 
-    The matrices of a scope are decomposed once, and kept while a later scope needs them.
+    A matrix is decomposed once; its factors are kept on disk (`options.factors`, else in `workdir` until the end).
 
     Args:
       checkpoint: what `eigensweep.models.open_checkpoint` gives.
@@ -181,13 +170,22 @@ def ablate(
       RunError: unknown scopes; a matrix that cannot be decomposed; a band that a matrix has not; a `workdir` that holds
         something else, is in use, or cannot be written.
     """
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
-    removals = removal.expand(options.removals, options.num_draws)
+    removals, of_stream = options.expanded()
+    scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
-    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": measure.description}
+    evaluation = measure.description
+    projection = covariance.opened(measure.opened, options) if of_stream else None
+    if projection is not None:
+        evaluation = {**evaluation, "calibration": describe_calibration(options, projection.calibration)}
+    identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
-            _Worker(work, scopes, removals, measure, options, on_progress).run()
+            with factor_folder(options, Path(workdir)):
+                store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
+                decompositions = Decompositions(store, options)
+                _Worker(
+                    work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions
+                ).run()
     return open_ablation(workdir)
 
 
@@ -196,22 +194,26 @@ class _Worker:
     work: Work
     scopes: Scopes
     removals: Sequence[Removal]
+    of_stream: Sequence[Removal]
     measure: Measure
+    projection: covariance.StreamProjection | None
     options: AblationOptions
     on_progress: OnProgress
+    decompositions: Decompositions
 
     def run(self) -> None:
         """Do what is still to do, and merge."""
         names = dict.fromkeys(source.name for sources in self.scopes.values() for source in sources)
         matrices = [_matrix_unit(name) for name in names]
         tasks = [_unit(scope, str(taken)) for scope in self.scopes for taken in self.removals]
+        tasks += [_unit(covariance.SCOPE, str(taken)) for taken in self.of_stream]
         units = [_unit(*BASELINE), *matrices, *tasks]
         todo = set(self.work.todo(units))
         done = len(tasks) - len(todo.intersection(tasks))
         self.on_progress(Progress(done, len(tasks), done, len(tasks), "of the model as it is", "loss"))
         start = time.perf_counter()
         if units[0] in todo:
-            row = _evaluated(self.measure, {})
+            (row,) = passes.evaluated(self.measure, [{}])
             if not np.isfinite(row["loss"]):
                 raise RunError(f"the model's loss is {row['loss']}: there is nothing to measure changes by")
             row |= dict.fromkeys(("matrices", "values", "removed", "energy"), 0) | _named(*BASELINE)
@@ -219,46 +221,76 @@ class _Worker:
         self.baseline = {
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
-        for scope, taken, row in self._rows(todo):
+        undone = [matrix for scope, ms in self.scopes.items() for matrix in ms if self._mine(scope, todo)]
+        own = Decompositions(self.decompositions.store, self.options)
+        self.outputs = outputs_of(undone, self.removals, self.measure, own)
+        for scope, taken, row in chain(self._rows(todo), self._stream_rows(todo)):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
             self.on_progress(Progress(done, len(tasks), done, len(tasks), f"without {scope} {taken}", "loss"))
-        self.work.finish(units)
+        said = [*self.work.manifest.get("warnings", ()), *self.decompositions.store.said]
+        self.work.finish(units, warnings=said)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
-        full = [{**row, **changes(row, baseline, self.options.to_json())}]
+        full = [
+            {"control_of": "", "matched": float("nan"), **row, **passes.changes(row, baseline, self.options.to_json())}
+        ]
         self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
+
+    def _mine(self, scope: str, todo: set[str]) -> list[Removal]:
+        """The removals of a scope that are still to do."""
+        return [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
 
     def _rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The row of every removal still to do, scope by scope."""
-        factors: dict[str, Factors] = {}
-        for position, (scope, sources) in enumerate(self.scopes.items()):
-            mine = [taken for taken in self.removals if _unit(scope, str(taken)) in todo]
+        for scope, sources in self.scopes.items():
+            mine = self._mine(scope, todo)
             needed = [s for s in sources if mine or _matrix_unit(s.name) in todo]
-            for source, found, row in factored([s for s in needed if s.name not in factors], self.options):
-                factors[source.name] = found
+            for source, row in self.decompositions.needed(needed):
                 if _matrix_unit(source.name) in todo:
                     self.work.write({_matrix_unit(source.name): {"matrices": [row], "spectra": [row]}})
-            for taken in mine:
-                yield scope, taken, self._row(scope, taken, {s.name: factors[s.name] for s in sources})
-            later = {s.name for others in list(self.scopes.values())[position + 1 :] for s in others}
-            factors = {name: found for name, found in factors.items() if name in later}
+            lows = ((taken, self._low_ranks(taken, sources)) for taken in mine)
+            for group in passes.groups(lows, self.measure):
+                yield from self._measured(scope, group, sources)
 
-    def _row(self, scope: str, taken: Removal, factors: Mapping[str, Factors]) -> dict[str, Any]:
-        low = {name: low_rank(taken, name, found, self.options) for name, found in factors.items()}
-        replaced = {n: removal.remove(factors[n].w, update) for n, update in low.items() if update.rank}
-        # nothing to take out (a matrix without outliers): the baseline, known already
-        row = _evaluated(self.measure, replaced) if replaced else self.baseline
-        squares = {name: float(np.sum(found.s**2)) for name, found in factors.items()}
+    def _low_ranks(self, taken: Removal, sources: Sequence[MatrixSource]) -> dict[str, LowRank]:
         return {
-            **row,
-            **_named(scope, str(taken)),
-            "draw": taken.draw,
-            "matrices": len(factors),
-            "values": sum(found.s.size for found in factors.values()),
-            "removed": sum(update.rank for update in low.values()),
-            "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+            source.name: self.decompositions.low_rank(taken, source, match_of(taken, source.name, self.outputs))
+            for source in sources
         }
+
+    def _measured(
+        self, scope: str, group: passes.Group, sources: Sequence[MatrixSource]
+    ) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        squares = {source.name: self.decompositions.squares[source.name] for source in sources}
+        replaced = [Removed(sources, low) for _, low in group]
+        # nothing to take out (a matrix without outliers): the baseline, known already
+        found = iter(passes.evaluated(self.measure, [one for one in replaced if one]))
+        for (taken, low), one in zip(group, replaced, strict=True):
+            yield (
+                scope,
+                taken,
+                {
+                    **(next(found) if one else self.baseline),
+                    **_named(scope, str(taken)),
+                    "draw": taken.draw,
+                    "matrices": len(sources),
+                    "values": sum(min(source.shape) for source in sources),
+                    "removed": sum(update.rank for update in low.values()),
+                    "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+                    **control_columns(taken, low, squares, self.outputs),
+                },
+            )
+
+    def _stream_rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
+        """The same for what is taken from the stream before each norm."""
+        for taken in self.of_stream:
+            if _unit(covariance.SCOPE, str(taken)) in todo:
+                assert self.projection is not None
+                assert self.measure.opened is not None
+                change = self.projection.change(taken)
+                row = passes.measured(partial(self.projection.scores, self.measure.opened, change))
+                yield covariance.SCOPE, taken, row | _named(covariance.SCOPE, str(taken)) | change.columns
 
 
 def _unit(scope: str, taken: str) -> str:
@@ -271,38 +303,3 @@ def _matrix_unit(name: str) -> str:
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
     return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
-
-
-def _evaluated(measure: Measure, replaced: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    start = time.perf_counter()
-    scores = measure.evaluate(replaced)
-    loss = float(np.sum(scores.weight * scores.loss) / np.sum(scores.weight))
-    with np.errstate(over="ignore"):
-        perplexity = float(np.exp(loss))
-    return {
-        "loss": loss,
-        "perplexity": perplexity,
-        "accuracy": float(np.sum(scores.correct) / np.sum(scores.count)),
-        "seconds": time.perf_counter() - start,
-        **{f"row_{key}": np.asarray(getattr(scores, key), np.float64) for key in _OF_ROW},
-    }
-
-
-def _bootstrap(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `paired_interval` in a study's options."""
-    return {name: options[name] for name in ("seed", "num_resamples", "confidence")}
-
-
-def changes(row: Mapping[str, Any], baseline: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """The columns `change` to `accuracy_high` of a measurement against the baseline, from both their rows of data."""
-    loss, before, correct, had = (
-        np.asarray(r[key], np.float64) for key in ("row_loss", "row_correct") for r in (row, baseline)
-    )
-    weight, count = (np.asarray(baseline[key], np.float64) for key in ("row_weight", "row_count"))
-    hits = (correct - had) / np.maximum(count, 1)
-    numbers = (
-        *paired_interval(loss - before, weight, **_bootstrap(options)),
-        *paired_interval(hits, count, **_bootstrap(options)),
-    )
-    names = ("change", "change_low", "change_high", "accuracy_change", "accuracy_low", "accuracy_high")
-    return dict(zip(names, numbers, strict=True))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.studies.data import tokenizer_of
+from eigensweep.engine.studies.edited_model import param_dtype_of
 from eigensweep.engine.studies.editing.columns import CHANGED, EFFECTS, LOSSES
 from eigensweep.engine.studies.editing.edits import Edit, Weights
 from eigensweep.engine.studies.editing.effects import (
@@ -117,7 +118,8 @@ def run_edit(
     }
     effects = losses = None
     if prompts is not None:
-        predictor = Predictor(checkpoint, prompts, options.dtype, options.param_dtype)
+        param_dtype = param_dtype_of(checkpoint, options.param_dtype)
+        predictor = Predictor(checkpoint, prompts, options.dtype, param_dtype)
         rows, about = _effects(predictor, prompts, addresses, circuits, weights, asked.scale, options, on_progress)
         effects, manifest = to_table(EFFECTS, rows), manifest | about
         del predictor

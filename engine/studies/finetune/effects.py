@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
+from eigensweep.engine.run.factors import FOLDER
 from eigensweep.engine.spectral.bootstrap import paired_interval
-from eigensweep.engine.studies.ablation.study import BOOTSTRAP
+from eigensweep.engine.studies.ablation.columns import BOOTSTRAP
 from eigensweep.engine.tables.check import check_lengths, check_same_rows
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
@@ -22,13 +23,13 @@ ORDERS = ("none", "before", "after")
 _MEMBER = {
     "seed": Column(COUNT, "", "of head, order of the rows and dropout"),
     "order": Column(TEXT, "", "removed `before` or `after` fine-tuning; `none`: the baseline of the seed"),
-    "scope": Column(TEXT, "", "role, matrix or group that loses the decile; empty for the baseline"),
+    "scope": Column(TEXT, "", "role, matrix or group that loses the decile; stream: what norms read; empty: baseline"),
     "decile": Column(COUNT, "", "1 holds the largest singular values, 10 the smallest; 0 nothing"),
 }
 FINETUNE = {
     **_MEMBER,
     "num_matrices": Column(COUNT, "", "matrices that lose values"),
-    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over them"),
+    "energy": Column(FLOAT, "", "sum |W - W'|_F^2 / sum |W|_F^2 over them; stream: mean |x - x'|^2/|x|^2 over norms"),
     "loss": Column(FLOAT, "nats", "mean cross-entropy of the held-out rows"),
     "accuracy": Column(FLOAT, "", "share of the held-out rows with the right class"),
     "validation_loss": Column(FLOAT, "nats", "lowest of the training; null for `after`, which trains nothing"),
@@ -72,7 +73,7 @@ LAYOUT = Layout(
         "finetune_history": ("train_loss", "validation_loss"),
     },
     record=("majority",),
-    unfinished=("training",),
+    unfinished=("training", FOLDER),
 )
 MEASURES = {"loss": "row_loss", "accuracy": "row_correct"}
 

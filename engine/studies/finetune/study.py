@@ -13,19 +13,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from eigensweep.engine.run.options import LARGEST, MatrixOptions, option
+from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.spectral import removal
-from eigensweep.engine.spectral.removal import LowRank, Removal
-from eigensweep.engine.studies.ablation.factors import factored, low_rank
+from eigensweep.engine.spectral.removal import Removal
+from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
-from eigensweep.engine.studies.data import DataFields
-from eigensweep.engine.studies.finetune.effects import LAYOUT, ORDERS, Finetuning, open_finetune
+from eigensweep.engine.studies.factors import factor_folder, factor_store
+from eigensweep.engine.studies.finetune.effects import LAYOUT, Finetuning, open_finetune
+from eigensweep.engine.studies.finetune.options import SWEPT, FinetuneOptions
+from eigensweep.engine.studies.finetune.projected import SCOPE, projected, scopes_of
 from eigensweep.engine.studies.finetune.task import Task, read_task
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import sweep
@@ -33,67 +34,6 @@ from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.parts import Work
 from eigensweep.models import Checkpoint, nn, open_checkpoint
-from eigensweep.models.nn import TrainOptions
-
-SWEPT = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_up", "mlp_down")
-_TRAIN = [name for name in TrainOptions.__dataclass_fields__ if name != "max_steps"]
-
-
-@dataclass(frozen=True)
-class FinetuneOptions(DataFields):
-    """Options of a fine-tuning study; equal options, checkpoint and data give equal tables."""
-
-    COMMAND: ClassVar[str] = "finetune"
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "task": "format", "text": "field", "pair": "pair_field", "label": "label_field",
-    }  # fmt: skip
-
-    format: str = option("boolq", "of the rows", choices=("boolq", "boolq_pairs", "wic", "labelled"), counts=False)
-    length: int = option(128, "tokens a row", least=4, counts=False)
-    batch_size: int = option(16, "rows a step", least=1)
-    dtype: str = option(
-        "float32", "of the computation; parameters are trained in float32", choices=("float32", "bfloat16")
-    )
-    devices: int = option(1, "deal batches out over that many", least=1)
-    num_train: int = option(2600, "rows to learn from, validation rows among them; the rest is held out", least=1)
-    validation: float = option(0.1, "share of num_train that early stopping looks at", inside=(0, 1))
-    num_test: int = option(0, "held-out rows to use, 0 for all", least=0)
-    split_seed: int = option(0, "which passages are held out: the same for all members", least=0, most=LARGEST)
-    trainable: str = option("all", "all parameters, or the head", choices=("all", "head"))
-    epochs: int = option(3, "passes over the rows, at most", least=1)
-    learning_rate: float = option(5e-5, "its peak")
-    warmup: float = option(0.1, "share of the steps over which the rate rises", least=0)
-    weight_decay: float = option(0.01, "AdamW's", least=0)
-    clip: float = option(1.0, "largest global norm of a gradient")
-    dropout: bool = option(True, "drop out as the model's config says")
-    evaluate_every: int = option(0, "steps between looks at the validation rows; 0: an epoch", least=0)
-    patience: int = option(2, "looks without a better loss after which training stops; 0: never", least=0)
-    seeds: tuple[int, ...] = option((), "of head, order and dropout; by default 0, of a study 0,1")
-    study: bool = option(False, "remove deciles before and after fine-tuning")
-    deciles: tuple[int, ...] = option((1, 5, 10), "which, 1 the largest; as 1-10")
-    scopes: tuple[str, ...] = option(
-        ("blocks",), "what a decile is taken from: blocks (all matrices there at once), roles, or roles and matrices"
-    )
-    orders: tuple[str, ...] = option(("before", "after"), "remove, then fine-tune; fine-tune, then remove (cheap)")
-    spectra: bool = option(True, "sweep the model before and after fine-tuning, and compare", counts=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "seeds", self.seeds or ((0, 1) if self.study else (0,)))
-        if not self.study:
-            for name in ("deciles", "scopes"):
-                object.__setattr__(self, name, ())
-        if not set(self.deciles) <= set(range(1, 11)) or self.study > bool(self.deciles):
-            raise ValueError(f"deciles is {self.deciles}; expected numbers from 1 to 10")
-        if not self.orders or not set(self.orders) <= set(ORDERS[1:]):
-            raise ValueError(f"orders is {self.orders}; expected before, after, or both")
-        if self.batch_size % self.devices:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of devices {self.devices}")
-        self.train_options()
-
-    def train_options(self) -> TrainOptions:
-        """What determines a training."""
-        return TrainOptions(**{name: getattr(self, name) for name in _TRAIN})
 
 
 @dataclass(frozen=True)
@@ -141,7 +81,7 @@ def run_finetune(
         raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
     sizes = (options.num_train, options.validation, options.num_test)
     task, workdir = read_task(checkpoint, options, *sizes, options.split_seed), Path(workdir)
-    scopes = resolve_scopes(checkpoint.matrices, options.scopes)
+    scopes = scopes_of(checkpoint, options.scopes)
     resolved = replace(options, scopes=tuple(scopes)) if scopes else options
     identity = {
         "checkpoint": checkpoint.identity,
@@ -156,7 +96,8 @@ def run_finetune(
     members = members_of(resolved, scopes)
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
-            _Worker(checkpoint, task, resolved, work, on_progress).run(members)
+            with factor_folder(resolved, workdir):
+                _Worker(checkpoint, task, resolved, work, on_progress).run(members)
     if options.spectra:
         trained = open_checkpoint(workdir / "models" / f"seed-{options.seeds[0]}")
         roles = tuple(role for role in SWEPT if role in {m.role for m in checkpoint.matrices})
@@ -172,7 +113,7 @@ class _Worker:
     options: FinetuneOptions
     work: Work
     on_progress: OnProgress
-    _removed: dict[str, dict[int, dict[str, LowRank]]] = field(default_factory=dict)
+    _decomposed: dict[str, Decompositions] = field(default_factory=dict)
 
     def run(self, members: list[Member]) -> None:
         """Do what is still to do, and merge."""
@@ -189,16 +130,20 @@ class _Worker:
             shutil.rmtree(self._training(member), ignore_errors=True)
             what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
             self.on_progress(Progress(done, len(members), done, len(members), what, "trained"))
-        self.work.finish(names)
+        said = [word for decomposed in self._decomposed.values() for word in decomposed.store.said]
+        self.work.finish(names, warnings=[*self.work.manifest.get("warnings", ()), *said])
 
     def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
         """The member's rows of every table."""
         if member.order == "after":
             trained = open_checkpoint(self._model(member.seed))
             model, params = nn.load(trained, self.options.dtype, mesh=self._mesh)
+            if member.scope == SCOPE:
+                model, params, change, taken = self._projected(model, params, member)
+                return self._measure(member, model, params, None, taken, change)
             params, taken = self._without(trained, params, member)
             return self._measure(member, model, params, None, taken)
-        model, params, taken = self._start(member)
+        model, params, taken, change = self._start(member)
         params, progress = nn.train(
             model,
             params,
@@ -209,56 +154,62 @@ class _Worker:
             directory=self._training(member),
             mesh=self._mesh,
             on_look=partial(self._on_look, member),
+            intervention=change,
         )
         if member.order == "none":
             target = self._model(member.seed)
             shutil.rmtree(target, ignore_errors=True)  # of a start that was killed before it noted the member
             nn.write_trained(self.checkpoint, model, params, target)
-        return self._measure(member, model, params, progress, taken)
+        return self._measure(member, model, params, progress, taken, change)
 
-    def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any]]:
+    def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any], nn.Intervention | None]:
         """The model to train: the checkpoint's, with a head, without the decile that the member says."""
         model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self._mesh, param_dtype="float32")
         model, params = nn.with_classifier(model, params, len(self.task.labels), member.seed)
         if self._mesh is not None:
             params = jax.device_put(params, nn.shardings(model.abstract(), self._mesh))
         if not member.decile:
-            return model, params, {"num_matrices": 0, "energy": 0.0}
+            return model, params, {"num_matrices": 0, "energy": 0.0}, None
+        if member.scope == SCOPE:
+            model, params, change, taken = self._projected(model, params, member)
+            return model, params, taken, change
         params, taken = self._without(self.checkpoint, params, member)
-        return model, params, taken
+        return model, params, taken, None
+
+    def _projected(self, model: nn.Model, params: Any, member: Member) -> tuple[nn.Model, Any, Any, dict[str, Any]]:
+        """The model whose norms read the stream without the member's decile of eigenvectors."""
+        return projected(model, params, member.decile, self.task.train, self.options.batch_size, self._mesh)
 
     def _without(self, checkpoint: Checkpoint, params: Any, member: Member) -> tuple[Any, dict[str, Any]]:
         """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
-        low = self._decile(checkpoint, member)
-        gone = total = 0.0
-        replaced = {}
-        for matrix in checkpoint.matrices:
-            if (taken := low.get(matrix.name)) is not None and taken.rank:
-                w = matrix.read().astype(np.float64)
-                replaced[matrix.name], square = removal.remove(w, taken), float(np.sum(w**2))
-                gone, total = gone + taken.energy * square, total + square
-        gone_share = {"num_matrices": len(replaced), "energy": gone / total}
-        return nn.with_matrices(params, checkpoint, replaced), gone_share
+        sources = resolve_scopes(checkpoint.matrices, (member.scope,))[member.scope]
+        decomposed = self._decompositions(checkpoint)
+        for _ in decomposed.needed(sources):  # once for all deciles, and those of the start for all seeds
+            pass
+        taken = Removal("decile", str(member.decile))
+        low = {source.name: decomposed.low_rank(taken, source) for source in sources}
+        replaced = Removed(sources, low)
+        squares = {name: decomposed.squares[name] for name in replaced}
+        energy = sum(low[name].energy * square for name, square in squares.items()) / sum(squares.values())
+        return nn.with_matrices(params, checkpoint, replaced), {"num_matrices": len(replaced), "energy": energy}
 
-    def _decile(self, checkpoint: Checkpoint, member: Member) -> dict[str, LowRank]:
-        """The member's decile of every matrix of its scope; a matrix is decomposed once for all deciles and seeds."""
-        of = f"{member.scope} of {checkpoint.identity['sha256']}"
-        if of not in self._removed:
-            kept = [key for key in self._removed if key.endswith(self.checkpoint.identity["sha256"])]
-            self._removed = {key: self._removed[key] for key in kept}  # other seeds' models are done with
-            options = MatrixOptions()
-            sources = resolve_scopes(checkpoint.matrices, (member.scope,))[member.scope]
-            found: dict[int, dict[str, LowRank]] = {decile: {} for decile in self.options.deciles}
-            for source, factors, _ in factored(sources, options):
-                for decile, low in found.items():
-                    low[source.name] = low_rank(Removal("decile", str(decile)), source.name, factors, options)
-            self._removed[of] = found
-        return self._removed[of][member.decile]
+    def _decompositions(self, checkpoint: Checkpoint) -> Decompositions:
+        digest = checkpoint.identity["sha256"]
+        if digest not in self._decomposed:
+            store = factor_store(checkpoint.identity, self.options, self.work.directory)
+            self._decomposed[digest] = Decompositions(store, MatrixOptions())
+        return self._decomposed[digest]
 
     def _measure(
-        self, member: Member, model: nn.Model, params: Any, progress: nn.Progress | None, taken: dict[str, Any]
+        self,
+        member: Member,
+        model: nn.Model,
+        params: Any,
+        progress: nn.Progress | None,
+        taken: dict[str, Any],
+        change: nn.Intervention | None = None,
     ) -> dict[str, list[dict[str, Any]]]:
-        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh)
+        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh, change)
         name = asdict(member)
         row = name | taken | {"loss": scores.mean, "accuracy": scores.accuracy}
         if progress is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CENTRED = {"none": "not centred", "mean": "centred", "positions": "the mean of each position taken off"}
 TAP_TITLES = {  # last parts of a tap's path -> what enters there
     "attention/query/kernel": "into query, key, value",
     "attention/output/kernel": "into attention output",
@@ -62,11 +63,10 @@ def title(found: Overlap) -> tuple[str, str]:
     """What the figure shows, in a sentence of numbers; and what the numbers are."""
     panels = by_kind(found)
     first = [r["evals"][0] / np.sum(r["evals"]) for rows in panels.values() for r in rows]
-    centred = found.centred
     tokens = max(r["num_tokens"] for rows in panels.values() for r in rows)
-    what = "the covariance of the activations" if centred else "F = mean x xᵀ"
+    what = "F = mean x xᵀ" if found.centring == "none" else "the covariance of the activations"
     seen = f"The first eigenvalue of {what} holds {min(first):.0%} to {max(first):.0%} of its trace"
-    return seen, f"{len(first)} inputs of linear layers, {tokens} tokens, {'' if centred else 'not '}centred"
+    return seen, f"{len(first)} inputs of linear layers, {tokens} tokens, {CENTRED[found.centring]}"
 
 
 def _limits(panels: dict[str, list[dict]]) -> tuple[float, float]:

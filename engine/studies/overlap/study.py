@@ -4,7 +4,7 @@ It joins the sweep in its run directory; the mathematics is in engine/spectral/c
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,78 +13,32 @@ import numpy as np
 from jax import Array
 
 from eigensweep.engine.report.spectrum import known_mean
+from eigensweep.engine.run.factors import FactorStore
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.options import LARGEST, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.run.stream import decomposed
 from eigensweep.engine.spectral import covariance, overlap
-from eigensweep.engine.spectral.covariance import Axes, Moments
+from eigensweep.engine.spectral.covariance import Axes, Moments, Positions
+from eigensweep.engine.studies.activations import tokens_of
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
+from eigensweep.engine.studies.factors import FactorFields, factor_store
+from eigensweep.engine.studies.overlap.axes import CENTRINGS, axes_of
+from eigensweep.engine.studies.overlap.tables import LAYOUT, OF_MATRIX
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import Run, is_finished, open_run, sweep
 from eigensweep.engine.tables.check import check_lengths, smaller_sides
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.columns import COUNT, FLOAT, INDICES, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.layout import Layout
-from eigensweep.engine.tables.matrices import IDENTITY, MATRICES, identity_row
+from eigensweep.engine.tables.matrices import identity_row
 from eigensweep.engine.tables.parts import Work
 from eigensweep.engine.tables.result import Result, frame_of
 from eigensweep.models import Checkpoint, data, nn
 
-NAME = "overlap"
-_SOURCE = "Staats, Thamm & Rosenow 2024"
-_TAP = Column(TEXT, "", "the linear layer whose input x is; layers that read the same x share one")
-_TOKENS = Column(COUNT, "", "vectors x in the mean: tokens; rows where a head reads one vector a row")
-_AXES = Column(COUNT, "", "r: eigenvectors that the data determine, evals_j > d eps evals_1")
-_OF_MATRIX = tuple(key for key in IDENTITY if key not in ("dtype", "quantised"))
-
-OVERLAP = {
-    **{key: MATRICES[key] for key in _OF_MATRIX},
-    "tap": _TAP,
-    "num_tokens": _TOKENS,
-    "num_axes": _AXES,
-    "num_overlap_right": Column(COUNT, "", "#{s_k > nu_plus}, nu_plus of the sweep"),
-    "num_overlap_left": Column(COUNT, "", "#{s_k < nu_minus}, nu_minus of the sweep"),
-    "overlap_right": Column(FLOAT, "", "mean of O_k over s_k > nu_plus; NaN where there are none", _SOURCE),
-    "overlap_inside": Column(FLOAT, "", "mean of O_k over nu_minus <= s_k <= nu_plus", _SOURCE),
-    "overlap_left": Column(FLOAT, "", "mean of O_k over s_k < nu_minus", _SOURCE),
-    "overlap_null": Column(FLOAT, "", "mean of O for a random rotation of the input space"),
-    "overlap_null_99": Column(FLOAT, "", "99 % quantile of O for a random rotation"),
-    "overlap": Column(
-        LIST, "", "O_k = max_j |v_k . f_j|, j <= r; NaN beyond hard_rank, left out of the means", _SOURCE
-    ),
-    "overlap_partner": Column(INDICES, "", "the j that attains O_k, 0 for the largest eigenvalue"),
-    "p_overlap": Column(LIST, "", "P(O >= O_k) for a random rotation"),
-}
-COVARIANCES = {
-    "tap": _TAP,
-    "block": MATRICES["block"],
-    "d": Column(COUNT, "", "entries of x"),
-    "num_tokens": _TOKENS,
-    "num_axes": _AXES,
-    "evals": Column(
-        LIST, "[x]^2", "all eigenvalues of F = mean x x^T over the tokens (centred: their covariance), descending"
-    ),
-}
-LAYOUT = Layout(
-    NAME,
-    {"overlap": OVERLAP, "overlap_covariances": COVARIANCES},
-    "overlap.json",
-    ("sweep",),
-    keys={"overlap": ("name",), "overlap_covariances": ("tap",)},
-    needed={
-        "overlap": (
-            *("role", "m", "n", "tap", "num_tokens", "num_axes", "overlap_null", "overlap_null_99"),
-            *("overlap", "overlap_partner", "p_overlap"),
-        ),
-        "overlap_covariances": ("d", "num_tokens", "num_axes", "evals"),
-    },
-)
-
 
 @dataclass(frozen=True)
-class OverlapOptions(TextFields):
+class OverlapOptions(TextFields, FactorFields):
     """Options of an overlap study."""
 
     COMMAND: ClassVar[str] = "overlap"
@@ -94,8 +48,19 @@ class OverlapOptions(TextFields):
     max_rows: int = uncounted(1024, "of the data's rows, chosen by the seed; 0 for all", least=0)
     batch_size: int = uncounted(16, "rows that go through the model at a time", least=1)
     seed: int = uncounted(0, "of the choice of rows, and of the permutation tests", least=0, most=LARGEST)
-    centred: bool = option(False, "covariances about the mean activation")
+    centring: str = option(
+        "none",
+        "what is taken off the activations: nothing, their mean, or the mean over examples of each position",
+        choices=CENTRINGS,
+    )
+    centred: bool = option(False, "the same as centring = mean")
     level: float = uncounted(0.01, "of the sweep's outlier tests, where there is no sweep yet", inside=(0, 0.5))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.centred and self.centring == "none":
+            object.__setattr__(self, "centring", "mean")
+        object.__setattr__(self, "centred", self.centring == "mean")
 
 
 class Overlap(Result):
@@ -126,9 +91,10 @@ class Overlap(Result):
     covariances = frame_of("overlap_covariances", "One row a linear layer's input.")
 
     @property
-    def centred(self) -> bool:
-        """Whether the covariances are about the mean activation."""
-        return bool(self.manifest.get("options", self.manifest.get("identity", {})).get("centred"))
+    def centring(self) -> str:
+        """What was taken off the activations: one of CENTRINGS."""
+        chosen = self.manifest.get("options", self.manifest.get("identity", {}))
+        return str(chosen.get("centring", "mean" if chosen.get("centred") else "none"))
 
 
 open_overlap = Overlap.read
@@ -148,16 +114,20 @@ def run_overlap(
     rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
     swept = _swept(checkpoint, options, Path(workdir), on_progress)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "data": describe_rows(rows, options)}
+    scored = bool((rows.targets != data.IGNORE).any())
 
     def run_all(batch_size: int, most: int | None = None) -> None:
         batches = list(data.batches(rows, batch_size))[:most]
         if most is not None:  # how many rows fit? nothing is written
-            nn.stream(model, nn.reader(checkpoint, model), batches, _loss)
+            nn.stream(model, nn.reader(checkpoint, model), batches, _loss, scored=scored)
             return
         with claimed(workdir, LAYOUT, identity) as work:
             if not work.done:
-                collector = Collector(work, swept, checkpoint.matrices, batches, options.centred, on_progress)
-                parts = nn.stream(model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit)
+                store = factor_store(checkpoint.identity, options, Path(workdir)) if options.factors else None
+                collector = Collector(work, swept, checkpoint.matrices, batches, options.centring, on_progress, store)
+                parts = nn.stream(
+                    model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored
+                )
                 total, count = np.sum(parts, axis=0)
                 collector.finish(loss=total / count if count else None)
 
@@ -182,9 +152,9 @@ def _swept(checkpoint: Checkpoint, options: OverlapOptions, workdir: Path, on_pr
 
 def _loss(batch: data.Rows, output: nn.Output) -> tuple[float, int]:
     """Sum of the language model's loss over a batch's targets, and their number."""
-    if output.logits is None or not (batch.targets != data.IGNORE).any():
+    if output.losses is None:
         return 0.0, 0
-    total, count, _ = nn.score_logits(output.logits, batch.targets)
+    total, count, _ = output.losses
     return float(total.sum()), int(count.sum())
 
 
@@ -197,16 +167,19 @@ class Collector:
       swept: the sweep of the same checkpoint.
       matrices: the checkpoint's; those without statistics in the sweep, and tables of embeddings, have no overlap.
       batches: of rows.
-      centred: take the mean activation away.
+      centring: what is taken off the activations, one of CENTRINGS.
+      store: of right vectors; without one they are computed and forgotten, since each serves once.
     """
 
     work: Work
     swept: Run
     matrices: Sequence[Any]
     batches: Sequence[data.Rows]
-    centred: bool = False
+    centring: str = "none"
     on_progress: OnProgress = silent
+    store: FactorStore | None = None
     _moments: dict[str, Moments] = field(default_factory=dict)
+    _positions: dict[str, Positions] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -225,37 +198,46 @@ class Collector:
         mask = self.batches[number].attention_mask
         for tap, x in wanted.items():
             moments = self._moments.pop(tap, None) or covariance.zero(x.shape[-1])
-            tokens = mask if x.ndim == 3 else mask.any(axis=1)
-            if routes := nn.routes_of(tap):
-                tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
+            tokens = tokens_of(tap, taps, mask)
             self._moments[tap] = covariance.accumulate(moments, x, tokens)
+            if x.ndim == 3:
+                positions = self._positions.pop(tap, None) or covariance.zero_positions(*x.shape[1:])
+                self._positions[tap] = covariance.accumulate_positions(positions, x, tokens)
         if wanted and number == len(self.batches) - 1:
             self._write(unit_of(next(iter(wanted))))
 
     def _write(self, unit: str) -> None:
         rows: dict[str, list[dict[str, Any]]] = {table: [] for table in LAYOUT.tables}
         for tap in [tap for tap in self.groups if unit_of(tap) == unit and tap in self._moments]:
-            moments = self._moments.pop(tap)
+            moments, positions = self._moments.pop(tap), self._positions.pop(tap, None)
             count = int(moments.tokens)
             if not count and nn.routes_of(tap):
                 continue  # no token went to this expert
             try:
-                axes = covariance.principal_axes(covariance.covariance(moments, self.centred))
+                axes, shares = axes_of(moments, positions, self.centring)
             except ValueError as error:
                 raise RunError(f"{tap}: {error}") from error
             if not len(axes.vectors):
                 raise RunError(f"{tap}: the covariance of its {count} tokens is zero, it has no directions")
             about = {"tap": tap, "num_tokens": count, "num_axes": len(axes.vectors)}
-            found = {m.name: matrix_row(m, d.vt[0], self._rows[m.name], axes) for m, d in decomposed(self.groups[tap])}
+            found = {m.name: matrix_row(m, vt, self._rows[m.name], axes) for m, vt in self._right(self.groups[tap])}
             rows["overlap"] += [about | found[matrix.name] for matrix in self.groups[tap]]
             block = self.groups[tap][0].block
-            rows["overlap_covariances"].append(about | {"block": block, "d": len(axes.evals), "evals": axes.evals})
+            spectrum = {"block": block, "d": len(axes.evals), "evals": axes.evals, **shares}
+            rows["overlap_covariances"].append(about | spectrum)
         now = time.perf_counter()
         self.work.write({unit: rows}, {"total": now - self._began})
         self._began = now
         self._todo.remove(unit)
         done = len(self.units) - len(self._todo)
         self.on_progress(Progress(done, len(self.units), done, len(self.units), f"behind {unit}", "overlaps"))
+
+    def _right(self, matrices: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
+        """Every matrix with its right singular vectors."""
+        for matrix, found in (
+            decomposed(matrices, vectors="right") if self.store is None else self.store.decomposed(matrices, ("right",))
+        ):
+            yield matrix, found.vt[0]
 
     def finish(self, **record: Any) -> None:
         """Merge what was written; matrices whose input never came, and taps that never did, are named in the manifest.
@@ -269,6 +251,8 @@ class Collector:
         seen = {row["tap"] for unit in done for row in self.work.read(unit)["overlap_covariances"]}
         absent = [matrix.name for tap, of in self.groups.items() if tap not in seen for matrix in of]
         tokens = int(sum(batch.attention_mask.sum() for batch in self.batches))
+        said = [*self.work.manifest.get("warnings", ()), *(self.store.said if self.store else ())]
+        record |= {"warnings": said} if said else {}
         self.work.finish(done, **record, num_tokens=tokens, without_activations=absent)
 
 
@@ -294,7 +278,7 @@ def matrix_row(matrix: MatrixSource, vt: np.ndarray, swept: Mapping[str, Any], a
     right, left = s > swept["nu_plus"], s < swept["nu_minus"]
     r = len(axes.vectors)
     return {
-        **{key: value for key, value in identity_row(matrix).items() if key in _OF_MATRIX},
+        **{key: value for key, value in identity_row(matrix).items() if key in OF_MATRIX},
         **{"num_overlap_right": int(right.sum()), "num_overlap_left": int(left.sum())},
         "overlap_right": known_mean(values[right]),
         "overlap_inside": known_mean(values[~right & ~left]),

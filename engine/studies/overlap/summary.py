@@ -9,6 +9,7 @@ import numpy as np
 from eigensweep.engine.report.spectrum import known_mean
 from eigensweep.engine.report.style import aligned
 from eigensweep.engine.spectral.permutation import permutation_p
+from eigensweep.engine.studies.overlap.figure_covariances import CENTRED, TAP_TITLES, by_kind
 from eigensweep.engine.studies.overlap.figures import Vectors, by_role
 from eigensweep.engine.studies.overlap.study import Overlap
 
@@ -78,6 +79,44 @@ def render_overlap(table: "pd.DataFrame") -> str:
     lines = [[heading for heading, _ in HEADINGS.values()]]
     lines += [cells(row) for row in table.to_dict("records")]
     return aligned(lines)
+
+
+def covariance_table(found: Overlap) -> "pd.DataFrame":
+    """A row a kind of input: medians over blocks of what the first two eigenvalues of F hold, and of their parts.
+
+    Columns: input, inputs, then of either eigenvalue its share of tr F, and the parts of it that the mean of all
+    tokens and the means of the positions carry; NaN in runs of versions that did not keep them.
+    """
+    import pandas as pd
+
+    rows = []
+    for kind, members in by_kind(found).items():
+        row: dict[str, Any] = {"input": TAP_TITLES.get(kind, f"into {kind.removesuffix('/kernel')}")}
+        row["inputs"] = len(members)
+        for j, name in enumerate(("first", "second")):
+            there = [m for m in members if m["num_axes"] > j]
+            values = {
+                name: [m["evals"][j] / np.sum(m["evals"]) for m in there],
+                **{f"{name}_{part}": [_part(m, part, j) for m in there] for part in ("mean", "position")},
+            }
+            row |= {key: float(np.median(v)) if v else math.nan for key, v in values.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _part(row: Mapping[str, Any], part: str, j: int) -> float:
+    shares = row.get(f"{part}_share")
+    return math.nan if shares is None else float(shares[j])
+
+
+def render_covariances(found: Overlap) -> str:
+    """The table as aligned plain text, under a line that says what it is."""
+    said = "share of tr F in its first two eigenvalues; of each, the part in the mean, in positions' means"
+    lines = [["inputs", "", "first", "mean", "positions", "second", "mean", "positions"]]
+    for _, *values in covariance_table(found).itertuples():
+        shares = [f"{value:.1%}" if math.isfinite(value) else "–" for value in values[2:]]
+        lines.append([values[0], str(values[1]), *shares])
+    return f"F = mean x x^T, {CENTRED[found.centring]}:\n{said}\n{aligned(lines)}"
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

@@ -1,28 +1,22 @@
 """Which matrices are swept, in which batches, and what memory that takes."""
 
 import textwrap
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from eigensweep.engine.report.style import aligned, near
+from eigensweep.engine.report.style import aligned, duration, near
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
 from eigensweep.engine.run.memory import GIB, default_budget
-from eigensweep.engine.run.stream import batches, cost
-from eigensweep.engine.spectral.cores import num_cores
+from eigensweep.engine.run.stream import batches
 from eigensweep.engine.spectral.svd.auto import working_bytes
+from eigensweep.engine.studies.sweep.cost import CostModel, cost_model
 from eigensweep.engine.studies.sweep.options import SweepOptions
-from eigensweep.engine.studies.sweep.readings import rows_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.groups import Group
 from eigensweep.models.roles import guess_role
 
 MOST_NAMED = 5  # tensors that a dry run names of those left out for one reason
-TRIAL = 384  # shorter side of the matrices that the time is estimated from
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,14 @@ class Plan:
 
     matrices: tuple[MatrixSource, ...]
     left_out: tuple[tuple[str, tuple[int, ...], str, str], ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds of a whole sweep, and the cost model that they come from."""
+
+    seconds: float
+    model: CostModel
 
 
 def make_plan(checkpoint: MatrixCollection, options: SweepOptions) -> Plan:
@@ -109,13 +111,13 @@ def _why_not(matrix: MatrixSource, options: SweepOptions) -> str | None:
     return None
 
 
-def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | None = None) -> str:
+def describe_plan(plan: Plan, memory_bytes: int | None = None, expected: Estimate | None = None) -> str:
     """The plan as text: a row a role and shape, the memory and time expected, what is left out and why.
 
     Args:
       plan: of a sweep.
       memory_bytes: budget of one batch; from the devices' free memory when None.
-      seconds: what `estimate` said of the time.
+      expected: what `estimate` said of the time.
     """
     budget = memory_bytes or default_budget()
     groups: dict[tuple[str, ...], list[MatrixSource]] = {}
@@ -137,32 +139,19 @@ def describe_plan(plan: Plan, memory_bytes: int | None = None, seconds: float | 
     planned = batches(plan.matrices, budget)
     largest = max(len(batch.sources) * working_bytes(batch.shape) for batch in planned)
     lines += ["", f"{len(planned)} batches within {budget / GIB:.2f} GiB, the largest takes {largest / GIB:.2f} GiB"]
-    if seconds is not None:
-        lines.append(f"about {_time(seconds)} on this machine once programs are compiled, by a trial on small matrices")
+    if expected is not None:
+        lines += [
+            f"about {duration(expected.seconds)} on this machine once programs are compiled, by trials on small "
+            "matrices",
+            *textwrap.wrap(f"cost model: {expected.model}", 100, subsequent_indent="  "),
+        ]
     return "\n".join([*lines, "", *_left_out(plan)])
 
 
-def estimate(plan: Plan, options: SweepOptions) -> float:
-    """Seconds that a sweep will take once its programs are compiled: a trial matrix's, scaled by the cost of each.
-
-    The trial is the geometric mean of the shapes, at most TRIAL on its shorter side; costs grow as a b^2 (stream.cost).
-    """
-    sides = np.array([sorted(matrix.shape) for matrix in plan.matrices if min(matrix.shape) > 0], dtype=float)
-    if not len(sides):
-        return 0.0
-    b, a = np.exp(np.log(sides).mean(axis=0))
-    shrink = min(1.0, TRIAL / b)
-    shape = (max(2, round(a * shrink)), max(2, round(b * shrink)))
-    count = 2 * num_cores()
-    rng = np.random.default_rng(0)
-    what: dict[str, Any] = {"role": "other", "block": None, "expert": None, "shape": shape, "dtype": "float32"}
-    trial: list[Any] = [SimpleNamespace(name=f"trial {i}", **what) for i in range(count)]
-    ws = [rng.standard_normal(shape).astype(np.float32) for _ in trial]
-    for _ in range(2):  # the first compiles
-        start = time.perf_counter()
-        rows_of(trial, ws, options)
-        spent = time.perf_counter() - start
-    return spent * sum(cost(matrix.shape) for matrix in plan.matrices) / (count * cost(shape))
+def estimate(plan: Plan, options: SweepOptions, memory_bytes: int | None = None) -> Estimate:
+    """What a sweep will take once its programs are compiled, by trials on this machine; see `cost.cost_model`."""
+    model = cost_model(plan.matrices, options, memory_bytes)
+    return Estimate(model.total(plan.matrices, options), model)
 
 
 def _left_out(plan: Plan) -> list[str]:
@@ -185,12 +174,6 @@ def _blocks(matrices: list[MatrixSource]) -> str:
     if not blocks:
         return "-"
     return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _x(shape: Iterable[int]) -> str:

@@ -18,9 +18,10 @@ from eigensweep.engine.run.statistics import NO_NUMBERS, statistics
 from eigensweep.engine.run.stream import Decomposed, decompose_batch
 from eigensweep.engine.spectral import controls, equalise, kept, signs
 from eigensweep.engine.spectral.cores import num_cores
+from eigensweep.engine.spectral.equalise_rounds import two_rounds
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.null import equalised
-from eigensweep.engine.spectral.svd import decompose, is_streamed, on_cores
+from eigensweep.engine.spectral.svd import is_streamed
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.tables.columns import COUNT
 from eigensweep.engine.tables.kept import BINS, END, KEPT
@@ -107,7 +108,7 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
     """The statistics of the matrices with rows and columns brought to one scale, against a law of their own."""
     if not good:
         return
-    x, y = _scales(found, good)
+    x, y = two_rounds([found.w[i] for i in good], found.u[good], found.s[good], found.vt[good])
     log_sd = equalise.profile(x, y)
     by_shape: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
     for place, i in enumerate(good):
@@ -123,26 +124,6 @@ def _read_equalised(found: Decomposed, rows: Rows, good: list[int], options: Swe
         for i, statistic in zip(members, _statistics(read, replace(options, sigma="bulk"), LAW), strict=True):
             _add(rows[i], EQUALISED, statistic)
             rows[i] |= _explained(rows[i])
-
-
-def _scales(found: Decomposed, good: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Two rounds of Dyson scales, (G, m) and (G, n): from the decompositions at hand, then of what they gave."""
-    first = equalise.dyson_scales(found.u[good], found.s[good], found.vt[good])
-    # a Gram matrix will do unless its rounding hides the resolvent's own scale, or which values are zero
-    s = found.s[good] / found.s[good, :1]
-    hidden = ((s > 1e-12) & (s < 1e-6)).any(axis=1)
-    plain = (jax.default_backend() == "cpu") & (np.median(s, axis=1) > 1e-4) & ~hidden
-
-    def again(place: int) -> tuple[np.ndarray, np.ndarray]:
-        i = good[place]
-        scaled = equalise.equalise(found.w[i] / found.s[i, 0], first[0][place], first[1][place])
-        if plain[place]:
-            return equalise.resolvent_scales(scaled)
-        once = decompose(scaled[None])
-        return tuple(np.asarray(scale)[0] for scale in equalise.dyson_scales(once.u, once.s, once.vt))  # type: ignore
-
-    second = on_cores(again, len(good), min(found.shape)) if plain.all() else list(map(again, range(len(good))))
-    return equalise.combine(first, (np.stack([x for x, _ in second]), np.stack([y for _, y in second])))
 
 
 def _explained(row: dict[str, Any]) -> dict[str, float]:

@@ -1,13 +1,12 @@
 """What a tokens study would take: how many circuits, how much memory, how much time by a trial on this machine."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from eigensweep.engine.report.style import aligned
+from eigensweep.engine.report.style import aligned, duration
 from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.factored import product_svd, product_values, side_svd
 from eigensweep.engine.spectral.top_scores import SLAB_BYTES, top_scores
@@ -37,7 +36,7 @@ def describe_plan(checkpoint: Checkpoint, options: TokensOptions) -> str:
             rank = min(first.m, first.n, first.r)
             lines.append([kind, str(count), f"{first.m} x {first.n}", str(rank), str(_count(rank, options))])
     seconds = estimate(subject, outlines, options)
-    spent = ", ".join(f"{what} {_time(of)}" for what, of in seconds.items())
+    spent = ", ".join(f"{what} {duration(of)}" for what, of in seconds.items())
     return "\n".join([
         f"{sum(len(o.heads) for o in outlines)} circuits in {len(subject.blocks)} blocks, {options.tokens} tokens of "
         f"{next(iter(subject.projections.values())).vocab_size} for both signs of every direction",
@@ -45,7 +44,7 @@ def describe_plan(checkpoint: Checkpoint, options: TokensOptions) -> str:
         aligned(lines),
         "",
         f"memory: about {memory(subject, outlines) / GIB:.2f} GiB, tables of tokens and one kind of circuit",
-        f"time: about {_time(sum(seconds.values()))} on this machine, by a trial: {spent}",
+        f"time: about {duration(sum(seconds.values()))} on this machine, by a trial: {spent}",
         *(f"note: {note}" for note in subject.reader.notes),
     ])  # fmt: skip
 
@@ -120,9 +119,3 @@ def _side(w: np.ndarray) -> Any:
 
 def _count(rank: int, options: TokensOptions) -> int:
     return min(rank, options.first + options.last)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

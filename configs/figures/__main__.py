@@ -1,0 +1,5 @@
+"""Prints the table of figures."""
+
+from eigensweep.configs.figures import table
+
+print(table())

@@ -1,0 +1,34 @@
+"""Pythia-410m without what lies outside the Marchenko-Pastur edges, and without as much of the bulk.
+
+eigensweep-ablate --config=staats_pythia_outliers --workdir=runs/pythia-outliers --figures
+
+64 windows of 512 tokens of WikiText-2's test set (the library `datasets` fetches it), role by role.
+"""
+
+from ml_collections import ConfigDict
+
+from eigensweep.configs.figures import WIKITEXT, Figure
+
+FIGURE = Figure(
+    ("small",),
+    "perplexity without the outliers at either end, against as many values of the bulk",
+    "EleutherAI/pythia-410m-deduped, WikiText-2",
+    "gpt2-char, preset `ablate_gpt2_shakespeare`: right 0.8 to 2.0 nats against 0.0003 to 0.083; hardly any left "
+    "outliers",
+)
+
+
+def get_config() -> ConfigDict:
+    """Role by role, in all blocks at once."""
+    small = {"checkpoint": "pythia", "data": "words", "format": "text", "length": 16, "max_rows": 8}
+    return ConfigDict(
+        {
+            "command": "ablate",
+            "checkpoint": "EleutherAI/pythia-410m-deduped",
+            **WIKITEXT,
+            "length": 512,
+            "max_rows": 64,
+            "removals": "outliers:right,outliers:left,outliers:both,bulk:right,bulk:left,random:right,random:left",
+            "small": {**small, "num_resamples": 50, "num_draws": 1, "scopes": "query,mlp_up"},
+        }
+    )

@@ -1,0 +1,88 @@
+"""What a removal study says and draws of directions taken from the stream before each norm."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from eigensweep.engine.report.charts import Axis, Band, Chart, Panel, Rule, Series
+from eigensweep.engine.studies.ablation.charts import changes_axis
+from eigensweep.engine.studies.ablation.covariance import SCOPE
+from eigensweep.engine.studies.ablation.study import Ablation
+
+HEADING = "directions taken out of what each norm reads: a tenth of the eigenvectors of its covariance, or random ones"
+_GAINS = {
+    "energy": "gains of the norms times sqrt(1 - share)",
+    "width": "gains of the norms times sqrt(d'/d)",
+    "none": "gains of the norms as they are",
+}
+MEASURES = {
+    "loss": ("change", "change_low", "change_high", "change of the loss (nats)"),
+    "accuracy": ("accuracy_change", "accuracy_low", "accuracy_high", "change of the accuracy"),
+}
+_READING = (
+    "A tenth of the eigenvectors of the stream's covariance is taken out of what each norm reads (1 holds the largest "
+    "eigenvalues), by decile; grey: as many random directions, the range of their intervals. Bars: bootstrap intervals "
+    "over rows. The share is of the squared length of what the norms read, on the calibration text."
+)
+
+
+def records(study: Ablation) -> list[dict[str, Any]]:
+    """The rows of the table about the stream."""
+    return study.results[study.results["scope"] == SCOPE].to_dict("records")
+
+
+def note(study: Ablation) -> str:
+    """Where the covariances come from, and what was done to the gains."""
+    said = study.manifest["evaluation"].get("calibration", {}).get("said", "?")
+    return f"covariances of {said}; {_GAINS[study.manifest['options'].get('gain', 'energy')]}"
+
+
+def charts(study: Ablation) -> list[Chart]:
+    """Changes of loss and accuracy by decile, and how much of the signal went; none where nothing was taken."""
+    rows = [row for row in records(study) if math.isfinite(row["change_low"])]
+    if not rows:
+        return []
+    x = Axis("decile of eigenvectors removed (1 = largest)", ticks=[(float(k), str(k)) for k in range(1, 11)])
+    found = []
+    for measure, (y, low, high, label) in MEASURES.items():
+        panels = [_panel(rows, y, low, high)]
+        axis = changes_axis(label, [row[y] for row in rows]) if measure == "loss" else Axis(label)
+        heading = f"Change of the {measure}, stream projected before each norm"
+        seen = _seen(rows) if measure == "loss" else label
+        found.append(Chart(heading, seen, note(study), _READING, x, axis, panels))
+    return found
+
+
+def _panel(rows: Sequence[dict[str, Any]], y: str, low: str, high: str) -> Panel:
+    deciles, random = _deciles(rows), [row for row in rows if row["kind"] == "covariance random"]
+    columns = [[row[key] for row in deciles] for key in (y, low, high)]
+    series = [Series("a tenth of the eigenvectors", list(map(float, map(_number, deciles))), *columns, "line+points")]
+    ends = [[min(row[low] for row in random)] * 2, [max(row[high] for row in random)] * 2] if random else []
+    bands = [Band("a tenth in random directions", [0.5, 10.5], *ends)] if random else []
+    ends_of = deciles[:: max(1, len(deciles) - 1)]  # the first and the last
+    shares = [f"decile {_number(row)} holds {100 * row['energy']:.2g} % of the signal" for row in ends_of]
+    shares += [f"random directions {100 * row['energy']:.2g} %" for row in random[:1]]
+    said = "; ".join(shares)
+    return Panel(SCOPE, series if deciles else [], bands, [Rule("", "y", 0.0, dashed=False)], said)
+
+
+def _deciles(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((row for row in rows if row["kind"] == "covariance decile"), key=_number)
+
+
+def _number(row: dict[str, Any]) -> int:
+    return int(row["removal"].rpartition(":")[2])
+
+
+def _seen(rows: Sequence[dict[str, Any]]) -> str:
+    """The decile that costs most, the one that costs least, and the range of the random ones."""
+    deciles, random = _deciles(rows), [row["change"] for row in rows if row["kind"] == "covariance random"]
+    parts = []
+    if deciles:
+        most, least = (f(deciles, key=lambda row: row["change"]) for f in (max, min))
+        parts.append(
+            f"decile {_number(most)} costs {most['change']:.3g} nats, decile {_number(least)} {least['change']:.2g}"
+        )
+    if random:
+        parts.append(f"as many random directions {min(random):.3g} to {max(random):.3g}")
+    return ", ".join(parts)
