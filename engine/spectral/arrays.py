@@ -35,7 +35,7 @@ def compiled(*static: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             if namespace(*args, *kwargs.values()) is jnp:
-                return program(*args, **kwargs)  # type: ignore[no-any-return]
+                return program(*args, **kwargs)
             with np.errstate(all="ignore"):
                 return function(*args, **kwargs)
 

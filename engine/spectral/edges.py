@@ -21,7 +21,6 @@ Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white W
 from collections.abc import Callable
 from functools import lru_cache
 
-import chex
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -168,8 +167,8 @@ def num_beyond(
     """`num_outliers` with the thresholds at hand, in units of sigma; everything but the shape may be traced."""
     xp = namespace(s, sigma, right, left, eps)
     s, sigma = xp.asarray(s, xp.float64), xp.asarray(sigma, xp.float64)
-    chex.assert_shape(s, (min(m, n),))
-    chex.assert_rank([sigma, eps], 0)
+    assert s.shape == (min(m, n),), f"{s.shape} singular values of a {m} x {n} matrix"
+    assert np.ndim(eps) == sigma.ndim == 0, "one matrix has one sigma and one eps"
     rank = xp.sum(s > xp.max(s) * max(m, n) * eps)
     testable = (s.size >= FEWEST) & (2 * rank >= s.size) & ~xp.isnan(sigma)
     counts = xp.sum(s > right * sigma, dtype=xp.int32), xp.sum(s < left * sigma, dtype=xp.int32)

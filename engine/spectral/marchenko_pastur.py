@@ -15,7 +15,6 @@ This form has no 0/0 at the edges and none in the square case, where it is (thet
 Reference: V. A. Marchenko, L. A. Pastur, Distribution of eigenvalues for some sets of random matrices, 1967.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -97,7 +96,7 @@ def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike
     """
     xp = namespace(s, sigma, num_right, num_left)
     a, b = _sides(m, n)
-    chex.assert_shape(s, (b,))
+    assert s.shape == (b,), f"{s.shape} singular values of a {m} x {n} matrix"
     # counts as float64, too: the quotient of two int32 is a float32
     sigma, k, left = (xp.asarray(x, xp.float64) for x in (sigma, num_right, num_left))
     count = b - k - left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import chex
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -29,7 +28,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
     """
     xp = namespace(s, m, n, eps)
     s = xp.asarray(s)
-    chex.assert_rank([s, m, n, eps], [1, 0, 0, 0])
+    assert s.ndim == 1, f"singular values of one matrix, not {s.shape}"
     largest = xp.max(s)
     unit = s / largest  # relative to s_max, so that no square overflows
     evals = unit**2

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import chex
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -59,7 +58,7 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     """
     xp = namespace(evals)
     evals = xp.asarray(evals, xp.float64)
-    chex.assert_rank(evals, 1)
+    assert evals.ndim == 1, f"eigenvalues of one matrix, not {evals.shape}"
     return fit_ordered(-xp.sort(-xp.where(evals > 0, evals, 0.0)), method)
 
 
