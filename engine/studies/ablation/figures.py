@@ -89,7 +89,7 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
         _p_values(figure.add_axes((x0 + 0.65 * width, inset_y, 0.33 * width, inset_height)), members[scope])
     handles, names = _legend(figure)
     figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4 if len(names) < 9 else 3,
+        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=3 if crowded else 4,
         handlelength=1.4, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
     return figure
