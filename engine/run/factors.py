@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -132,7 +133,8 @@ class FactorStore:
             if self._summed.get(path) != stamp and _sum_of(head, file) != sum_there:
                 raise ValueError("its bytes are not those that were written")
             self._summed[path] = stamp
-        arrays, offset = {}, len(line)
+        arrays: dict[str, np.ndarray] = {}
+        offset = len(line)
         for name in _ARRAYS[side]:
             array = np.memmap(path, head["dtype"], "r", offset, _shape(name, source.shape))
             arrays[name], offset = array, offset + array.nbytes + _filling(array.nbytes)
@@ -149,7 +151,7 @@ class FactorStore:
             chosen = [np.ascontiguousarray(arrays[name], arrays["s"].dtype) for name in _ARRAYS[side]]
             self._make_room(sum(array.nbytes for array in chosen))
             head = {"key": self._key(source), "numbers": numbers, "dtype": arrays["s"].dtype.name}
-            write_atomically(self._path(source, side), lambda file, head=head, chosen=chosen: _put(file, head, chosen))
+            write_atomically(self._path(source, side), partial(_put, head=head, arrays=chosen))
 
     def _make_room(self, needed: int) -> None:
         """Let the files go that were longest unused, and what killed processes left."""
