@@ -107,13 +107,14 @@ class FactorStore:
             path = self._path(source, side)
             try:
                 found, numbers = self._opened(path, source, side)
-                os.utime(path)  # it was used
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 self.said.append(f"{path}: is damaged ({error}); {source.name} is decomposed anew")
                 return None
             arrays |= found
+            with contextlib.suppress(OSError):  # a folder that may only be read
+                os.utime(path)  # it was used
         return _decomposed(source, numbers, arrays)
 
     def _opened(self, path: Path, source: MatrixSource, side: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -37,7 +37,7 @@ Array = np.ndarray
 
 CELLS = 400  # of a grid over the support, each interval's as its mass
 LEAST_CELLS = 32  # of an interval
-_BISECTIONS = 100
+_BISECTIONS = 60
 _STEPS = 60  # Newton's towards q, far more than it takes
 _ENTRIES = 2**22  # of a table of places by points, at a time
 _DESCENT = 80  # steps of the imaginary part on the way to the real axis
@@ -107,7 +107,7 @@ class GeneralisedLaw:
         for arc in self._arcs:
             inside = (p >= arc.cdf[0]) & (p <= arc.cdf[-1]) & np.isnan(x)
             low, high = np.zeros(int(inside.sum())), np.full(int(inside.sum()), np.pi)
-            for _ in range(_BISECTIONS // 2):
+            for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
                 below = arc.level(middle) < p[inside]
                 low, high = np.where(below, middle, low), np.where(below, high, middle)

@@ -39,79 +39,93 @@ CHUNK = 64  # samples drawn at a time
 _NODES = 2000  # of a population; where there are too few, each makes a bump of its own in the law
 
 
-class Shape(NamedTuple):
-    """d inputs, m outputs, and how many directions W* reads (0: W* = 0)."""
+class Model(NamedTuple):
+    """Where the data come from.
 
-    inputs: int
+    Attributes:
+      evals: (d,) eigenvalues of Sigma, positive.
+      outputs: m.
+      noise: standard deviation of the noise in y, positive.
+      signal: standard deviation of the entries of W* where rank is d.
+      rank: r, how many directions W* reads.
+    """
+
+    evals: np.ndarray
     outputs: int
-    rank: int
+    noise: float = 1.0
+    signal: float = 0.0
+    rank: int = 0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the population of C follows from Sigma alone."""
+        return not self.signal or self.rank in (0, self.evals.size)
+
+    @property
+    def added(self) -> float:
+        """What W* adds to the population, where it reads all directions or none."""
+        return self.signal**2 if self.rank else 0.0
 
 
-@partial(jax.jit, static_argnames="shape")
-def fit(
-    keys: Array, evals: ArrayLike, noise: ArrayLike, signal: ArrayLike, samples: ArrayLike, shape: Shape
-) -> tuple[Array, Array, Array]:
+def fit(keys: Array, model: Model, samples: int) -> tuple[Array, Array, Array]:
     """Simulate data and fit them, a simulation a key.
 
     A simulation depends on its own key alone, and one with more samples begins with those of one with fewer.
 
     Args:
       keys: (B,) PRNG keys.
-      evals: (d,) eigenvalues of Sigma.
-      noise: standard deviation of the noise in y.
-      signal: of W*.
-      samples: N > d + 1; may be traced.
+      samples: N > d + 1.
 
     Returns:
       W_hat (B, m, d), W* (B, m, d) and the covariance C of the rows of W_hat (B, d, d), float64.
     """
-    d, m, rank = shape
-    root = jnp.sqrt(jnp.asarray(evals, jnp.float64))
-    samples = jnp.asarray(samples)
+    return _fit(keys, jnp.asarray(model.evals), model.noise, model.signal, model.rank, samples, model.outputs)
+
+
+@partial(jax.jit, static_argnames="m")
+def _fit(
+    keys: Array, evals: Array, noise: ArrayLike, signal: ArrayLike, rank: ArrayLike, samples: Array, m: int
+) -> tuple[Array, Array, Array]:
+    root, d = jnp.sqrt(evals), evals.size
+    own = -(-d // CHUNK)  # chunks for A and B, in front: so there is one place that draws, and one to compile
 
     def one(key: Array) -> tuple[Array, Array, Array]:
-        of_data, of_a, of_b = jax.random.split(key, 3)
-        a = jax.random.normal(of_a, (m, rank), jnp.float64)
-        b = jnp.linalg.qr(jax.random.normal(of_b, (d, rank), jnp.float64))[0] if rank else jnp.zeros((d, 0))
-        true = signal * a @ b.T
+        def more(i: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            drawn = jax.random.normal(jax.random.fold_in(key, i), (CHUNK, d + m), jnp.float64)
+            place = (i - own) * CHUNK + jnp.arange(CHUNK)
+            x = jnp.where(((place >= 0) & (place < samples))[:, None], root * drawn[:, :d], 0.0)
+            kept = jax.lax.dynamic_update_slice(sums[2], drawn, (jnp.minimum(i, own) * CHUNK, 0))
+            return sums[0] + x.T @ x, sums[1] + x.T @ drawn[:, d:], kept
 
-        def more(i: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-            drawn = jax.random.normal(jax.random.fold_in(of_data, i), (CHUNK, d + m), jnp.float64)
-            there = (i * CHUNK + jnp.arange(CHUNK) < samples)[:, None]
-            x = jnp.where(there, root * drawn[:, :d], 0.0)
-            y = x @ true.T + noise * drawn[:, d:]
-            return sums[0] + x.T @ x, sums[1] + x.T @ y
-
-        gram, cross = jax.lax.fori_loop(0, -(-samples // CHUNK), more, (jnp.zeros((d, d)), jnp.zeros((d, m))))
-        factor = jax.scipy.linalg.cho_factor(gram)
-        spread = signal**2 * b @ b.T + noise**2 * jax.scipy.linalg.cho_solve(factor, jnp.eye(d))
-        return jax.scipy.linalg.cho_solve(factor, cross).T, true, spread
+        zero = jnp.zeros((d, d)), jnp.zeros((d, m)), jnp.zeros(((own + 1) * CHUNK, d + m))
+        gram, cross, drawn = jax.lax.fori_loop(0, own - (-samples // CHUNK), more, zero)
+        b = jnp.where(jnp.arange(d) < rank, jnp.linalg.qr(drawn[:d, :d])[0], 0.0)
+        true: Array = signal * drawn[:d, d:].T @ b.T
+        right = jnp.concatenate([gram @ true.T + noise * cross, jnp.eye(d)], axis=1)  # X Y^T, and 1 for the inverse
+        solved = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram), right)
+        spread: Array = jnp.asarray(signal) ** 2 * b @ b.T + jnp.asarray(noise) ** 2 * solved[:, m:]
+        return solved[:, :m].T, true, spread
 
     return jax.vmap(one)(keys)
 
 
-def noise_variance(evals: ArrayLike, noise: float, samples: int) -> np.ndarray:
+def noise_variance(model: Model, samples: int) -> np.ndarray:
     """(d,) mean square of an entry of W_hat - W* along each eigenvector: noise^2/((N - d - 1) lambda_j).
 
     Raises:
       ValueError: N < d + 2, where the mean is not finite.
     """
-    evals = np.asarray(evals, np.float64)
-    if samples < evals.size + 2:
-        raise ValueError(f"N = {samples} samples in {evals.size} dimensions; expected at least {evals.size + 2}")
-    return noise**2 / ((samples - evals.size - 1) * evals)
+    d = model.evals.size
+    if samples < d + 2:
+        raise ValueError(f"N = {samples} samples in {d} dimensions; expected at least {d + 2}")
+    return model.noise**2 / ((samples - d - 1) * model.evals)
 
 
-def law(evals: ArrayLike, noise: float, signal: float, samples: int, outputs: int) -> GeneralisedLaw:
-    """The law of the eigenvalues of W_hat^T W_hat/m where W* is 0 or reads all directions.
-
-    Args:
-      evals: (d,) eigenvalues of Sigma.
-      noise, signal, samples, outputs: as for `fit`.
-    """
-    evals = np.asarray(evals, np.float64)
-    points, weights = GeneralisedLaw(evals, evals.size / samples, cells=_NODES).nodes()
-    return GeneralisedLaw(signal**2 + noise**2 / (samples * points), evals.size / outputs, weights)
+def law(model: Model, samples: int) -> GeneralisedLaw:
+    """The law of the eigenvalues of W_hat^T W_hat/m where W* is 0 or reads all directions."""
+    points, weights = GeneralisedLaw(model.evals, model.evals.size / samples, cells=_NODES).nodes()
+    population = model.added + model.noise**2 / (samples * points)
+    return GeneralisedLaw(population, model.evals.size / model.outputs, weights)
 
 
 def law_of(evals: ArrayLike, outputs: int) -> GeneralisedLaw:
@@ -123,33 +137,31 @@ def law_of(evals: ArrayLike, outputs: int) -> GeneralisedLaw:
     return GeneralisedLaw(means, evals.shape[-1] / outputs, np.diff(ends))
 
 
-def inverse_law(evals: ArrayLike, noise: float, signal: float, samples: int, outputs: int) -> GeneralisedLaw:
-    """What the law would be if X X^T were N Sigma: its population is signal^2 + noise^2/(N lambda)."""
-    evals = np.asarray(evals, np.float64)
-    return GeneralisedLaw(signal**2 + noise**2 / (samples * evals), evals.size / outputs)
+def inverse_law(model: Model, samples: int) -> GeneralisedLaw:
+    """What `law` would be if X X^T were N Sigma: its population then has 1/(N lambda) in the place of 1/(N l)."""
+    population = model.added + model.noise**2 / (samples * model.evals)
+    return GeneralisedLaw(population, model.evals.size / model.outputs)
 
 
-def isotropic_ratios(
-    seed: Sequence[int], num: int, variance: float, noise: float, signal: float, samples: int, shape: Shape
-) -> np.ndarray:
+def isotropic_ratios(model: Model, samples: int, seed: Sequence[int], num: int) -> np.ndarray:
     """(num,) smallest over median singular value of W_hat where the data vary alike in all directions.
 
-    The same law as `fit` has with Sigma = variance, from Bartlett's factors: X X^T = variance L L^T, L lower triangular
-    with chi_N, chi_(N-1), ... on its diagonal and Gaussian entries below. The first of more are the same.
+    Sigma is 1/mean(1/lambda) there, so that there is as much noise in all directions together. The same law as `fit`
+    has, from Bartlett's factors: X X^T = Sigma L L^T, L lower triangular with chi_N, chi_(N-1), ... on its diagonal
+    and Gaussian entries below. The first of more are the same.
     """
-    d, m, rank = shape
-    below = np.tril(np.ones((d, d)), -1)
+    d = model.evals.size
+    scale = model.noise * np.sqrt(np.mean(1 / model.evals))
+    below, unit = np.tril(np.ones((d, d)), -1), np.eye(d)
     result = np.empty(num)
     for i in range(num):
         rng = np.random.default_rng([*seed, i])
         factor = below * rng.standard_normal((d, d))
         np.fill_diagonal(factor, np.sqrt(rng.chisquare(samples - np.arange(d))))
-        half = scipy.linalg.solve_triangular(factor, np.eye(d), lower=True) * noise / np.sqrt(variance)
-        spread = half.T @ half
-        if rank:
-            b = np.linalg.qr(rng.standard_normal((d, rank)))[0]
-            half = scipy.linalg.cholesky(spread + signal**2 * b @ b.T)
-        w = rng.standard_normal((m, d)) @ half
-        s = np.linalg.svd(w, compute_uv=False)
+        half = scale * scipy.linalg.solve_triangular(factor, unit, lower=True)  # half^T half is C
+        if model.signal and model.rank:
+            b = np.linalg.qr(rng.standard_normal((d, model.rank)))[0]
+            half = scipy.linalg.cholesky(half.T @ half + model.signal**2 * b @ b.T)
+        s = np.linalg.svd(rng.standard_normal((model.outputs, d)) @ half, compute_uv=False)
         result[i] = s[-1] / np.median(s)
     return result

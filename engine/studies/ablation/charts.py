@@ -18,7 +18,7 @@ KINDS = {  # name, colour, place beside the others
     "outliers": ("outliers", "law", -0.4),
     "energy": ("as much |W|² from the bulk", "c4", -0.2),
     "bulk": ("as many from the bulk", "c2", 0.0),
-    "output": ("random directions, outputs changed as much", "c3", 0.2),
+    "output": ("as much output change, random", "c3", 0.2),
     "random": ("as many random directions", "control", 0.4),
 }
 MEASURES = {

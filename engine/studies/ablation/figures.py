@@ -17,7 +17,7 @@ from eigensweep.engine.report.spectrum import (
     mean_law,
     shape_text,
 )
-from eigensweep.engine.spectral.removal import parse
+from eigensweep.engine.spectral.removal import MATCHED, parse
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
 from eigensweep.engine.studies.ablation.study import Ablation
 from eigensweep.engine.studies.ablation.summary import contrasts
@@ -34,7 +34,7 @@ KINDS = {
     "outliers": ("outliers", style.LAW, "D", -0.4),
     "energy": ("as much |W|² from the bulk", style.CYCLE[4], "P", -0.2),
     "bulk": ("as many from the bulk", style.TRAINED, "s", 0.0),
-    "output": ("random directions, outputs changed as much", style.CYCLE[3], "X", 0.2),
+    "output": ("as much output change, random", style.CYCLE[3], "X", 0.2),
     "random": ("as many random directions", style.CONTROL, "v", 0.4),
 }
 
@@ -67,7 +67,8 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
     """
     columns = min(2, len(scopes))
     rows = -(-len(scopes) // columns)
-    top, bottom = 0.72, 0.08
+    crowded = set(study.results["kind"]) & {"equalised", *MATCHED}  # then the legend has three rows
+    top, bottom = 0.88 if crowded else 0.72, 0.08
     height = top + bottom + PANEL * rows
     figure = style.new_figure(height=height)
     style.headline(figure, *title(study))
@@ -88,7 +89,7 @@ def draw(study: Ablation, scopes: Sequence[str]) -> "Figure":
         _p_values(figure.add_axes((x0 + 0.65 * width, inset_y, 0.33 * width, inset_height)), members[scope])
     handles, names = _legend(figure)
     figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4,
+        handles, names, loc="upper left", bbox_to_anchor=(0.012, 1 - 0.38 / height), ncols=4 if len(names) < 9 else 3,
         handlelength=1.4, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
     return figure

@@ -14,7 +14,7 @@ from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.svd import decompose
 from eigensweep.models import Checkpoint, nn
 
-SIDE, TOKENS = 1024, 64  # at most, of matrices and rows that are tried
+SIDE, TOKENS = 1024, 128  # at most, of matrices and rows that are tried
 
 
 class Trial:

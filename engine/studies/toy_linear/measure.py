@@ -11,7 +11,7 @@ from eigensweep.engine.spectral import least_squares, overlap
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.covariances import eigenvalues
 from eigensweep.engine.spectral.generalised_law import SingularLaw
-from eigensweep.engine.spectral.least_squares import CHUNK, Shape
+from eigensweep.engine.spectral.least_squares import CHUNK, Model
 from eigensweep.engine.spectral.permutation import permutation_p
 from eigensweep.engine.studies.toy_linear.options import ToyLinearOptions
 
@@ -39,23 +39,22 @@ class Simulation(NamedTuple):
     spread: np.ndarray
 
 
-def shape_of(options: ToyLinearOptions) -> Shape:
-    """The shape of the simulations."""
-    return Shape(options.inputs, options.outputs, (options.rank or options.inputs) if options.signal else 0)
+def model_of(options: ToyLinearOptions) -> Model:
+    """Where the data of the simulations come from."""
+    rank = (options.rank or options.inputs) if options.signal else 0
+    evals = eigenvalues(options.covariance, options.inputs)
+    return Model(evals, options.outputs, options.noise, options.signal, rank)
 
 
 def simulated(options: ToyLinearOptions, samples: int) -> Iterator[Simulation]:
-    """The simulations in their order; each is the same whatever the batch, and longer than one with fewer samples."""
-    evals, shape = eigenvalues(options.covariance, options.inputs), shape_of(options)
-    d, m, _ = shape
-    entries = 3 * m * d + 3 * d * d + CHUNK * (d + m)
-    size = options.batch_size or min(options.num_seeds, BATCH_ENTRIES // entries)
-    size = max(LEAST_BATCH, size)
+    """The simulations in their order; each is the same whatever the batch."""
+    d, m = options.inputs, options.outputs
+    entries = 4 * m * d + 5 * d * d + CHUNK * (d + m)
+    size = max(LEAST_BATCH, options.batch_size or min(options.num_seeds, BATCH_ENTRIES // entries))
     root = jax.random.key(options.seed)
     for first in range(0, options.num_seeds, size):
-        numbers = np.arange(first, first + size)
-        keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(numbers)
-        found = least_squares.fit(keys, evals, options.noise, options.signal, samples, shape)
+        keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(np.arange(first, first + size))
+        found = least_squares.fit(keys, model_of(options), samples)
         left = options.num_seeds - first  # the last batch is as large as the others, so that nothing is compiled for it
         for fitted, true, spread in zip(*(np.asarray(x)[:left] for x in found), strict=True):
             _, s, v = np.linalg.svd(fitted, full_matrices=False)
@@ -67,39 +66,31 @@ def threshold(options: ToyLinearOptions, samples: int) -> float:
 
     The floor(level (n + 1))-th smallest of n simulated ratios: a further one lies below it with at most that chance.
     """
-    evals = eigenvalues(options.covariance, options.inputs)
-    variance = 1 / np.mean(1 / evals)  # as much noise in all directions together
-    ratios = least_squares.isotropic_ratios(
-        (options.seed, _NULL, samples), options.num_null, variance, options.noise, options.signal, samples,
-        shape_of(options),
-    )  # fmt: skip
+    seed = (options.seed, _NULL, samples)
+    ratios = least_squares.isotropic_ratios(model_of(options), samples, seed, options.num_null)
     return float(np.sort(ratios)[int(options.level * (options.num_null + 1) + 1e-9) - 1])
 
 
 def rows_of(options: ToyLinearOptions, samples: int) -> Rows:
     """The rows of one number of samples."""
-    edge = threshold(options, samples)
+    model, edge = model_of(options), threshold(options, samples)
     found = list(simulated(options, samples))
-    evals, shape = eigenvalues(options.covariance, options.inputs), shape_of(options)
-    arguments = (evals, options.noise, options.signal, samples, options.outputs)
-    exact = shape.rank in (0, shape.inputs)
-    of_eigenvalues = (
-        least_squares.law(*arguments)
-        if exact
-        else least_squares.law_of(np.stack([x.spread for x in found]), options.outputs)
-    )
-    law = SingularLaw(of_eigenvalues, options.outputs)
-    inverse = SingularLaw(least_squares.inverse_law(*arguments), options.outputs) if exact else None
-    seeds = [_seed(x, i, samples, evals, edge, law) for i, x in enumerate(found)]
+    if model.is_exact:
+        of_eigenvalues = least_squares.law(model, samples)
+        inverse = SingularLaw(least_squares.inverse_law(model, samples), model.outputs)
+    else:
+        of_eigenvalues, inverse = least_squares.law_of(np.stack([x.spread for x in found]), model.outputs), None
+    law = SingularLaw(of_eigenvalues, model.outputs)
+    seeds = [_seed(x, i, samples, model.evals, edge, law) for i, x in enumerate(found)]
     row = {
         **{"samples": samples, "ratio": options.inputs / samples, "num_simulations": len(found)},
-        **{"population": "law" if exact else "simulated", "threshold": edge, "covariance": evals},
+        **{"population": "law" if model.is_exact else "simulated", "threshold": edge, "covariance": model.evals},
         **_outliers(options, seeds, edge, law),
         **_spectra(np.stack([x.s for x in found]), law, inverse),
         "risk": float(np.mean([seed["risk"] for seed in seeds])),
         "expected_risk": options.noise**2 * options.outputs * options.inputs / (samples - options.inputs - 1),
         "noise": np.mean([x.noise for x in found], axis=0),
-        "expected_noise": least_squares.noise_variance(evals, options.noise, samples),
+        "expected_noise": least_squares.noise_variance(model, samples),
     }
     return {"toy_linear": [row], "toy_linear_seeds": seeds}
 
