@@ -3,6 +3,7 @@
 from eigensweep.models.nn.architecture import Architecture
 from eigensweep.models.nn.assemble import add_heads, build, heads_of, params_of
 from eigensweep.models.nn.centred import rms_model, rms_parameters, rms_reader
+from eigensweep.models.nn.classifier import with_classifier
 from eigensweep.models.nn.configs import architecture, families
 from eigensweep.models.nn.devices import DeviceMemoryError, make_mesh, shard_batch, shardings, with_memory_advice
 from eigensweep.models.nn.evaluate import (
@@ -30,7 +31,7 @@ from eigensweep.models.nn.replaced import streamed_scores, variant_scores, with_
 from eigensweep.models.nn.sample import sample_rows
 from eigensweep.models.nn.save import write_trained
 from eigensweep.models.nn.taps import STREAM, TAPPED, UPDATES, kind_of
-from eigensweep.models.nn.training import TrainingError, train, with_classifier
+from eigensweep.models.nn.training import TrainingError, train
 from eigensweep.models.nn.variants import parts_of
 
 __all__ = [

@@ -21,8 +21,6 @@ from jax import Array
 from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
-from eigensweep.models.errors import CheckpointError
-from eigensweep.models.nn.assemble import add_heads
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.intervention import Intervention
@@ -286,34 +284,3 @@ def _identity(
         total.update(path.encode())
         total.update(np.asarray(leaf).tobytes())
     return total.hexdigest()
-
-
-def check_classifier(model: Model, num_labels: int) -> None:
-    """Can the model be trained to tell so many labels apart?
-
-    Raises:
-      CheckpointError: a causal model; or its classifier has another number of labels.
-    """
-    arch = model.architecture
-    if arch.causal:
-        raise CheckpointError(
-            f"a classifier reads the first token, which a causal model ({arch.family}) lets see nothing else: "
-            "an encoder (bert, roberta) is needed"
-        )
-    if "classifier" in model.heads and arch.num_labels != num_labels:
-        raise CheckpointError(f"the checkpoint's classifier has {arch.num_labels} labels, the data {num_labels}")
-
-
-def with_classifier(model: Model, params: Params, num_labels: int, seed: int) -> tuple[Model, Params]:
-    """The model with a classifier, drawn from `seed` where the checkpoint has none.
-
-    Raises:
-      CheckpointError: a causal model; or its classifier has another number of labels.
-    """
-    check_classifier(model, num_labels)
-    arch = model.architecture
-    if "classifier" in model.heads:
-        return model, params
-    wider = dataclasses.replace(model, architecture=dataclasses.replace(arch, num_labels=num_labels))
-    heads = ("classifier",) if arch.classifier_dense else ("pooler", "classifier")
-    return add_heads(wider, params, heads, seed)

@@ -8,7 +8,7 @@ from eigensweep.engine.studies.data import DataFields, rows_sha256, tokenizer_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 from eigensweep.models.data import Rows, duplicates, groups_of, read_examples, read_rows, split
-from eigensweep.models.nn.training import check_classifier
+from eigensweep.models.nn.classifier import check_classifier
 
 
 @dataclass(frozen=True)
