@@ -127,11 +127,11 @@ def _said(place: str) -> Any:
     return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
 
 
-def place(key: str, argv: Sequence[str]) -> str:
+def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
     """What arguments say of one of PLACES before there are flags: `--KEY`, `--config.KEY` or the preset; "" if nothing.
 
     Raises:
-      UserError: the preset cannot be read.
+      UserError: the preset cannot be read, or is another command's than that of these options.
     """
     words = flags.FlagValues()
     for name in (key, f"config.{key}", "config"):
@@ -140,8 +140,8 @@ def place(key: str, argv: Sequence[str]) -> str:
         words(argv, known_only=True)
     except flags.Error as error:
         raise UserError(f"{error}; see --help") from error
-    preset = words["config"].value
-    return str(words[key].value or words[f"config.{key}"].value or (_values(preset).get(key, "") if preset else ""))
+    said = words[key].value or words[f"config.{key}"].value
+    return str(said or preset_values(words["config"].value, options).get(key, ""))
 
 
 def is_question(argv: Sequence[str]) -> bool:

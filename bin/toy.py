@@ -31,7 +31,7 @@ MODELS = {"linear": "toy_linear", "mlp": "toy_mlp"}
 
 def main() -> None:
     """Settings -> study -> summary and report."""
-    toy = _toy(runner.place("model", sys.argv))
+    toy = _toy(runner.place("model", sys.argv, ToyOptions))
     _, options, workdir = runner.settings(toy.options, "model")
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the report go?")
@@ -49,7 +49,7 @@ def chosen(argv: Sequence[str]) -> type[ToyOptions]:
     Raises:
       UserError: there is no such model, or none is named.
     """
-    model = runner.place("model", argv)
+    model = runner.place("model", argv, ToyOptions)
     return ToyOptions if not model and runner.is_question(argv) else _toy(model).options
 
 

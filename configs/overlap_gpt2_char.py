@@ -19,6 +19,12 @@ right edge the overlap is larger in every role. Below the left edge it is so in 
 vector each lies along the second strongest axis (O 0.92 to 0.94), which the layer thus suppresses. The smallest tenth
 of the singular values of the square matrices, which have no left edge, is like the bulk (p 0.10 to 0.85). Centred
 covariances (--config.centred) tell the same: the same roles, p 0.0005 (unembedding 0.001), mlp_up below 0.754.
+
+That second axis is the position: of the inputs of attention and MLP up the mean of all tokens carries 77 to 88 % of the
+first eigenvalue of F (medians over blocks), the means of the positions 93 to 95 % of the second. With positions centred
+out (--config.centring=positions) the first eigenvalue holds 12 to 15 % of the trace instead of 22 to 35 %, the three
+vectors of mlp_up overlap by 0.41 to 0.51, with axes of rank 38 to 95, and mlp_up below is 0.442 (p 0.0005). Above the
+right edge nothing changes: the same roles, p 0.0005 (unembedding 0.001).
 """
 
 from ml_collections import ConfigDict

@@ -20,6 +20,11 @@ very last, the direction that the layer norm before it empties. In mlp_down ther
 of the square matrices, which have no left edge, overlaps a little more than the rest of the bulk, most in value. The
 pooler, which the sentence model does not use, is random, and so is its overlap.
 Centred covariances (--config.centred) change no mean of a role by more than 0.006.
+
+The first eigenvalue of F is the mean's (80 to 88 % of it; of what enters MLP down 60 %). Positions carry 1 to 3 % of
+the first, and 20 and 49 % of the second of what enters MLP up and down. With positions centred out
+(--config.centring=positions) the first holds 7.5 to 14 % of the trace instead of 14 to 28 %, and no mean of a role
+changes by more than 0.016: mlp_up below the left edge 0.241, p 0.0005.
 """
 
 from ml_collections import ConfigDict

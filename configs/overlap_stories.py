@@ -17,6 +17,10 @@ p as in overlap_gpt2_char. Above the right edge the overlap is larger in five of
 show nothing that noise would not. Below the left edge there is nothing, in 40 vectors. On Tiny Shakespeare, which the
 model does not know (--config.format=text --config.max_rows=512 --data=…: 65,536 tokens, 4.8347 nats/token), the same
 five roles stand out, mlp_up weakly (p 0.03), and again nothing does below.
+
+The first eigenvalue of F is the mean's (of the inputs of query, key, value and MLP up 92 to 94 % of it), of what enters
+attention output 52 % the mean's and 28 % the positions'. With positions centred out (--config.centring=positions) it
+holds 8 to 11 % of the trace there, instead of 15 to 25 %; the same five roles stand out above the right edge.
 """
 
 from ml_collections import ConfigDict

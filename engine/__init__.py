@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from eigensweep.engine.studies.pretraining import PretrainOptions, pretrain
     from eigensweep.engine.studies.series.study import open_series, run_series
     from eigensweep.engine.studies.tokens.study import TokensOptions, open_tokens, run_tokens
+    from eigensweep.engine.studies.toy_mlp.options import ToyMlpOptions
+    from eigensweep.engine.studies.toy_mlp.study import open_toy_mlp, run_toy_mlp
     from eigensweep.engine.studies.tracing import TraceOptions, run_trace
 
 # loaded when they are asked for: most bring the forward passes and Flax with them, and a sweep needs none
@@ -73,6 +75,8 @@ _LATER = {
     "series.study": ("open_series", "run_series"),
     "overlap.study": ("OverlapOptions", "open_overlap", "run_overlap"),
     "tokens.study": ("TokensOptions", "open_tokens", "run_tokens"),
+    "toy_mlp.options": ("ToyMlpOptions",),
+    "toy_mlp.study": ("open_toy_mlp", "run_toy_mlp"),
     "tracing": ("TraceOptions", "run_trace"),
 }
 
@@ -98,6 +102,7 @@ __all__ = [
     "RunError",
     "SweepOptions",
     "TokensOptions",
+    "ToyMlpOptions",
     "TraceOptions",
     "ablate",
     "compare",
@@ -120,6 +125,7 @@ __all__ = [
     "open_runs",
     "open_series",
     "open_tokens",
+    "open_toy_mlp",
     "pretrain",
     "render_family",
     "render_summary",
@@ -131,6 +137,7 @@ __all__ = [
     "run_overlap",
     "run_series",
     "run_tokens",
+    "run_toy_mlp",
     "run_trace",
     "stack",
     "summary_table",

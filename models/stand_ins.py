@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from eigensweep.models.errors import CheckpointError
+from eigensweep.models.sources.choice import WEIGHTS
 from eigensweep.models.staging import staged
-from eigensweep.models.synth import write_synthetic
+from eigensweep.models.synth import SIGMA, write_synthetic
 
 VOCABULARY, WIDTH, NEURONS, BLOCKS, HEADS, POSITIONS = 64, 32, 64, 2, 4, 32
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -83,6 +84,8 @@ def write_model(kind: str, folder: str | Path) -> str:
         with staged(path) as stage:
             write_synthetic(stage, its_config, dtype="float32", spikes=spikes)
             _write_tokenizer(stage, bert=name == "bert")
+            if name == "bert":
+                _add_masked_head(stage / WEIGHTS)
     return ",".join(map(str, wanted))
 
 
@@ -115,6 +118,22 @@ def write_data(kind: str, folder: str | Path) -> str:
             stage.mkdir()
             (stage / name).write_text(content)
     return str(place / name)
+
+
+def _add_masked_head(weights: Path) -> None:
+    """BERT's head for masked tokens, which a config does not ask for; its table is the embedding."""
+    from safetensors.numpy import load_file, save_file
+
+    noise = np.random.default_rng(1).standard_normal((WIDTH, WIDTH), np.float32)
+    head = {
+        "transform.dense.weight": np.float32(SIGMA) * noise,
+        "transform.dense.bias": np.zeros(WIDTH, np.float32),
+        "transform.LayerNorm.weight": np.ones(WIDTH, np.float32),
+        "transform.LayerNorm.bias": np.zeros(WIDTH, np.float32),
+        "bias": np.zeros(VOCABULARY, np.float32),
+    }
+    arrays = load_file(weights) | {f"cls.predictions.{name}": array for name, array in head.items()}
+    save_file(arrays, weights, metadata={"format": "pt"})
 
 
 def _deeper(config: Mapping[str, Any], blocks: int) -> dict[str, Any]:

@@ -15,7 +15,9 @@ FIGURE = Figure(
     ("locating", "small"),
     "eigenvalues of the activations' covariance with the positions' means taken off, and the overlaps with its axes",
     "google-bert/bert-base-uncased, WikiText-2",
-    "MiniLM, preset `overlap_minilm`: larger above the right edge in every role, below the left one in `mlp_up` alone",
+    "gpt2-char, stories260k, MiniLM, presets `overlap_gpt2_char`, `overlap_stories`, `overlap_minilm`: the first "
+    "eigenvalue of F is mostly the mean's; in gpt2-char the second is the positions' (93 to 95 %), and once these are "
+    "centred out the left outliers of `mlp_up` overlap by 0.44 instead of 0.78; in MiniLM by 0.24 instead of 0.25",
 )
 
 

@@ -2,7 +2,7 @@
 
 eigensweep-toy --config=staats_linear_model --workdir=runs/linear-model --figures
 
-As toy_linear, whose docstring has the result: least squares on data with two strong axes, the generalised
+As toy_linear, whose docstring has the result: least squares on data whose covariance is a power law, the generalised
 Marchenko-Pastur law beside it, lower outliers and their overlap with the data's axes, growth with the samples.
 """
 

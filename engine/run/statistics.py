@@ -1,14 +1,13 @@
 """What a decomposition tells: measures, noise and edges, power law, and whether its vectors are random directions.
 
-What follows from the singular values alone is compiled once a b (`_of_values`) and once a shape (`fit.of_shape`), for
-chunks of `ROWS_AT_ONCE` rows, whatever the batch.
+What follows from the singular values alone is computed by NumPy where the CPU is all there is, else by programs that
+are compiled for `ROWS_AT_ONCE` rows, whatever the batch.
 """
 
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eigensweep.engine.run import fit
@@ -17,6 +16,7 @@ from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.stream import Decomposed
 from eigensweep.engine.run.tails import bootstraps, phase_columns
 from eigensweep.engine.spectral import edges, ks, measures, noise, power_law
+from eigensweep.engine.spectral.arrays import compiled, namespace
 from eigensweep.engine.spectral.determined import determined, entries_decide
 from eigensweep.engine.spectral.law import GAUSSIAN, Law
 from eigensweep.engine.spectral.multiple_testing import benjamini_hochberg
@@ -167,17 +167,10 @@ def scalar_statistics(
     """
     unit = np.exp2(np.clip(np.frexp(s[:, 0])[1], -1000, 1000))  # a power of two: ordinary numbers keep their digits
     s, sigma = s / unit[:, None], sigma / unit
-    batch, padded = len(s), -len(s) % ROWS_AT_ONCE
-    s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
     a, b = max(shape), min(shape)
     thresholds = law.right_threshold(a, b, level), law.left_threshold(a, b, level)
-    parts = []
-    for i in range(0, len(s), ROWS_AT_ONCE):
-        rows = slice(i, i + ROWS_AT_ONCE)
-        found = _of_values(s[rows], float(a), eps, power=power_law)
-        found |= fit.of_shape(s[rows], sigma[rows], thresholds, eps, a=a, b=b)
-        parts.append(jax.device_get(found))
-    columns = {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
+    of_rows = _on_host if jax.default_backend() == "cpu" else _on_device
+    columns = of_rows(s, sigma, thresholds, eps, a, b, power_law)
     columns |= fit.judge(columns, a, b, level, law)
     return {key: _in_unit(key, columns, unit) for key in columns if key in SCALARS}
 
@@ -198,24 +191,65 @@ def _in_unit(name: str, columns: dict[str, np.ndarray], unit: np.ndarray) -> np.
     return value
 
 
+_Columns = dict[str, np.ndarray]
+
+
+def _on_host(
+    s: np.ndarray, sigma: np.ndarray, thresholds: tuple[float, float], eps: float, a: int, b: int, power: str
+) -> _Columns:
+    """Row by row in NumPy: nothing is compiled, and a matrix's numbers are the same in every batch."""
+    rows = [_of_matrix(*row, thresholds, eps, a=a, b=b, power=power) for row in zip(s, sigma, strict=True)]
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def _on_device(
+    s: np.ndarray, sigma: np.ndarray, thresholds: tuple[float, float], eps: float, a: int, b: int, power: str
+) -> _Columns:
+    """The same by programs of `ROWS_AT_ONCE` rows: measures and power law once a b, noise and edges once a shape."""
+    batch, padded = len(s), -len(s) % ROWS_AT_ONCE
+    s, sigma = (np.concatenate([x, np.repeat(x[-1:], padded, axis=0)]) for x in (s, sigma))
+    parts = []
+    for i in range(0, len(s), ROWS_AT_ONCE):
+        rows = slice(i, i + ROWS_AT_ONCE)
+        found = _values_of_rows(s[rows], float(a), eps, power=power)
+        found |= _shape_of_rows(s[rows], sigma[rows], thresholds, eps, a=a, b=b)
+        parts.append(jax.device_get(found))
+    return {key: np.concatenate([part[key] for part in parts])[:batch] for key in parts[0]}
+
+
+@compiled("a", "b", "power")
+def _of_matrix(
+    s: Any, sigma: Any, thresholds: tuple[float, float], eps: float, *, a: int, b: int, power: str
+) -> dict[str, Any]:
+    return _of_values(s, float(a), eps, power) | fit.of_matrix(s, sigma, thresholds, eps, a=a, b=b)
+
+
 @partial(jax.jit, static_argnames="power")
-def _of_values(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, jax.Array]:
-    """Measures and power law; a is the longer side."""
+def _values_of_rows(s: jax.Array, a: float, eps: float, *, power: str) -> dict[str, jax.Array]:
+    return jax.vmap(lambda s: _of_values(s, a, eps, power))(s)
 
-    def one(s: jax.Array) -> dict[str, jax.Array]:
-        found = measures.measures(s, a, 1, eps)
-        evals = s**2
-        # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
-        within = jnp.arange(s.size) < found["hard_rank"]
-        law = power_law.fit(evals if power == "weightwatcher" else jnp.where(within, evals, 0.0), method=power)
-        return found | {
-            "alpha": law.alpha,
-            "xmin": law.xmin,
-            "pl_d": law.d,
-            "pl_sigma": law.sigma,
-            "num_pl_spikes": law.num_spikes,
-            "alpha_weighted": measures.alpha_weighted(law.alpha, evals[0]),
-            "log_alpha_norm": measures.log_alpha_norm(s, law.alpha),
-        }
 
-    return jax.vmap(one)(s)
+@partial(jax.jit, static_argnames=("a", "b"))
+def _shape_of_rows(
+    s: jax.Array, sigma: jax.Array, thresholds: tuple[float, float], eps: float, *, a: int, b: int
+) -> dict[str, jax.Array]:
+    return jax.vmap(lambda s, sigma: fit.of_matrix(s, sigma, thresholds, eps, a=a, b=b))(s, sigma)
+
+
+def _of_values(s: Any, a: Any, eps: Any, power: str) -> dict[str, Any]:
+    """Measures and power law of one matrix; a is the longer side."""
+    xp = namespace(s)
+    found = measures.measures(s, a, 1, eps)
+    evals = s**2
+    # what lies beyond the numerical rank is rounding, which has a power law of its own; WeightWatcher fits it, too
+    within = xp.arange(s.size) < found["hard_rank"]
+    law = power_law.fit(evals if power == "weightwatcher" else xp.where(within, evals, 0.0), method=power)
+    return found | {
+        "alpha": law.alpha,
+        "xmin": law.xmin,
+        "pl_d": law.d,
+        "pl_sigma": law.sigma,
+        "num_pl_spikes": law.num_spikes,
+        "alpha_weighted": measures.alpha_weighted(law.alpha, evals[0]),
+        "log_alpha_norm": measures.log_alpha_norm(s, law.alpha),
+    }

@@ -26,6 +26,7 @@ def eigenvalues(kind: str, d: int) -> np.ndarray:
         raise _unknown(kind) from None
     if not all(math.isfinite(x) for x in numbers):
         raise _unknown(kind)
+    values: np.ndarray
     match word, numbers:
         case "identity", []:
             values = np.ones(d)

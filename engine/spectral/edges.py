@@ -19,11 +19,9 @@ Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white W
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import chex
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, gammaincinv
 
 from eigensweep.engine.spectral import hard_edge, tracy_widom
+from eigensweep.engine.spectral.arrays import compiled, namespace
 
 Threshold = Callable[[int, int, float], float]
 Tail = Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
@@ -128,7 +127,7 @@ def is_hard(a: int, b: int) -> bool:
     return a - b <= min(b / 4, _HARD)
 
 
-@partial(jax.jit, static_argnames=("m", "n", "level", "thresholds"))
+@compiled("m", "n", "level", "thresholds")
 def num_outliers(
     s: ArrayLike,
     m: int,
@@ -167,13 +166,14 @@ def num_beyond(
     s: ArrayLike, m: int, n: int, sigma: ArrayLike, right: ArrayLike, left: ArrayLike, eps: ArrayLike = EPS
 ) -> tuple[Array, Array]:
     """`num_outliers` with the thresholds at hand, in units of sigma; everything but the shape may be traced."""
-    s, sigma = jnp.asarray(s, jnp.float64), jnp.asarray(sigma, jnp.float64)
+    xp = namespace(s, sigma, right, left, eps)
+    s, sigma = xp.asarray(s, xp.float64), xp.asarray(sigma, xp.float64)
     chex.assert_shape(s, (min(m, n),))
     chex.assert_rank([sigma, eps], 0)
-    rank = jnp.sum(s > jnp.max(s) * max(m, n) * eps)
-    testable = (s.size >= FEWEST) & (2 * rank >= s.size) & ~jnp.isnan(sigma)
-    counts = jnp.sum(s > right * sigma, dtype=jnp.int32), jnp.sum(s < left * sigma, dtype=jnp.int32)
-    return jnp.where(testable, counts[0], -1), jnp.where(testable, counts[1], -1)
+    rank = xp.sum(s > xp.max(s) * max(m, n) * eps)
+    testable = (s.size >= FEWEST) & (2 * rank >= s.size) & ~xp.isnan(sigma)
+    counts = xp.sum(s > right * sigma, dtype=xp.int32), xp.sum(s < left * sigma, dtype=xp.int32)
+    return xp.where(testable, counts[0], -1), xp.where(testable, counts[1], -1)
 
 
 def _check(m: int, n: int, level: float) -> tuple[int, int]:

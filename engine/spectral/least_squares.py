@@ -100,10 +100,11 @@ def _fit(
         zero = jnp.zeros((d, d)), jnp.zeros((d, m)), jnp.zeros(((own + 1) * CHUNK, d + m))
         gram, cross, drawn = jax.lax.fori_loop(0, own - (-samples // CHUNK), more, zero)
         b = jnp.where(jnp.arange(d) < rank, jnp.linalg.qr(drawn[:d, :d])[0], 0.0)
-        true = signal * drawn[:d, d:].T @ b.T
+        true: Array = signal * drawn[:d, d:].T @ b.T
         right = jnp.concatenate([gram @ true.T + noise * cross, jnp.eye(d)], axis=1)  # X Y^T, and 1 for the inverse
         solved = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram), right)
-        return solved[:, :m].T, true, signal**2 * b @ b.T + noise**2 * solved[:, m:]
+        spread: Array = jnp.asarray(signal) ** 2 * b @ b.T + jnp.asarray(noise) ** 2 * solved[:, m:]
+        return solved[:, :m].T, true, spread
 
     return jax.vmap(one)(keys)
 

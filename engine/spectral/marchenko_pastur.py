@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from eigensweep.engine.spectral.arrays import compiled, namespace
+
 _BISECTIONS = 6  # leave a bracket of pi/64, inside which Newton's steps converge
 _STEPS = 30  # bisections included; the cubic zeros at the edges cost Newton a factor 2/3 a step
 
@@ -35,33 +37,38 @@ def edges(m: int, n: int, sigma: ArrayLike) -> tuple[Array, Array]:
     Returns:
       (nu_minus, nu_plus), float64, in the units of the singular values.
     """
+    xp = namespace(sigma)
     a, b = _sides(m, n)
-    sigma = jnp.asarray(sigma, jnp.float64)
+    sigma = xp.asarray(sigma, xp.float64)
     total = a**0.5 + b**0.5
     return sigma * ((a - b) / total), sigma * total
 
 
+@compiled("m", "n")
 def pdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
     """Density of the singular values, float64, any shape of nu; sigma > 0.
 
     sqrt((nu_+^2 - nu^2)(nu^2 - nu_-^2)) / (pi sigma^2 b nu) between the edges, 0 outside.
     """
+    xp = namespace(nu, sigma)
     _, b = _sides(m, n)
-    nu, sigma = jnp.asarray(nu, jnp.float64), jnp.asarray(sigma, jnp.float64)
+    nu, sigma = xp.asarray(nu, xp.float64), xp.asarray(sigma, xp.float64)
     low, high = edges(m, n, sigma)
-    upper = jnp.sqrt((high - nu) * (high + nu))
+    upper = xp.sqrt((high - nu) * (high + nu))
     # sqrt(nu^2 - nu_-^2)/nu; 1 throughout in the square case, nu = 0 included
-    lower = jnp.sqrt(1 - jnp.where(low > 0, low / nu, 0.0) ** 2)
-    return jnp.where((nu >= low) & (nu <= high), upper * lower / (jnp.pi * sigma**2 * b), 0.0)
+    lower = xp.sqrt(1 - xp.where(low > 0, low / nu, 0.0) ** 2)
+    return xp.where((nu >= low) & (nu <= high), upper * lower / (xp.pi * sigma**2 * b), 0.0)
 
 
+@compiled("m", "n")
 def cdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
     """Fraction of the b singular values that are at most nu; float64, any shape of nu. With sigma = 0: 1 above 0."""
+    xp = namespace(nu, sigma)
     a, b = _sides(m, n)
-    nu = jnp.asarray(nu, jnp.float64)
+    nu = xp.asarray(nu, xp.float64)
     low, high = edges(m, n, sigma)
     above, below = (nu - low) * (nu + low), (high - nu) * (high + nu)
-    return angle_cdf(_angle(jnp.where(nu < low, 0, above), below), (b / a) ** 0.5)
+    return angle_cdf(_angle(xp.where(nu < low, 0, above), below), (b / a) ** 0.5)
 
 
 def quantile(p: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
@@ -88,38 +95,42 @@ def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike
     Returns:
       float64 scalar in [0, 1]; NaN where the bulk is empty or sigma is no positive number.
     """
+    xp = namespace(s, sigma, num_right, num_left)
     a, b = _sides(m, n)
     chex.assert_shape(s, (b,))
     # counts as float64, too: the quotient of two int32 is a float32
-    sigma, k, left = (jnp.asarray(x, jnp.float64) for x in (sigma, num_right, num_left))
+    sigma, k, left = (xp.asarray(x, xp.float64) for x in (sigma, num_right, num_left))
     count = b - k - left
-    r = jnp.sqrt(jnp.maximum(count, 1) / (a - k))
-    lam = (s / (sigma * jnp.sqrt(a - k))) ** 2
+    r = xp.sqrt(xp.maximum(count, 1) / (a - k))
+    lam = (s / (sigma * xp.sqrt(a - k))) ** 2
     f = angle_cdf(_angle(lam - (1 - r) ** 2, (1 + r) ** 2 - lam), r)
-    index = jnp.arange(b)
+    index = xp.arange(b)
     rank = b - left - index  # from below, 1 for the smallest of the bulk
-    distance = jnp.maximum(rank / count - f, f - (rank - 1) / count)
+    distance = xp.maximum(rank / count - f, f - (rank - 1) / count)
     in_bulk = (index >= k) & (index < b - left)
-    return jnp.where((count > 0) & (sigma > 0), jnp.max(jnp.where(in_bulk, distance, 0.0)), jnp.nan)
+    return xp.where((count > 0) & (sigma > 0), xp.max(xp.where(in_bulk, distance, 0.0)), xp.nan)
 
 
 def angle_cdf(theta: ArrayLike, r: ArrayLike) -> Array:
     """The law's cdf at the angle theta in [0, pi]; r = sqrt(b/a) in (0, 1], may be traced."""
-    theta, r = jnp.asarray(theta, jnp.float64), jnp.asarray(r, jnp.float64)
-    rsin = r * jnp.sin(theta)
-    beta = jnp.arctan2(rsin, 1 - r * jnp.cos(theta))
-    return jnp.clip((theta + (rsin - (1 - r**2) * beta) / r**2) / jnp.pi, 0, 1)
+    xp = namespace(theta, r)
+    theta, r = xp.asarray(theta, xp.float64), xp.asarray(r, xp.float64)
+    rsin = r * xp.sin(theta)
+    beta = xp.arctan2(rsin, 1 - r * xp.cos(theta))
+    return xp.clip((theta + (rsin - (1 - r**2) * beta) / r**2) / xp.pi, 0, 1)
 
 
 def angle_pdf(theta: ArrayLike, r: ArrayLike) -> Array:
     """The law's density in the angle: (2/pi) sin(theta)^2 / (1 + r^2 - 2 r cos(theta))."""
-    return 2 / jnp.pi * jnp.sin(theta) ** 2 / angle_eigenvalue(theta, r)
+    xp = namespace(theta, r)
+    return 2 / xp.pi * xp.sin(theta) ** 2 / angle_eigenvalue(theta, r)
 
 
 def angle_eigenvalue(theta: ArrayLike, r: ArrayLike) -> Array:
     """lambda/sigma^2 = (1 - r)^2 + 4 r sin(theta/2)^2, without cancellation at the lower edge."""
-    theta, r = jnp.asarray(theta, jnp.float64), jnp.asarray(r, jnp.float64)
-    return (1 - r) ** 2 + 4 * r * jnp.sin(theta / 2) ** 2
+    xp = namespace(theta, r)
+    theta, r = xp.asarray(theta, xp.float64), xp.asarray(r, xp.float64)
+    return (1 - r) ** 2 + 4 * r * xp.sin(theta / 2) ** 2
 
 
 @jax.jit
@@ -143,7 +154,8 @@ def angle_quantile(p: ArrayLike, r: ArrayLike) -> Array:
 
 def _angle(above: Array, below: Array) -> Array:
     """theta from the distances of lambda to the lower and the upper edge, in any common unit; clipped to [0, pi]."""
-    return 2 * jnp.arctan2(jnp.sqrt(jnp.maximum(above, 0)), jnp.sqrt(jnp.maximum(below, 0)))
+    xp = namespace(above, below)
+    return 2 * xp.arctan2(xp.sqrt(xp.maximum(above, 0)), xp.sqrt(xp.maximum(below, 0)))
 
 
 def _sides(m: int, n: int) -> tuple[int, int]:

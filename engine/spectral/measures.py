@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import chex
-import jax
-import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
+from eigensweep.engine.spectral.arrays import compiled, namespace
 
-@jax.jit
+
+@compiled()
 def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[str, Array]:
     """Measures of one matrix (m, n) from its singular values s (b,), in any order; jittable, vmappable.
 
@@ -28,46 +27,48 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
 
     An all-zero matrix has rank 0, norm 0, infinite negative logarithms and NaN for every ratio.
     """
-    s = jnp.asarray(s)
+    xp = namespace(s, m, n, eps)
+    s = xp.asarray(s)
     chex.assert_rank([s, m, n, eps], [1, 0, 0, 0])
-    largest = jnp.max(s)
+    largest = xp.max(s)
     unit = s / largest  # relative to s_max, so that no square overflows
     evals = unit**2
-    total = jnp.sum(evals)
-    hard_rank = jnp.sum(s > largest * jnp.maximum(m, n) * eps)
+    total = xp.sum(evals)
+    hard_rank = xp.sum(s > largest * xp.maximum(m, n) * eps)
     spectral_norm = largest**2
     norm = total * spectral_norm
     zero = largest == 0
     return {
         "hard_rank": hard_rank,
-        "norm": jnp.where(zero, 0.0, norm),
-        "frobenius_norm": jnp.where(zero, 0.0, largest * jnp.sqrt(total)),
+        "norm": xp.where(zero, 0.0, norm),
+        "frobenius_norm": xp.where(zero, 0.0, largest * xp.sqrt(total)),
         "spectral_norm": spectral_norm,
-        "log_norm": jnp.where(zero, -jnp.inf, jnp.log10(norm)),
-        "log_spectral_norm": jnp.log10(spectral_norm),
+        "log_norm": xp.where(zero, -xp.inf, xp.log10(norm)),
+        "log_spectral_norm": xp.log10(spectral_norm),
         "stable_rank": total,
-        "entropy": shannon_entropy(evals) / jnp.where(hard_rank > 1, jnp.log(hard_rank), 1.0),
-        "effective_rank": jnp.exp(shannon_entropy(unit)),
-        "participation": total**2 / jnp.sum(evals**2),
-        "condition": jnp.where((hard_rank < s.size) & ~zero, jnp.inf, largest / jnp.min(s)),
+        "entropy": shannon_entropy(evals) / xp.where(hard_rank > 1, xp.log(hard_rank), 1.0),
+        "effective_rank": xp.exp(shannon_entropy(unit)),
+        "participation": total**2 / xp.sum(evals**2),
+        "condition": xp.where((hard_rank < s.size) & ~zero, xp.inf, largest / xp.min(s)),
     }
 
 
 def shannon_entropy(weights: ArrayLike) -> Array:
     """-sum p ln p with p = weights / sum(weights), weights (N,) >= 0; 0 ln 0 = 0."""
-    weights = jnp.asarray(weights)
-    p = weights / jnp.sum(weights)
-    return -jnp.sum(xlogy(p, p))
+    xp = namespace(weights)
+    weights = xp.asarray(weights)
+    p = weights / xp.sum(weights)
+    return -xp.sum(p * xp.log(xp.where(p == 0, 1.0, p)))
 
 
 def alpha_weighted(alpha: ArrayLike, spectral_norm: ArrayLike) -> Array:
     """alpha log10 lambda_max (Martin, Peng & Mahoney 2021)."""
-    return jnp.asarray(alpha) * jnp.log10(spectral_norm)
+    return namespace(alpha, spectral_norm).log10(spectral_norm) * alpha
 
 
 def log_alpha_norm(s: ArrayLike, alpha: ArrayLike) -> Array:
     """log10 sum lambda^alpha, s (b,), scaled by lambda_max so that a large alpha does not overflow."""
-    s = jnp.asarray(s)
-    largest = jnp.max(s)
-    relative = jnp.sum((s / largest) ** (2 * jnp.asarray(alpha)))
-    return jnp.asarray(alpha) * 2 * jnp.log10(largest) + jnp.log10(relative)
+    xp = namespace(s, alpha)
+    s, alpha = xp.asarray(s), xp.asarray(alpha)
+    largest = xp.max(s)
+    return alpha * 2 * xp.log10(largest) + xp.log10(xp.sum((s / largest) ** (2 * alpha)))

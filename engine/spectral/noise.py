@@ -5,14 +5,12 @@ singular values between the signal's instead.
 """
 
 import math
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral import edges, marchenko_pastur
+from eigensweep.engine.spectral.arrays import compiled, iterate, namespace
 
 _SMALL = 10  # with fewer values none are trimmed
 _CAP = 2  # at most half of all values are taken out of the bulk as outliers, both sides together
@@ -41,7 +39,7 @@ def sigma_init(m: int, n: int, init: str = "fan_out") -> float:
     return sigma
 
 
-@partial(jax.jit, static_argnames=("m", "n"))
+@compiled("m", "n")
 def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     """The noise level at which the middle of the spectrum follows the Marchenko-Pastur law.
 
@@ -74,36 +72,37 @@ def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
     Raises:
       ValueError: s has not b entries.
     """
-    a, b = max(m, n), min(m, n)
-    s = jnp.asarray(s, jnp.float64)
+    xp, a, b = namespace(s), max(m, n), min(m, n)
+    s = xp.asarray(s, xp.float64)
     if s.shape != (b,):
         raise ValueError(f"a {m} x {n} matrix has {b} singular values, got an array of shape {s.shape}")
     evals = s[::-1] ** 2
-    index = jnp.arange(b)
+    index = xp.arange(b)
     right, left = edges.right_threshold(m, n, _LEVEL) ** 2, edges.left_threshold(m, n, _LEVEL) ** 2
 
-    def refit(_: Array, variance: Array) -> Array:
-        num_right, num_left = _within(b // _CAP, jnp.sum(evals > right * variance), jnp.sum(evals < left * variance))
+    def refit(variance: Array) -> Array:
+        num_right, num_left = _within(b // _CAP, xp.sum(evals > right * variance), xp.sum(evals < left * variance))
         height, width = a - num_right, b - num_right - num_left
-        r = jnp.sqrt(width / height)
+        r = xp.sqrt(width / height)
         # angles near the law's quantiles 0.07 to 0.10 and 0.90 to 0.91, whatever r: no quantile has to be solved for
-        theta = jnp.stack([0.8 - 0.64 * r, 2.35 - 0.47 * r]) if b >= _SMALL else jnp.array([0.0, jnp.pi])
+        theta = xp.stack([0.8 - 0.64 * r, 2.35 - 0.47 * r]) if b >= _SMALL else xp.array([0.0, xp.pi])
         low, high = num_left + width * marchenko_pastur.angle_cdf(theta, r)
         # value i stands for the ranks from i to i + 1; those at the bounds count in part
-        weight = jnp.clip(jnp.minimum(index + 1, high) - jnp.maximum(index, low), 0, 1)
+        weight = xp.clip(xp.minimum(index + 1, high) - xp.maximum(index, low), 0, 1)
         expected = _sum_below(theta, height, width)
-        return jnp.sum(weight * evals) / (expected[1] - expected[0])
+        return xp.sum(weight * evals) / (expected[1] - expected[0])
 
     median = (evals[(b - 1) // 2] + evals[b // 2]) / 2
     start = median / (a - b / 3)  # the law's median to 2 %
-    return jnp.sqrt(jax.lax.fori_loop(0, _ITERATIONS, refit, start))
+    return xp.sqrt(iterate(_ITERATIONS, refit, start))
 
 
 def _within(cap: int, num_right: Array, num_left: Array) -> tuple[Array, Array]:
     """Both counts, scaled down together where their sum exceeds the cap."""
-    total = jnp.maximum(num_right + num_left, 1)
+    xp = namespace(num_right, num_left)
+    total = xp.maximum(num_right + num_left, 1)
     fits = num_right + num_left <= cap
-    return jnp.where(fits, num_right, num_right * cap // total), jnp.where(fits, num_left, num_left * cap // total)
+    return xp.where(fits, num_right, num_right * cap // total), xp.where(fits, num_left, num_left * cap // total)
 
 
 def _sum_below(theta: Array, a: Array, b: Array) -> Array:
@@ -114,7 +113,8 @@ def _sum_below(theta: Array, a: Array, b: Array) -> Array:
     fluctuations for the beta-Hermite and beta-Laguerre ensembles, 2006). Between two fixed ranks that adds
     -integral of (1/4 - theta/(2 pi)) dlambda to b * integral of lambda dF.
     """
-    r, sin, cos = jnp.sqrt(b / a), jnp.sin(theta), jnp.cos(theta)
-    limit = b * (theta - sin * cos) / jnp.pi
-    correction = 2 * r * ((0.25 - theta / (2 * jnp.pi)) * cos + sin / (2 * jnp.pi))
+    xp = namespace(theta, a, b)
+    r, sin, cos = xp.sqrt(b / a), xp.sin(theta), xp.cos(theta)
+    limit = b * (theta - sin * cos) / xp.pi
+    correction = 2 * r * ((0.25 - theta / (2 * xp.pi)) * cos + sin / (2 * xp.pi))
     return a * (limit + correction)

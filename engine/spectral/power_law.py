@@ -9,20 +9,21 @@ References: Clauset, Shalizi & Newman, SIAM Rev. 51 (2009) 661; Martin, Peng & M
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
-import jax
-import jax.numpy as jnp
-from jax import Array, lax
+import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
+
+from eigensweep.engine.spectral.arrays import compiled, namespace, over_rows
 
 METHODS = ("default", "weightwatcher")
 ABSOLUTE_CUT = 1e-5  # WeightWatcher drops eigenvalues below this, whatever the matrix's scale
 # Below SMALL_SAMPLE eigenvalues WeightWatcher takes the unbiased exponent and tails of at least SMALL_TAIL.
 SMALL_SAMPLE, SMALL_TAIL = 20, 8
 MIN_TAIL = 10  # shortest tail of the default fit: below it any few values lie near some power law
+_EPS = float(np.finfo(np.float64).eps)
 BLOCK = 32  # candidates a step: bounds the memory at BLOCK * N, and fits a cache
 
 
@@ -40,7 +41,7 @@ class PowerLaw(NamedTuple):
     num_spikes: Array
 
 
-@partial(jax.jit, static_argnames="method")
+@compiled("method")
 def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     """Fit a power law to the upper tail of one spectrum; jittable, vmappable.
 
@@ -56,12 +57,13 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     Raises:
       ValueError: unknown method.
     """
-    evals = jnp.asarray(evals, jnp.float64)
+    xp = namespace(evals)
+    evals = xp.asarray(evals, xp.float64)
     chex.assert_rank(evals, 1)
-    return fit_ordered(-jnp.sort(-jnp.where(evals > 0, evals, 0.0)), method)
+    return fit_ordered(-xp.sort(-xp.where(evals > 0, evals, 0.0)), method)
 
 
-@partial(jax.jit, static_argnames="method")
+@compiled("method")
 def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
     """`fit` without its sort.
 
@@ -71,54 +73,54 @@ def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
     """
     if method not in METHODS:
         raise ValueError(f"power-law method {method!r}: expected one of {', '.join(METHODS)}")
-    ordered = jnp.asarray(ordered, jnp.float64)
+    xp = namespace(ordered)
+    ordered = xp.asarray(ordered, xp.float64)
     valid = ordered > lowest(ordered, method)
-    num_valid = jnp.sum(valid)
+    num_valid = xp.sum(valid)
     small = (num_valid < SMALL_SAMPLE) & (method == "weightwatcher")
-    logs = jnp.log(jnp.where(valid, ordered, 1.0))
+    logs = xp.log(xp.where(valid, ordered, 1.0))
     alpha, d = _candidates(logs, small, method)
 
-    tail = jnp.arange(1, ordered.size + 1)
+    tail = xp.arange(1, ordered.size + 1)
     if method == "default":
-        allowed = (tail >= MIN_TAIL) & ((logs > jnp.roll(logs, -1)) | (tail == num_valid))
+        allowed = (tail >= MIN_TAIL) & ((logs > xp.roll(logs, -1)) | (tail == num_valid))
     else:
-        allowed = tail >= jnp.where(small, SMALL_TAIL, 2)
-    candidate = allowed & (tail <= num_valid) & jnp.isfinite(alpha)
+        allowed = tail >= xp.where(small, SMALL_TAIL, 2)
+    candidate = allowed & (tail <= num_valid) & xp.isfinite(alpha)
     # The longest tail wins a tie, as it does for argmin over ascending eigenvalues.
-    best = ordered.size - 1 - jnp.argmin(jnp.where(candidate, d, jnp.inf)[::-1])
+    best = ordered.size - 1 - xp.argmin(xp.where(candidate, d, xp.inf)[::-1])
     xmin = ordered[best]
-    sigma = (alpha[best] - 1) / jnp.sqrt(tail[best])
-    num_spikes = jnp.sum((ordered >= xmin) & valid)
-    none = ~jnp.any(candidate)
-    best_alpha, xmin, distance, sigma = (jnp.where(none, jnp.nan, x) for x in (alpha[best], xmin, d[best], sigma))
-    return PowerLaw(best_alpha, xmin, distance, sigma, jnp.where(none, 0, num_spikes).astype(jnp.int32))
+    sigma = (alpha[best] - 1) / xp.sqrt(tail[best])
+    num_spikes = xp.sum((ordered >= xmin) & valid)
+    none = ~xp.any(candidate)
+    best_alpha, xmin, distance, sigma = (xp.where(none, xp.nan, x) for x in (alpha[best], xmin, d[best], sigma))
+    return PowerLaw(best_alpha, xmin, distance, sigma, xp.where(none, 0, num_spikes).astype(xp.int32))
 
 
-def lowest(ordered: Array, method: str) -> Array:
+def lowest(ordered: Array, method: str) -> Any:
     """What counts as an eigenvalue lies above this; ordered: descending."""
-    if method == "weightwatcher":
-        return jnp.asarray(ABSOLUTE_CUT)
-    return ordered[0] * (ordered.size * jnp.finfo(jnp.float64).eps) ** 2
+    return ABSOLUTE_CUT if method == "weightwatcher" else ordered[0] * (ordered.size * _EPS) ** 2
 
 
 def _candidates(logs: Array, small: Array, method: str) -> tuple[Array, Array]:
     """Exponent and KS distance of every tail i = ranks 0..i, from the logarithms (N,) in descending order."""
-    size = logs.size
-    rank = jnp.arange(size)
+    xp, size = namespace(logs, small), logs.size
 
-    def one(i: Array) -> tuple[Array, Array]:
-        n = i + 1.0
-        above = jnp.where(rank <= i, logs - logs[i], 0.0)  # ln(lambda_j / lambda_i)
-        alpha = 1 + (n - small) / jnp.sum(above)
+    def some(i: Array) -> tuple[Array, Array]:
+        longest = logs[: i[-1] + 1] if xp is np else logs  # a compiled program has one shape for all
+        rank = xp.arange(longest.size)
+        n, within = i + 1.0, rank <= i[:, None]
+        above = xp.where(within, longest - logs[i][:, None], 0.0)  # ln(lambda_j / lambda_i)
+        alpha = 1 + (n - small) / xp.sum(above, axis=1)
         # where all values so far are equal alpha is infinite and its product with 0 NaN, which would win every argmin
-        cdf = 1 - jnp.exp(jnp.where(above > 0, (1 - alpha) * above, 0.0))
-        below = (i - rank) / n  # the fraction of the tail that lies below lambda_j
-        gap = jnp.abs(cdf - below)
+        cdf = 1 - xp.exp(xp.where(above > 0, (1 - alpha[:, None]) * above, 0.0))
+        below = (i[:, None] - rank) / n[:, None]  # the fraction of the tail that lies below lambda_j
+        gap = xp.abs(cdf - below)
         if method == "default":
-            gap = jnp.maximum(gap, jnp.abs(cdf - below - 1 / n))
-        return alpha, jnp.where(alpha > 1, jnp.max(jnp.where(rank <= i, gap, 0.0)), 1.0)
+            gap = xp.maximum(gap, xp.abs(cdf - below - 1 / n[:, None]))
+        return alpha, xp.where(alpha > 1, xp.max(xp.where(within, gap, 0.0), axis=1), 1.0)
 
     block = min(BLOCK, size)
-    blocks = jnp.minimum(jnp.arange(-(-size // block) * block), size - 1).reshape(-1, block)
-    alpha, d = lax.map(jax.vmap(one), blocks)
+    blocks = xp.minimum(xp.arange(-(-size // block) * block), size - 1).reshape(-1, block)
+    alpha, d = over_rows(some, blocks)
     return alpha.reshape(-1)[:size], d.reshape(-1)[:size]

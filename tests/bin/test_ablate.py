@@ -25,17 +25,22 @@ def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
         f"--checkpoint={gpt2}",
         *(f"--config.{key}={value}" for key, value in shakespeare.items()),
         "--config.scopes=query",
-        "--config.removals=deciles,outliers:right,random:decile",
+        "--config.removals=deciles,outliers:right,random:decile,equalised:10,energy:decile:10,output:decile:10",
         "--config.num_draws=1",
         f"--workdir={tmp_path / 'run'}",
         f"--write_checkpoint={tmp_path / 'edited'}",
         "--removal=query/decile:2",
     ]
     done = command("ablate", *arguments).succeeded()
-    for text in ("decile:10", "smallest decile against the middle", "report.html", "baseline: loss"):
+    matched = "decile:10 against random directions that change the outputs as much, 1 scope: "
+    for text in ("decile:10", "smallest decile against the middle", "report.html", "baseline: loss", matched):
         assert text in done.stdout
     study = open_ablation(tmp_path / "run")
-    assert len(study.results) == 1 + 12
+    assert len(study.results) == 1 + 15
+    table = study.results.set_index("removal")
+    assert table["energy"]["energy:decile:10"] == pytest.approx(table["energy"]["decile:10"])
+    assert table["output_energy"]["output:decile:10"] == pytest.approx(table["output_energy"]["decile:10"])
+    assert table["unmatched"].dropna().tolist() == [0, 0]
     assert (tmp_path / "run" / "report.html").exists()
     table = study.results.set_index(["scope", "removal"])["loss"]
     assert table["query", "decile:1"] > table["", "baseline"] + 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from eigensweep import configs, engine, models
+from eigensweep.bin import finetune, runner, small, toy
 from eigensweep.bin import help as help_texts
-from eigensweep.bin import runner, small, toy
 from eigensweep.configs import figures
 from eigensweep.engine.report.registry import STUDIES
 from eigensweep.engine.run.progress import silent
@@ -16,12 +16,12 @@ from eigensweep.engine.studies.editing import EditOptions, EditRequest, run_edit
 from eigensweep.engine.studies.facts.options import FactsOptions
 from eigensweep.engine.studies.facts.study import run_facts
 from eigensweep.engine.studies.finetune.options import FinetuneOptions
-from eigensweep.engine.studies.finetune.study import run_finetune
 from eigensweep.engine.studies.fleet import sources, sweeps
 from eigensweep.engine.studies.fleet.options import FleetOptions, SeriesOptions
 from eigensweep.engine.studies.overlap.study import OverlapOptions, run_overlap
 from eigensweep.engine.studies.pretraining import PretrainOptions
 from eigensweep.engine.studies.series.study import run_series
+from eigensweep.engine.studies.slicing import SliceOptions
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.tokens.options import TokensOptions
 from eigensweep.engine.studies.tokens.study import run_tokens
@@ -30,7 +30,7 @@ from eigensweep.models.data.tokenizer import load_tokenizer
 
 COMMANDS = (
     AblationOptions, CompareOptions, EditOptions, FactsOptions, FinetuneOptions, FleetOptions, OverlapOptions,
-    PretrainOptions, SeriesOptions, SweepOptions, TokensOptions, TraceOptions,
+    PretrainOptions, SeriesOptions, SliceOptions, SweepOptions, TokensOptions, TraceOptions,
 )  # fmt: skip
 OPTIONS = {options.COMMAND: options for options in COMMANDS}
 
@@ -119,7 +119,7 @@ RUN = {
     "compare": compare,
     "edit": edit,
     "facts": of_one(run_facts),
-    "finetune": of_one(run_finetune),
+    "finetune": of_one(lambda *given: finetune._run(*given, silent)),
     "fleet": fleet,
     "overlap": of_one(run_overlap),
     "series": lambda source, options, workdir: run_series(source.split(","), options, workdir),

@@ -234,7 +234,8 @@ def finished(makers, tmp_path_factory):
 
 
 def test_every_study_is_drawn_here_or_where_its_runs_are_made():
-    elsewhere = {"tokens", "facts", "toy_linear"}  # tests/studies/test_contract.py
+    elsewhere = {"tokens", "facts"}  # tests/studies/test_contract.py
+    elsewhere |= {"toy_linear", "toy_mlp"}  # tests/studies/test_toy_linear.py, tests/studies/test_toy_mlp.py
     elsewhere |= {"labels", "series"}  # tests/report/test_tokens_view.py, tests/studies/test_fleet.py
     elsewhere |= {"causal"}  # tests/studies/test_causal.py
     assert set(FIGURES) | elsewhere == set(STUDIES)

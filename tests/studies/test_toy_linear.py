@@ -50,7 +50,7 @@ def test_isotropic_data_have_lower_outliers_at_the_level():
 
 
 def test_batches_do_not_matter_and_an_interrupted_study_is_continued(done, tmp_path, monkeypatch):
-    options = ToyLinearOptions(**SMALL, batch_size=8)
+    options = ToyLinearOptions(**SMALL, batch_size=3)
     whole = measure.rows_of
 
     def interrupted(options, samples):

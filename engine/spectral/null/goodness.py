@@ -24,12 +24,12 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral import edges, ensembles, marchenko_pastur, noise
+from eigensweep.engine.spectral.arrays import compiled, namespace
 
 BOUND = 1e-5
 LEVEL = 0.01  # of the outlier tests before the fit is judged
@@ -37,7 +37,7 @@ _CHUNK = 500  # matrices at a time
 _EPS = float(np.finfo(np.float64).eps)
 
 
-@partial(jax.jit, static_argnames=("m", "n"))
+@compiled("m", "n")
 def statistic(s: ArrayLike, m: int, n: int, sigma: ArrayLike, eps: ArrayLike = _EPS) -> tuple[Array, Array]:
     """T and K of one matrix; its outliers are those of the plain edges, whatever the null that p is read from.
 
@@ -49,10 +49,11 @@ def statistic(s: ArrayLike, m: int, n: int, sigma: ArrayLike, eps: ArrayLike = _
     Returns:
       (T, K), float64 and int32 scalars; NaN and -1 where there is no edge test, T is NaN without a positive sigma.
     """
+    xp = namespace(s, sigma, eps)
     right, left = edges.num_outliers(s, m, n, sigma, LEVEL, eps)
-    count = jnp.where(right < 0, -1, min(m, n) - right - left)
-    distance = marchenko_pastur.ks_distance(jnp.asarray(s, jnp.float64), m, n, sigma, right, left)
-    return jnp.where(count < 0, jnp.nan, count * distance), count
+    count = xp.where(right < 0, -1, min(m, n) - right - left)
+    distance = marchenko_pastur.ks_distance(xp.asarray(s, xp.float64), m, n, sigma, right, left)
+    return xp.where(count < 0, xp.nan, count * distance), count
 
 
 def simulate(seed: int, a: int, b: int, num: int) -> np.ndarray:

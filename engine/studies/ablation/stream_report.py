@@ -31,6 +31,11 @@ def records(study: Ablation) -> list[dict[str, Any]]:
     return study.results[study.results["scope"] == SCOPE].to_dict("records")
 
 
+def name_of(row: dict[str, Any]) -> str:
+    """`decile:3` of `covariance:decile:3`."""
+    return str(row["removal"]).partition(":")[2]
+
+
 def note(study: Ablation) -> str:
     """Where the covariances come from, and what was done to the gains."""
     said = study.manifest["evaluation"].get("calibration", {}).get("said", "?")

@@ -222,8 +222,8 @@ class _Worker:
             key: value for rows in self.work.read(units[0]).values() for row in rows for key, value in row.items()
         }
         undone = [matrix for scope, ms in self.scopes.items() for matrix in ms if self._mine(scope, todo)]
-        own = Decompositions(self.decompositions.store, self.options)
-        self.outputs = outputs_of(undone, self.removals, self.measure, own)
+        fresh = Decompositions(self.decompositions.store, self.options)
+        self.outputs = outputs_of(undone, self.removals, self.measure, fresh)
         for scope, taken, row in chain(self._rows(todo), self._stream_rows(todo)):
             self._write(_unit(scope, str(taken)), row, self.baseline, time.perf_counter() - start)
             start, done = time.perf_counter(), done + 1
@@ -232,9 +232,7 @@ class _Worker:
         self.work.finish(units, warnings=said)
 
     def _write(self, unit: str, row: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> None:
-        full = [
-            {"control_of": "", "matched": float("nan"), **row, **passes.changes(row, baseline, self.options.to_json())}
-        ]
+        full = [{**row, **passes.changes(row, baseline, self.options.to_json())}]
         self.work.write({unit: {"ablation": full, "ablation_rows": full}}, {"total": seconds})
 
     def _mine(self, scope: str, todo: set[str]) -> list[Removal]:
@@ -267,20 +265,17 @@ class _Worker:
         # nothing to take out (a matrix without outliers): the baseline, known already
         found = iter(passes.evaluated(self.measure, [one for one in replaced if one]))
         for (taken, low), one in zip(group, replaced, strict=True):
-            yield (
-                scope,
-                taken,
-                {
-                    **(next(found) if one else self.baseline),
-                    **_named(scope, str(taken)),
-                    "draw": taken.draw,
-                    "matrices": len(sources),
-                    "values": sum(min(source.shape) for source in sources),
-                    "removed": sum(update.rank for update in low.values()),
-                    "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
-                    **control_columns(taken, low, squares, self.outputs),
-                },
-            )
+            row = {
+                **(next(found) if one else self.baseline),
+                **_named(scope, str(taken)),
+                "draw": taken.draw,
+                "matrices": len(sources),
+                "values": sum(min(source.shape) for source in sources),
+                "removed": sum(update.rank for update in low.values()),
+                "energy": sum(squares[n] * u.energy for n, u in low.items()) / sum(squares.values()),
+                **control_columns(taken, low, squares, self.outputs),
+            }
+            yield scope, taken, row
 
     def _stream_rows(self, todo: set[str]) -> Iterator[tuple[str, Removal, dict[str, Any]]]:
         """The same for what is taken from the stream before each norm."""
@@ -302,4 +297,5 @@ def _matrix_unit(name: str) -> str:
 
 
 def _named(scope: str, taken: str) -> dict[str, Any]:
-    return {"scope": scope, "removal": taken, "kind": taken.split(":")[0], "draw": 0}
+    kind = taken.split(":")[0]
+    return {"scope": scope, "removal": taken, "kind": kind, "draw": 0, "control_of": "", "matched": float("nan")}

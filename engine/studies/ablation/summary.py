@@ -12,7 +12,7 @@ from eigensweep.engine.studies.ablation.study import BASELINE, Ablation
 MIDDLE = ("decile:5", "decile:6")
 _CHANGE = ("change", "interval")
 HEADINGS = ("scope", "removal", "values", "share of |W|²", "loss", *_CHANGE, "accuracy", *_CHANGE)
-STREAM_HEADINGS = ("removal", "directions", "share of |x|²", *HEADINGS[4:])
+STREAM_HEADINGS = ("removal", "directions", "share", *HEADINGS[4:])
 CONTRAST = "smallest decile against the middle two (mean of 5 and 6), difference of the loss in nats"
 CONTRAST_HEADINGS = ("scope", "difference", "interval", "verdict", "deciles that matter less than the smallest")
 
@@ -23,7 +23,8 @@ def render(study: Ablation) -> str:
     if of_matrices := removals(study):
         lines += ["", aligned([headings(study), *of_matrices], 2)]
     if of_stream := stream_removals(study):
-        lines += ["", f"{stream_report.HEADING}", stream_report.note(study), aligned([STREAM_HEADINGS, *of_stream], 2)]
+        said = textwrap.wrap(f"{stream_report.HEADING}; {stream_report.note(study)}", 98)
+        lines += ["", *said, aligned([row[:-1] for row in (STREAM_HEADINGS, *of_stream)], 2)]
     if found := verdicts(study):
         lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
     if pairs := matched_summary.matched_controls(study):
@@ -64,7 +65,7 @@ def _knows_outputs(study: Ablation) -> bool:
 
 def stream_removals(study: Ablation) -> list[tuple[str, ...]]:
     """The same of removals from the stream."""
-    return [_cells(row, outputs=False)[1:] for row in stream_report.records(study)]
+    return [(stream_report.name_of(row), *_cells(row, outputs=False)[2:]) for row in stream_report.records(study)]
 
 
 def verdicts(study: Ablation) -> list[tuple[str, ...]]:

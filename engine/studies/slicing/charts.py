@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from eigensweep.engine.report.charts import Axis, Chart, Panel, Rule, Series
-from eigensweep.engine.studies.ablation.charts import changes_axis
 from eigensweep.engine.studies.slicing.slicer import COVARIANCE, RANDOM, SINGULAR
 from eigensweep.engine.studies.slicing.study import Slicing
 from eigensweep.engine.studies.slicing.summary import note, seen
 
 _METHODS = {  # name, colour, marks
-    COVARIANCE: ("sliced along the covariance's eigenvectors", "raw", "line+points"),
+    COVARIANCE: ("along the covariance's eigenvectors", "raw", "line+points"),
     SINGULAR: ("singular values at equal parameters", "law", "line+points"),
-    RANDOM: ("sliced along random directions", "control", "points"),
+    RANDOM: ("along random directions", "control", "points"),
 }
 MEASURES = {
     "loss": ("change", "change_low", "change_high"),
@@ -35,10 +34,11 @@ def charts(study: Slicing) -> list[Chart]:
     for measure, names in MEASURES.items():
         drawn = [row for row in rows if all(math.isfinite(row[name]) for name in names)]
         label = "change of the loss (nats)" if measure == "loss" else "change of the accuracy"
-        axis = changes_axis(label, [row["change"] for row in drawn]) if measure == "loss" else Axis(label)
         series = [s for method in _METHODS if (s := _series(method, drawn, names))]
         panel = Panel("", series, [], [Rule("", "y", 0.0, dashed=False)])
-        found.append(Chart(f"Change of the {measure} by width", seen(study), note(study), _READING, x, axis, [panel]))
+        found.append(
+            Chart(f"Change of the {measure} by width", seen(study), note(study), _READING, x, Axis(label), [panel])
+        )
     return [*found, _eigenvalues(study)]
 
 

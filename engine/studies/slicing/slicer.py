@@ -93,7 +93,7 @@ class Slicer:
         """F of every norm, in the order of `nn.stream_norms`."""
         model, params = self.opened.model, self.opened.params
         read = nn.reader_of(params, model)
-        found = stream_covariances(model, read, self.calibration, self.options.batch_size)
+        found = stream_covariances(model, read, self.calibration, self.opened.batch_size)
         return [found[place] for place in sorted(found)]
 
     @cached_property
@@ -130,7 +130,7 @@ class Slicer:
             return about | measured(lambda: self.evaluate({}))
         _, model, leaves, about["energy"] = self.sliced(member)
         about["parameters"] = sum(leaf.size for leaf in leaves.values())
-        params, size = nn.place(nest(leaves)), self.options.batch_size
+        params, size = nn.place(nest(leaves)), opened.batch_size
         return about | measured(lambda: nn.score(model, params, opened.rows, size, "unembedding"))
 
     def write(self, width: int, out: str | Path) -> Path:

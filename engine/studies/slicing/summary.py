@@ -1,23 +1,24 @@
 """A slicing study as text: every width with its loss, and what stands beside it at as many parameters."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from eigensweep.engine.report.style import aligned, interval, signed
-from eigensweep.engine.studies.slicing.slicer import BASELINE, COVARIANCE, SINGULAR
+from eigensweep.engine.studies.slicing.slicer import BASELINE, SINGULAR
 from eigensweep.engine.studies.slicing.study import Slicing
 
-HEADINGS = ("width", "kept", "what", "parameters", "energy", "loss", "change", "interval", "accuracy", "change")
-_NAMES = {
-    COVARIANCE: "sliced along the covariance's eigenvectors",
-    "random": "sliced along random directions",
-    SINGULAR: "singular values at equal parameters",
-}
+HEADINGS = ("width", "kept", "along", "parameters", "energy", "loss", "change", "interval", "accuracy")
+READING = (
+    "The stream is cut to a width along eigenvectors of its covariance, or along random directions; singular values: "
+    "every matrix at the rank whose two factors have as many parameters as its slice. Energy: the share that is kept."
+)
 
 
 def render(study: Slicing) -> str:
     """The study's results as aligned plain text. Changes of the mean loss are in nats."""
-    return "\n".join([baseline(study), note(study), "", aligned([HEADINGS, *members(study)], 4), "", seen(study)])
+    head = [*textwrap.wrap(f"{baseline(study)}. {note(study)}. {READING}", 98), ""]
+    return "\n".join([*head, aligned([HEADINGS, *members(study)], 4), "", *textwrap.wrap(seen(study), 98)])
 
 
 def baseline(study: Slicing) -> str:
@@ -62,12 +63,11 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(row["width"]),
         f"{100 * row['share']:.3g} %",
-        _NAMES[row["method"]] + (f", draw {row['draw']}" if row["draw"] else ""),
+        row["method"] + (f", draw {row['draw']}" if row["draw"] else ""),
         str(row["parameters"]),
         f"{100 * row['energy']:.4g} %",
         f"{row['loss']:.4f}",
         signed(row["change"]),
         interval(row["change_low"], row["change_high"]),
         f"{row['accuracy']:.4f}",
-        f"{row['accuracy_change']:+.4f}",
     )

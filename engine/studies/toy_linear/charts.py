@@ -56,10 +56,10 @@ def _spectra(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]])
         s = s[s > 1e-9 * s.max()]
         bins = np.geomspace(s.min() / 1.001, s.max() * 1.001, BINS + 1)
         counts = np.histogram(s, bins)[0]
-        seen = counts > 0
+        drawn = counts > 0
         at = np.asarray(row["law_at"], float)
         series = [
-            Series("simulated", np.sqrt(bins[1:] * bins[:-1])[seen], (counts / s.size / np.diff(np.log(bins)))[seen],
+            Series("simulated", np.sqrt(bins[1:] * bins[:-1])[drawn], (counts / s.size / np.diff(np.log(bins)))[drawn],
                    marks="points", color="raw"),
             Series("law", at, _seen(at * np.asarray(row["law_density"], float)), color="law"),
         ]  # fmt: skip
@@ -147,7 +147,7 @@ def _alignment(rows: list[dict[str, Any]]) -> Chart:
     first, known = rows[0], np.flatnonzero(np.isfinite(lower))
     said = _said(rows)
     if known.size > 1:
-        ends = [f"{lower[i]:.2f} with {n[i]:.0f} samples" for i in known[[0, -1]]]
+        ends = [f"{lower[i]:.2f} at N = {n[i]:.0f}" for i in known[[0, -1]]]
         said = (
             f"Overlap of lower outliers with eigenvectors of Σ: {', '.join(ends)}",
             f"by chance {first['overlap_null']:.2f}",
