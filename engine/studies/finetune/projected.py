@@ -30,7 +30,9 @@ def scopes_of(checkpoint: Checkpoint, words: Sequence[str]) -> Scopes:
     for word in words:
         if word == SCOPE:
             nn.stream_norms(nn.model_of(checkpoint).architecture)
-        found |= {SCOPE: ()} if word == SCOPE else resolve_scopes(checkpoint.matrices, (word,))
+            found[SCOPE] = ()
+        else:
+            found |= resolve_scopes(checkpoint.matrices, (word,))
     return found
 
 

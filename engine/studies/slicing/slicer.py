@@ -121,7 +121,12 @@ class Slicer:
     def row(self, member: Member) -> dict[str, Any]:
         """A member's row of the tables, but for the changes."""
         opened, width = self.opened, self.opened.model.architecture.width
-        about = {"method": member.method, "width": member.width, "draw": member.draw, "share": member.width / width}
+        about: dict[str, Any] = {
+            "method": member.method,
+            "width": member.width,
+            "draw": member.draw,
+            "share": member.width / width,
+        }
         if member.method == SINGULAR:
             replaced, about["parameters"], about["energy"] = self._truncated(member.width / width)
             return about | measured(lambda: self.evaluate(replaced))
