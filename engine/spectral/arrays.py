@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def namespace(*values: Any) -> ModuleType:
@@ -35,7 +36,7 @@ def compiled(*static: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             if namespace(*args, *kwargs.values()) is jnp:
-                return program(*args, **kwargs)  # type: ignore[no-any-return]
+                return program(*args, **kwargs)
             with np.errstate(all="ignore"):
                 return function(*args, **kwargs)
 

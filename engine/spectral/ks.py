@@ -17,7 +17,6 @@ import scipy.special
 from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
-from scipy.ndimage import convolve1d
 
 from eigensweep.engine.spectral.cores import num_cores
 
@@ -160,4 +159,6 @@ def _counted(known: np.ndarray, half_width: int) -> np.ndarray:
 
 
 def _windowed(x: np.ndarray, half_width: int) -> np.ndarray:
-    return convolve1d(x, np.ones(2 * half_width + 1), mode="constant")
+    """(..., b) sums over the window of each index, nothing beyond the ends."""
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half_width, half_width)])
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * half_width + 1, axis=-1).sum(axis=-1)

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import chex
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral.arrays import compiled, namespace, over_rows
 
@@ -42,7 +40,7 @@ class PowerLaw(NamedTuple):
 
 
 @compiled("method")
-def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
+def fit(evals: Any, method: str = "default") -> PowerLaw:
     """Fit a power law to the upper tail of one spectrum; jittable, vmappable.
 
     Args:
@@ -59,12 +57,12 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
     """
     xp = namespace(evals)
     evals = xp.asarray(evals, xp.float64)
-    chex.assert_rank(evals, 1)
+    assert evals.ndim == 1, f"eigenvalues of one matrix, not {evals.shape}"
     return fit_ordered(-xp.sort(-xp.where(evals > 0, evals, 0.0)), method)
 
 
 @compiled("method")
-def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
+def fit_ordered(ordered: Any, method: str = "default") -> PowerLaw:
     """`fit` without its sort.
 
     Args:
