@@ -141,7 +141,7 @@ def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
     except flags.Error as error:
         raise UserError(f"{error}; see --help") from error
     said = words[key].value or words[f"config.{key}"].value
-    return str(said or preset_values(words["config"].value, options).get(key, ""))
+    return str(said or preset_values(words["config"].value or "", options).get(key, ""))
 
 
 def is_question(argv: Sequence[str]) -> bool:

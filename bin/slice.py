@@ -56,7 +56,7 @@ def _check(checkpoint: models.Checkpoint, options: SliceOptions) -> None:
     """
     if (_WRITE.value is None) != (_WIDTH.value is None):
         raise UserError("--write_checkpoint=FOLDER and --width=WIDTH go together")
-    if not _WRITE.value:
+    if _WRITE.value is None or _WIDTH.value is None:
         return
     arch = nn.model_of(checkpoint, options.dtype).architecture
     slicing.check_width(arch, _WIDTH.value)

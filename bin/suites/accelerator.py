@@ -68,19 +68,19 @@ def _sweeps(
     folder: str, config: dict[str, Any], samples: dict[Any, np.ndarray], shapes: Counter[Any]
 ) -> list[Comparison]:
     """Block matrices as they are, and with one control; the first sweep of a block compiles."""
-    blocks = f"0-{config['num_hidden_layers'] - 1}"
+    blocks = tuple(range(config["num_hidden_layers"]))
     torch_seconds = sum(seconds(_torch_svd(samples[shape])) * count for shape, count in shapes.items())
     result = []
     for what, options, target in (("as it is", PLAIN, "plain"), ("with one control", ONE_CONTROL, "control")):
-        sweep(open_checkpoint(folder), SweepOptions(blocks="0", **options))
+        sweep(open_checkpoint(folder), SweepOptions(blocks=(0,), **options))
         before = _peak_gib()
         spent = seconds(partial(sweep, open_checkpoint(folder), SweepOptions(blocks=blocks, **options)))
-        case = f"sweep of {sum(shapes.values())} matrices, {what}"
-        result.append(Comparison("accelerator", case, "target", [spent], [TARGETS[target]], target=1.0))
+        name = f"sweep of {sum(shapes.values())} matrices, {what}"
+        result.append(Comparison("accelerator", name, "target", [spent], [TARGETS[target]], target=1.0))
         ratio = RATIO if target == "plain" else None
         note = "torch: a matrix of every shape, times their number; decompositions alone"
-        case = Comparison("accelerator", case, "torch.linalg.svd float64", [spent], [torch_seconds], "s", ratio, note)
-        result.append(case)
+        peer = "torch.linalg.svd float64"
+        result.append(Comparison("accelerator", name, peer, [spent], [torch_seconds], "s", ratio, note))
         host = f"host memory beyond {before:.1f} GiB, {what}"
         more = max(_peak_gib() - before, 0.01)
         result.append(Comparison("accelerator", host, "target", [more], [TARGETS["host GiB"]], "GiB", 1.0))

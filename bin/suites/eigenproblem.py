@@ -97,6 +97,7 @@ def _refined(w: Array) -> Vectors:
 
 def _of_route(w: Array, strategy: str) -> Vectors:
     _, s, vt, *_ = device.svd(w[None], strategy, vectors=True)
+    assert vt is not None  # vectors were asked for
     return s[0, ::-1], vt[0, ::-1].T
 
 

@@ -71,7 +71,7 @@ def _accuracy(w: np.ndarray) -> list[Comparison]:
     a, n = w.shape
     x = w.astype(np.float64)
     gram, exact = x.T @ x, np.linalg.svd(x, compute_uv=False)[[-1, 0]]
-    ways = [extremes.ends(gram, a / n), np.linalg.eigvalsh(gram)[[0, -1]]]
+    ways = [np.array(extremes.ends(gram, a / n)), np.linalg.eigvalsh(gram)[[0, -1]]]
     errors = [np.maximum(np.abs(np.sqrt(way) / exact - 1), np.finfo(float).eps) for way in ways]
     return [
         Comparison("extremes", f"error of {name}, {a} x {n}", "numpy eigvalsh", [ours], [theirs], unit="relative error")

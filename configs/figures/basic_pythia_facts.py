@@ -13,7 +13,7 @@ FIGURE = Figure(
     ("training",),
     "weights, activations, gradients and norms of one checkpoint, to be held against other steps",
     "EleutherAI/pythia-160m, WikiText-2",
-    "of one checkpoint only: the presets `facts_…` of the row above",
+    "of one checkpoint only, as in `basic_gpt2_facts`",
 )
 
 

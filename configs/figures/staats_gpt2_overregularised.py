@@ -22,7 +22,15 @@ FIGURE = Figure(
 def get_config() -> ConfigDict:
     """As overregularised."""
     text = {"checkpoint": "gpt2", "data": "words", "format": "text", "length": 16, "fixed_answer": "bada"}
-    short = {"num_train": 40, "num_test": 8, "steps": 2, "evaluate_every": 2, "save_at": "1", "undecayed": False}
+    short = {
+        "num_train": 40,
+        "num_test": 8,
+        "steps": 2,
+        "evaluate_every": 2,
+        "save_at": "1",
+        "undecayed": False,
+        "spectra": False,
+    }
     return ConfigDict(
         {
             **overregularised.get_config(),

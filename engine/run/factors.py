@@ -12,8 +12,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ VERSION = 1  # of the files and of what a decomposition is: with another number 
 FOLDER = "factors"
 BOTH = ("right", "left")
 _ARRAYS = {"right": ("s", "ks_right", "ks_left", "vt"), "left": ("u_t",)}
+_NAME = re.compile(r"[0-9a-f]{40}\.(right|left)|\.[0-9a-f]{40}\.(right|left)\..+")
 _NUMBERS = ("sigma", "kurtosis", "residual", "orthogonality")
 _DTYPES = ("float64", "float32")  # TPUs compute in float32
 _LONGEST_LINE = 1 << 14
@@ -102,11 +105,14 @@ class FactorStore:
     def _read(self, source: MatrixSource, sides: Sequence[str]) -> Decomposed | None:
         """From the files; None where they are absent or damaged."""
         arrays: dict[str, np.ndarray] = {}
-        numbers: dict[str, Any] = {}
+        heads = []
         for side in _files(sides):
             path = self._path(source, side)
             try:
-                found, numbers = self._opened(path, source, side)
+                found, head = self._opened(path, source, side)
+                heads.append(head)
+                if head["beside"] not in ("", heads[0]["sha256"]):
+                    raise ValueError("it is of another decomposition than the file beside it")
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -115,28 +121,30 @@ class FactorStore:
             arrays |= found
             with contextlib.suppress(OSError):  # a folder that may only be read
                 os.utime(path)  # it was used
-        return _decomposed(source, numbers, arrays)
+        return _decomposed(source, heads[0]["numbers"], arrays)
 
     def _opened(self, path: Path, source: MatrixSource, side: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The arrays, mapped, and the numbers of a file; its sum is taken once."""
+        """The arrays, mapped, and the line of a file; its sum is taken once."""
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         with path.open("rb") as file:
             line = file.readline(_LONGEST_LINE)
             if not line.endswith(b"\n"):
                 raise ValueError("it does not begin as such a file does")
             head = json.loads(line)
-            sum_there = head.pop("sha256")
-            if head["key"] != self._key(source) or head["dtype"] not in _DTYPES:
+            if not isinstance(head, dict) or head["key"] != self._key(source) or head["dtype"] not in _DTYPES:
                 raise ValueError("it is of another matrix")
             stat = os.fstat(file.fileno())
             stamp = stat.st_size, stat.st_ino
-            if self._summed.get(path) != stamp and _sum_of(head, file) != sum_there:
+            if self._summed.get(path) != stamp and _sum_of(head, file) != head["sha256"]:
                 raise ValueError("its bytes are not those that were written")
             self._summed[path] = stamp
-        arrays, offset = {}, len(line)
+        arrays: dict[str, np.ndarray] = {}
+        offset = len(line)
         for name in _ARRAYS[side]:
-            array = np.memmap(path, head["dtype"], "r", offset, _shape(name, source.shape))
-            arrays[name], offset = array, offset + array.nbytes + _filling(array.nbytes)
-        return arrays, head["numbers"]
+            arrays[name] = np.memmap(path, np.dtype(head["dtype"]), "r", offset, _shape(name, source.shape))
+            offset += arrays[name].nbytes + _filling(arrays[name].nbytes)
+        return arrays, head
 
     def _write(self, source: MatrixSource, found: Decomposed, sides: Sequence[str]) -> None:
         arrays = {name: np.asarray(getattr(found, name)[0]) for name in _ARRAYS["right"]}
@@ -145,11 +153,14 @@ class FactorStore:
         if not all(np.isfinite(array).all() for name, array in arrays.items() if name in ("s", "vt", "u_t")):
             raise RunError(f"{source.name}: has no singular vectors (NaN or infinity in its decomposition)")
         numbers = {name: _json_number(getattr(found, name)[0]) for name in _NUMBERS} | {"by": found.strategy[0]}
+        beside = ""  # the sum of the first file: vectors of two decompositions may differ in sign
         for side in _files(sides):
             chosen = [np.ascontiguousarray(arrays[name], arrays["s"].dtype) for name in _ARRAYS[side]]
             self._make_room(sum(array.nbytes for array in chosen))
-            head = {"key": self._key(source), "numbers": numbers, "dtype": arrays["s"].dtype.name}
-            write_atomically(self._path(source, side), lambda file, head=head, chosen=chosen: _put(file, head, chosen))
+            head = {"key": self._key(source), "numbers": numbers, "dtype": arrays["s"].dtype.name, "beside": beside}
+            digest = _sum(head, _padded(chosen))
+            write_atomically(self._path(source, side), partial(_put, head | {"sha256": digest}, chosen))
+            beside = beside or digest
 
     def _make_room(self, needed: int) -> None:
         """Let the files go that were longest unused, and what killed processes left."""
@@ -193,30 +204,36 @@ def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _is_ours(path: Path) -> bool:
     """A file of a store, or what was to become one."""
-    return any(f".{side}" in path.name for side in BOTH)
+    return _NAME.fullmatch(path.name) is not None
 
 
 def _filling(size: int) -> int:
     return -size % _ALIGNED
 
 
-def _put(file: BinaryIO, head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> None:
-    digest = hashlib.sha256(json.dumps(head).encode())
+def _padded(arrays: Sequence[np.ndarray]) -> Iterator[Any]:
+    """The bytes of arrays, each beginning at a multiple of _ALIGNED."""
     for array in arrays:
-        digest.update(array.reshape(-1).data)
-        digest.update(bytes(_filling(array.nbytes)))
-    line = json.dumps({**head, "sha256": digest.hexdigest()}).encode()
+        yield array.reshape(-1).data
+        yield bytes(_filling(array.nbytes))
+
+
+def _put(head: Mapping[str, Any], arrays: Sequence[np.ndarray], file: BinaryIO) -> None:
+    line = json.dumps(head).encode()
     file.write(line + b" " * _filling(len(line) + 1) + b"\n")
-    for array in arrays:
-        file.write(array.reshape(-1).data)
-        file.write(bytes(_filling(array.nbytes)))
+    for part in _padded(arrays):
+        file.write(part)
 
 
 def _sum_of(head: Mapping[str, Any], file: BinaryIO) -> str:
     """Of the line and of what is still to be read."""
+    return _sum({key: value for key, value in head.items() if key != "sha256"}, iter(lambda: file.read(_CHUNK), b""))
+
+
+def _sum(head: Mapping[str, Any], parts: Iterable[Any]) -> str:
     digest = hashlib.sha256(json.dumps(head).encode())
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -20,10 +20,10 @@ Z. Ma, Accuracy of the Tracy-Widom limits for the extreme eigenvalues in white W
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 from numpy.typing import NDArray
 from scipy.special import chdtri, gammaincinv
 
@@ -128,12 +128,12 @@ def is_hard(a: int, b: int) -> bool:
 
 @compiled("m", "n", "level", "thresholds")
 def num_outliers(
-    s: ArrayLike,
+    s: Any,
     m: int,
     n: int,
-    sigma: ArrayLike,
+    sigma: Any,
     level: float = 0.01,
-    eps: ArrayLike = EPS,
+    eps: Any = EPS,
     thresholds: tuple[Threshold, Threshold] = (right_threshold, left_threshold),
 ) -> tuple[Array, Array]:
     """How many singular values lie above and below what noise of standard deviation sigma reaches: the outliers.
@@ -161,9 +161,7 @@ def num_outliers(
     return num_beyond(s, m, n, sigma, right, left, eps)
 
 
-def num_beyond(
-    s: ArrayLike, m: int, n: int, sigma: ArrayLike, right: ArrayLike, left: ArrayLike, eps: ArrayLike = EPS
-) -> tuple[Array, Array]:
+def num_beyond(s: Any, m: int, n: int, sigma: Any, right: Any, left: Any, eps: Any = EPS) -> tuple[Array, Array]:
     """`num_outliers` with the thresholds at hand, in units of sigma; everything but the shape may be traced."""
     xp = namespace(s, sigma, right, left, eps)
     s, sigma = xp.asarray(s, xp.float64), xp.asarray(sigma, xp.float64)

@@ -15,10 +15,11 @@ This form has no 0/0 at the edges and none in the square case, where it is (thet
 Reference: V. A. Marchenko, L. A. Pastur, Distribution of eigenvalues for some sets of random matrices, 1967.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral.arrays import compiled, namespace
 
@@ -26,7 +27,7 @@ _BISECTIONS = 6  # leave a bracket of pi/64, inside which Newton's steps converg
 _STEPS = 30  # bisections included; the cubic zeros at the edges cost Newton a factor 2/3 a step
 
 
-def edges(m: int, n: int, sigma: ArrayLike) -> tuple[Array, Array]:
+def edges(m: int, n: int, sigma: Any) -> tuple[Array, Array]:
     """Edges of the singular values: nu_(-/+) = sigma * (sqrt(a) -/+ sqrt(b)).
 
     Args:
@@ -44,7 +45,7 @@ def edges(m: int, n: int, sigma: ArrayLike) -> tuple[Array, Array]:
 
 
 @compiled("m", "n")
-def pdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+def pdf(nu: Any, m: int, n: int, sigma: Any) -> Array:
     """Density of the singular values, float64, any shape of nu; sigma > 0.
 
     sqrt((nu_+^2 - nu^2)(nu^2 - nu_-^2)) / (pi sigma^2 b nu) between the edges, 0 outside.
@@ -60,7 +61,7 @@ def pdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
 
 
 @compiled("m", "n")
-def cdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+def cdf(nu: Any, m: int, n: int, sigma: Any) -> Array:
     """Fraction of the b singular values that are at most nu; float64, any shape of nu. With sigma = 0: 1 above 0."""
     xp = namespace(nu, sigma)
     a, b = _sides(m, n)
@@ -70,14 +71,14 @@ def cdf(nu: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
     return angle_cdf(_angle(xp.where(nu < low, 0, above), below), (b / a) ** 0.5)
 
 
-def quantile(p: ArrayLike, m: int, n: int, sigma: ArrayLike) -> Array:
+def quantile(p: Any, m: int, n: int, sigma: Any) -> Array:
     """Inverse of `cdf`: the singular value below which a fraction p lies; p in [0, 1], any shape."""
     a, b = _sides(m, n)
     r = (b / a) ** 0.5
     return jnp.asarray(sigma, jnp.float64) * a**0.5 * jnp.sqrt(angle_eigenvalue(angle_quantile(p, r), r))
 
 
-def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike, num_left: ArrayLike) -> Array:
+def ks_distance(s: Array, m: int, n: int, sigma: Any, num_right: Any, num_left: Any) -> Array:
     """Kolmogorov-Smirnov distance between the singular values that are no outliers and the law of what is left.
 
     D = max over the K = b - k - l values of the bulk of max(i/K - F(s_i), F(s_i) - (i - 1)/K), i their rank from below,
@@ -110,7 +111,7 @@ def ks_distance(s: Array, m: int, n: int, sigma: ArrayLike, num_right: ArrayLike
     return xp.where((count > 0) & (sigma > 0), xp.max(xp.where(in_bulk, distance, 0.0)), xp.nan)
 
 
-def angle_cdf(theta: ArrayLike, r: ArrayLike) -> Array:
+def angle_cdf(theta: Any, r: Any) -> Array:
     """The law's cdf at the angle theta in [0, pi]; r = sqrt(b/a) in (0, 1], may be traced."""
     xp = namespace(theta, r)
     theta, r = xp.asarray(theta, xp.float64), xp.asarray(r, xp.float64)
@@ -119,13 +120,13 @@ def angle_cdf(theta: ArrayLike, r: ArrayLike) -> Array:
     return xp.clip((theta + (rsin - (1 - r**2) * beta) / r**2) / xp.pi, 0, 1)
 
 
-def angle_pdf(theta: ArrayLike, r: ArrayLike) -> Array:
+def angle_pdf(theta: Any, r: Any) -> Array:
     """The law's density in the angle: (2/pi) sin(theta)^2 / (1 + r^2 - 2 r cos(theta))."""
     xp = namespace(theta, r)
     return 2 / xp.pi * xp.sin(theta) ** 2 / angle_eigenvalue(theta, r)
 
 
-def angle_eigenvalue(theta: ArrayLike, r: ArrayLike) -> Array:
+def angle_eigenvalue(theta: Any, r: Any) -> Array:
     """lambda/sigma^2 = (1 - r)^2 + 4 r sin(theta/2)^2, without cancellation at the lower edge."""
     xp = namespace(theta, r)
     theta, r = xp.asarray(theta, xp.float64), xp.asarray(r, xp.float64)
@@ -133,7 +134,7 @@ def angle_eigenvalue(theta: ArrayLike, r: ArrayLike) -> Array:
 
 
 @jax.jit
-def angle_quantile(p: ArrayLike, r: ArrayLike) -> Array:
+def angle_quantile(p: Any, r: Any) -> Array:
     """The angle at which `angle_cdf` is p: bisections, then Newton kept inside the bracket. NaN outside [0, 1]."""
     p, r = jnp.broadcast_arrays(jnp.asarray(p, jnp.float64), jnp.asarray(r, jnp.float64))
 

@@ -29,13 +29,13 @@ class Match(NamedTuple):
     """How far a control goes.
 
     Attributes:
-      count: c, the number of terms; 0 where there is nothing to match, or no match.
+      terms: c, the number of terms; 0 where there is nothing to match, or no match.
       last: t_c.
       target: what was to be reached, in the unit of the sum.
       had: whether it was reached; all terms together may hold less.
     """
 
-    count: int
+    terms: int
     last: float
     target: float
     had: bool
@@ -79,7 +79,7 @@ def first_terms(h: NDArray, target: float) -> Match:
 
 def cut(left: NDArray, right: NDArray, match: Match) -> tuple[NDArray, NDArray]:
     """The terms that a match takes: left (m, c), its last column times t_c, and right (c, n)."""
-    left, right = left[:, : match.count].copy(), right[: match.count]
+    left, right = left[:, : match.terms].copy(), right[: match.terms]
     left[:, -1:] *= match.last
     return left, right
 

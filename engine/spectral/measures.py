@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jax import Array
-from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral.arrays import compiled, namespace
 
 
 @compiled()
-def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[str, Array]:
+def measures(s: Any, m: Any, n: Any, eps: Any) -> dict[str, Array]:
     """Measures of one matrix (m, n) from its singular values s (b,), in any order; jittable, vmappable.
 
     m, n and eps need not be static: one compilation then serves every shape with the same b.
@@ -52,7 +53,7 @@ def measures(s: ArrayLike, m: ArrayLike, n: ArrayLike, eps: ArrayLike) -> dict[s
     }
 
 
-def shannon_entropy(weights: ArrayLike) -> Array:
+def shannon_entropy(weights: Any) -> Array:
     """-sum p ln p with p = weights / sum(weights), weights (N,) >= 0; 0 ln 0 = 0."""
     xp = namespace(weights)
     weights = xp.asarray(weights)
@@ -60,12 +61,12 @@ def shannon_entropy(weights: ArrayLike) -> Array:
     return -xp.sum(p * xp.log(xp.where(p == 0, 1.0, p)))
 
 
-def alpha_weighted(alpha: ArrayLike, spectral_norm: ArrayLike) -> Array:
+def alpha_weighted(alpha: Any, spectral_norm: Any) -> Array:
     """alpha log10 lambda_max (Martin, Peng & Mahoney 2021)."""
     return namespace(alpha, spectral_norm).log10(spectral_norm) * alpha
 
 
-def log_alpha_norm(s: ArrayLike, alpha: ArrayLike) -> Array:
+def log_alpha_norm(s: Any, alpha: Any) -> Array:
     """log10 sum lambda^alpha, s (b,), scaled by lambda_max so that a large alpha does not overflow."""
     xp = namespace(s, alpha)
     s, alpha = xp.asarray(s), xp.asarray(alpha)

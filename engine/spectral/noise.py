@@ -5,9 +5,9 @@ singular values between the signal's instead.
 """
 
 import math
+from typing import Any
 
 from jax import Array
-from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral import edges, marchenko_pastur
 from eigensweep.engine.spectral.arrays import compiled, iterate, namespace
@@ -40,7 +40,7 @@ def sigma_init(m: int, n: int, init: str = "fan_out") -> float:
 
 
 @compiled("m", "n")
-def sigma_bulk(s: ArrayLike, m: int, n: int) -> Array:
+def sigma_bulk(s: Any, m: int, n: int) -> Array:
     """The noise level at which the middle of the spectrum follows the Marchenko-Pastur law.
 
     With k values above the right edge and l below the left one taken out, the rest is held against noise of shape

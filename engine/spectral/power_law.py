@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from eigensweep.engine.spectral.arrays import compiled, namespace, over_rows
 
@@ -41,7 +40,7 @@ class PowerLaw(NamedTuple):
 
 
 @compiled("method")
-def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
+def fit(evals: Any, method: str = "default") -> PowerLaw:
     """Fit a power law to the upper tail of one spectrum; jittable, vmappable.
 
     Args:
@@ -63,7 +62,7 @@ def fit(evals: ArrayLike, method: str = "default") -> PowerLaw:
 
 
 @compiled("method")
-def fit_ordered(ordered: ArrayLike, method: str = "default") -> PowerLaw:
+def fit_ordered(ordered: Any, method: str = "default") -> PowerLaw:
     """`fit` without its sort.
 
     Args:

@@ -149,10 +149,10 @@ def update(
     if removal.kind == "output":
         if match is None:
             raise ValueError(f"{removal}: follows from the activations that enter the matrix; match it first")
-        return _low_rank(*matched.cut(*matched.random_terms(w, match.count, key), match), s, match)
+        return _low_rank(*matched.cut(*matched.random_terms(w, match.terms, key), match), s, match)
     if removal.kind == "energy":
         k, match = _energy_match(removal, factors, level, key, checked)
-        k = k[: match.count]
+        k = k[: match.terms]
         return _low_rank(*matched.cut(u[:, k] * s[k], vt[k], match), s, match)
     k = indices(removal, s, w.shape, sigma, eps, level, key)
     energy = float(np.sum(s[k] ** 2) / np.sum(s**2)) if k.size else 0.0

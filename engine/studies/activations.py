@@ -15,9 +15,9 @@ def tokens_of(tap: str, taps: Mapping[str, Any], mask: Any) -> np.ndarray:
       taps: (B, T, d) by tap, (B, d) where a head reads one vector a row: then the result is (B,).
       mask: (B, T), true for tokens.
     """
-    tokens = np.asarray(mask, bool)
+    tokens: np.ndarray = np.asarray(mask, bool)
     if taps[tap].ndim == 2:
-        tokens = tokens.any(axis=1)
+        tokens = np.any(tokens, axis=1)
     if routes := nn.routes_of(tap):
         tokens = tokens & np.asarray(taps[routes[0]][..., routes[1]] > 0)
     return tokens

@@ -29,10 +29,11 @@ def calibration_part(options: CalibrationFields) -> CalibrationFields:
     Raises:
       RunError: nothing is left.
     """
+    part: dict[str, Any] = {}  # sampled: another seed writes other text
     if options.calibration:
         part = {"data": options.calibration, "data_from": 0.0, "data_to": 1.0}
     elif options.format == "sampled":
-        part = {}  # another seed writes other text
+        pass
     elif max(options.data_from, 1 - options.data_to) <= 0:
         raise RunError(
             "covariances of the stream need text that the model is not measured on: leave a part of the data over "

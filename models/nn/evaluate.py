@@ -235,7 +235,7 @@ def stream(
                 visit(number, tapped)
             if part == "head":
                 results.append(finish(batch, output))
-        params = host = None  # let go of this part before the next is placed
+        del params, host  # before the next is placed
     return results
 
 

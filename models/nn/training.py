@@ -137,7 +137,7 @@ def _gradient(
     frozen: Params,
     batch: Rows,
     key: Array | None,
-    intervention: Intervention | None,
+    intervention: Intervention | None = None,
 ) -> tuple[Array, Params]:
     """Mean cross-entropy of a batch, and its gradient."""
 

@@ -237,7 +237,7 @@ def test_every_study_is_drawn_here_or_where_its_runs_are_made():
     elsewhere = {"tokens", "facts"}  # tests/studies/test_contract.py
     elsewhere |= {"toy_linear", "toy_mlp"}  # tests/studies/test_toy_linear.py, tests/studies/test_toy_mlp.py
     elsewhere |= {"labels", "series"}  # tests/report/test_tokens_view.py, tests/studies/test_fleet.py
-    elsewhere |= {"causal"}  # tests/studies/test_causal.py
+    elsewhere |= {"causal", "slicing"}  # tests/studies/test_causal.py, tests/studies/test_slicing.py
     assert set(FIGURES) | elsewhere == set(STUDIES)
 
 

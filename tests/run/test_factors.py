@@ -1,6 +1,7 @@
 """Decompositions on disk: the same as fresh ones, made once, whole or not at all, damaged ones named, old ones gone."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def with_another_number(data):
     "spoil",
     [
         cut, flipped, of_another_shape, of_another_dtype, with_another_number, lambda data: b"", lambda data: b"{}\n",
-        lambda data: b"[" * 10_000 + b"\n", lambda data: b"\xff" * 50_000,
+        lambda data: b"[" * 10_000 + b"\n", lambda data: b"\xff" * 50_000, lambda data: b"5\n",
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named_and_made_anew(sources, tmp_path, side, spoil):
@@ -119,11 +120,38 @@ def test_a_damaged_file_is_named_and_made_anew(sources, tmp_path, side, spoil):
     assert path.read_bytes() == before
 
 
+def test_two_sides_of_two_decompositions_are_not_mixed(sources, tmp_path, monkeypatch):
+    """A process died between the two files, and what it computed had other signs."""
+    FactorStore(tmp_path, IDENTITY).one(sources[1])
+    (left,) = tmp_path.glob("*.left")
+    old = left.read_bytes()
+
+    def turned(*given, **more):
+        for source, found in decomposed(*given, **more):
+            yield source, replace(found, u=-found.u, vt=-found.vt)
+
+    clear(tmp_path)
+    monkeypatch.setattr(factors, "decomposed", turned)
+    FactorStore(tmp_path, IDENTITY).one(sources[1])
+    left.write_bytes(old)
+    store = FactorStore(tmp_path, IDENTITY)
+    found = store.one(sources[1])
+    assert "another decomposition" in store.said[0]
+    np.testing.assert_allclose((found.u[0] * found.s[0]) @ found.vt[0], sources[1].array, atol=1e-6)
+
+
+def test_what_is_no_file_is_not_waited_for(sources, tmp_path):
+    store = FactorStore(tmp_path, IDENTITY)
+    os.mkfifo(store._path(sources[0], "right"))
+    assert store.one(sources[0]).s.shape == (1, 40)
+    assert "no regular file" in store.said[0]
+
+
 def test_a_process_that_dies_while_it_writes_leaves_nothing(sources, tmp_path, monkeypatch):
     put = factors._put
 
-    def dying(file, head, arrays):
-        put(file, head, arrays[:1])
+    def dying(head, arrays, file):
+        put(head, arrays[:1], file)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(factors, "_put", dying)
@@ -140,7 +168,7 @@ def test_the_longest_unused_go_and_what_is_in_use_stays(sources, tmp_path):
     list(store.decomposed(sources))
     for age, path in enumerate(sorted(tmp_path.iterdir())):
         os.utime(path, (1e9 + age, 1e9 + age))
-    (tmp_path / "notes.txt").write_text("of the user")
+    (tmp_path / "notes.left").write_text("of the user")
     store.one(sources[0])  # used again
     other = FactorStore(tmp_path, {"sha256": "c" * 64}, gib=whole / 2**30)
     other.one(sources[1])
@@ -151,8 +179,9 @@ def test_the_longest_unused_go_and_what_is_in_use_stays(sources, tmp_path):
     tight = FactorStore(tmp_path, {"sha256": "d" * 64}, gib=1e-9)  # what is in use stays beyond any limit
     assert [found.s.shape for _, found in tight.decomposed(sources)] == [(1, 40)] * 3
     assert len(list(tmp_path.glob("*.right"))) == 3
+    (tmp_path / f".{'0' * 40}.left.x").write_bytes(b"")  # of a process that was killed
     clear(tmp_path)
-    assert files(tmp_path) == ["notes.txt"]
+    assert files(tmp_path) == ["notes.left"]
 
 
 def test_what_cannot_be_written_or_decomposed_is_one_line(make_checkpoint, tmp_path):

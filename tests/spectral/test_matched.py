@@ -53,7 +53,7 @@ def test_energy_matched_values_change_as_much_as_what_they_control(shape, text):
     whole, part = np.flatnonzero(gone > 1 - 1e-9), np.flatnonzero((gone > 1e-9) & (gone < 1 - 1e-9))
     assert set(whole) | set(part) <= allowed
     assert part.size <= 1
-    assert low.rank == whole.size + part.size == low.match.count
+    assert low.rank == whole.size + part.size == low.match.terms
     assert low.match.had
     # the last one is needed: without it the others hold less
     assert np.sum(found.s[whole] ** 2) < np.sum(other**2)
@@ -127,9 +127,9 @@ def test_more_directions_than_are_tried_at_first_are_the_same_ones():
     sums = [np.trace(left[:, :k] @ right[:k] @ f @ right[:k].T @ left[:, :k].T) for k in range(81)]
     assert sums[low.rank - 1] < low.match.target <= sums[low.rank] * (1 + 1e-9)
     whole = matched.random_match(found.w, f, sums[80], key)
-    assert (whole.count, whole.had) == (80, True)
+    assert (whole.terms, whole.had) == (80, True)
     beyond = matched.random_match(found.w, f, 1.5 * max(sums), key)
-    assert (beyond.count, beyond.had) == (0, False)
+    assert (beyond.terms, beyond.had) == (0, False)
     np.testing.assert_allclose(matched.random_terms(found.w, 3, key)[1] @ right.T, np.eye(3, 80), atol=1e-12)
 
 
@@ -138,9 +138,9 @@ def test_terms_that_work_against_each_other_are_summed_with_their_signs():
     h = np.array([[2.0, -1.0], [-1.0, 4.0]])
     for target in (0.5, 2.0, 2.5, 4.0):
         match = matched.first_terms(h, target)
-        t = np.array([1.0, match.last])[: match.count] if match.count > 1 else np.array([match.last])
-        assert t @ h[: match.count, : match.count] @ t == pytest.approx(target)
-        assert match.count == (1 if target <= 2 else 2)
+        t = np.array([1.0, match.last])[: match.terms] if match.terms > 1 else np.array([match.last])
+        assert t @ h[: match.terms, : match.terms] @ t == pytest.approx(target)
+        assert match.terms == (1 if target <= 2 else 2)
     assert not matched.first_terms(h, 4.1).had
     assert matched.first_terms(h, 0.0) == (0, 0.0, 0.0, True)
 

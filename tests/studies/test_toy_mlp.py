@@ -130,6 +130,15 @@ def test_options_that_do_not_serve_are_refused(options, says):
         ToyMlpOptions.of(options)
 
 
+def test_widths_may_repeat_and_the_widest_layers_are_studied():
+    options = ToyMlpOptions.of({"widths": "16,16,8"})
+    assert options.widths == (16, 16, 8)
+    assert options.studied == (1, 2)
+    assert ToyMlpOptions.of({"widths": [9, 9], "layers": "3"}).studied == (3,)
+    with pytest.raises(ValueError, match="widths is 'a'"):
+        ToyMlpOptions(widths="16,a")
+
+
 def test_data_that_do_not_serve_leave_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         run_toy_mlp(ToyMlpOptions(data=str(tmp_path / "cifar")), tmp_path / "run")

@@ -18,7 +18,8 @@ def control_columns(
       squares: |W|_F^2, by matrix.
       outputs: by matrix, as far as activations enter it; None where none were asked for.
     """
-    name, entered = str(taken), {n: outputs[n] for n in low if n in outputs} if outputs is not None else {}
+    outputs = outputs or {}
+    name, entered = str(taken), {n: outputs[n] for n in low if n in outputs}
     whole = sum(found.whole for found in entered.values())
     columns: dict[str, Any] = {
         "control_of": str(taken.controlled or ""),
@@ -31,7 +32,7 @@ def control_columns(
         reached = {
             n: low[n].energy * squares[n] if taken.kind == "energy" else outputs[n].changed[name]
             for n in matches
-            if taken.kind == "energy" or (outputs is not None and n in outputs)
+            if taken.kind == "energy" or n in outputs
         }
         target = sum(match.target for match in matches.values())
         columns["unmatched"] = sum(not match.had for match in matches.values())

@@ -130,7 +130,7 @@ class StreamProjection:
             read = nn.gains_reader(self.model, self.read, change.factors)
             batches = data.batches(opened.rows, self.batch_size)
             return nn.stream_score(self.model, read, batches, opened.head, change.intervention)
-        params = nn.with_gains(self.model, self.params, change.factors)
+        params = nn.with_gains(self.model, dict(self.params), change.factors)
         return nn.score(self.model, params, opened.rows, self.batch_size, opened.head, opened.mesh, change.intervention)
 
 

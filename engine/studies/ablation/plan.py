@@ -189,7 +189,7 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
     scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
     model = nn.model_of(checkpoint, options.dtype)
-    head = head_of(model, options.measure, checkpoint.identity["source"])
+    head = head_of(model, options.measure, checkpoint.source.name)
     if options.format == "sampled":
         num_rows, length = options.max_rows, options.length or min(model.architecture.max_positions, 2048)
     else:

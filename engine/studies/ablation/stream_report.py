@@ -60,15 +60,16 @@ def charts(study: Ablation) -> list[Chart]:
 
 def _panel(rows: Sequence[dict[str, Any]], y: str, low: str, high: str) -> Panel:
     deciles, random = _deciles(rows), [row for row in rows if row["kind"] == "covariance random"]
-    columns = [[row[key] for row in deciles] for key in (y, low, high)]
-    series = [Series("a tenth of the eigenvectors", list(map(float, map(_number, deciles))), *columns, "line+points")]
-    ends = [[min(row[low] for row in random)] * 2, [max(row[high] for row in random)] * 2] if random else []
-    bands = [Band("a tenth in random directions", [0.5, 10.5], *ends)] if random else []
+    change, ends = [row[y] for row in deciles], [[row[key] for row in deciles] for key in (low, high)]
+    places = [float(_number(row)) for row in deciles]
+    series = [Series("a tenth of the eigenvectors", places, change, ends[0], ends[1], "line+points")] if deciles else []
+    below, above = min((row[low] for row in random), default=0.0), max((row[high] for row in random), default=0.0)
+    bands = [Band("a tenth in random directions", [0.5, 10.5], [below] * 2, [above] * 2)] if random else []
     ends_of = deciles[:: max(1, len(deciles) - 1)]  # the first and the last
     shares = [f"decile {_number(row)} holds {100 * row['energy']:.2g} % of the signal" for row in ends_of]
     shares += [f"random directions {100 * row['energy']:.2g} %" for row in random[:1]]
     said = "; ".join(shares)
-    return Panel(SCOPE, series if deciles else [], bands, [Rule("", "y", 0.0, dashed=False)], said)
+    return Panel(SCOPE, series, bands, [Rule("", "y", 0.0, dashed=False)], said)
 
 
 def _deciles(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def read_task(checkpoint: Checkpoint, options: FinetuneOptions) -> Task:
 
 def _read(chosen: DataOptions, tokenizer: Any, model: nn.Model) -> Rows:
     arch = model.architecture
-    sizes = {"vocab_size": arch.vocab_size, "max_positions": arch.max_positions, "causal": arch.causal}
+    sizes: dict[str, Any] = {"vocab_size": arch.vocab_size, "max_positions": arch.max_positions, "causal": arch.causal}
     return read_rows(chosen, tokenizer, head="unembedding", **sizes)
 
 

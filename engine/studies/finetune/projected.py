@@ -30,7 +30,9 @@ def scopes_of(checkpoint: Checkpoint, words: Sequence[str]) -> Scopes:
     for word in words:
         if word == SCOPE:
             nn.stream_norms(nn.model_of(checkpoint).architecture)
-        found |= {SCOPE: ()} if word == SCOPE else resolve_scopes(checkpoint.matrices, (word,))
+            found[SCOPE] = ()
+        else:
+            found |= resolve_scopes(checkpoint.matrices, (word,))
     return found
 
 
@@ -48,7 +50,7 @@ def projected(
     rows = rows._replace(row=np.arange(len(rows.row), dtype=np.int32))
     projection = stream_projection(model, params, None, rows, batch_size=batch_size, factor="energy", seed=0)
     change = projection.change(Removal(KIND, f"decile:{decile}"))
-    narrowed = nn.with_gains(projection.model, projection.params or {}, change.factors)
+    narrowed = nn.with_gains(projection.model, dict(projection.params or {}), change.factors)
     if mesh is not None:
         narrowed = jax.device_put(narrowed, nn.shardings(projection.model.abstract(), mesh))
     taken = {"num_matrices": 0, "energy": change.columns["energy"]}

@@ -121,7 +121,12 @@ class Slicer:
     def row(self, member: Member) -> dict[str, Any]:
         """A member's row of the tables, but for the changes."""
         opened, width = self.opened, self.opened.model.architecture.width
-        about = {"method": member.method, "width": member.width, "draw": member.draw, "share": member.width / width}
+        about: dict[str, Any] = {
+            "method": member.method,
+            "width": member.width,
+            "draw": member.draw,
+            "share": member.width / width,
+        }
         if member.method == SINGULAR:
             replaced, about["parameters"], about["energy"] = self._truncated(member.width / width)
             return about | measured(lambda: self.evaluate(replaced))
@@ -149,8 +154,9 @@ class Slicer:
 
     def _truncated(self, share: float) -> tuple[dict[str, np.ndarray], int, float]:
         """The matrices of the forward pass at low rank, the numbers in the model, the share of |W|^2 that is kept."""
-        paths = {path: leaf.size for path, leaf in nn.walk(self.opened.params)}
-        sources = [m for m in self.opened.checkpoint.matrices if m.path in paths]
+        read = {path for path, _ in nn.walk(self.opened.params)}
+        paths = {m.name: m.path for m in self.opened.checkpoint.matrices if m.path in read}
+        sources = [m for m in self.opened.checkpoint.matrices if m.name in paths]
         replaced, count = {}, self._count()
         kept = total = 0.0
         for source, found in decomposed(sources):
@@ -158,7 +164,7 @@ class Slicer:
             rank = int(share * m * n / (m + n))
             u, s, vt = (np.asarray(part[0], np.float64) for part in (found.u, found.s, found.vt))
             replaced[source.name] = (u[:, :rank] * s[:rank]) @ vt[:rank]
-            twice = 2 if source.path.startswith("embedding/") and self.opened.model.is_tied("unembedding") else 1
+            twice = 2 if paths[source.name].startswith("embedding/") and self.opened.model.is_tied("unembedding") else 1
             count -= twice * (m * n - rank * (m + n))
             kept, total = kept + float(np.sum(s[:rank] ** 2)), total + float(np.sum(s**2))
         return replaced, count, kept / total

@@ -52,8 +52,8 @@ def _color(i: int) -> str:
 
 def _line(name: str, x: Sequence[float] | np.ndarray, points: Sequence[Mean], color: str) -> Series:
     y, low, high = np.array(points).T
-    ends = (None, None) if np.isnan(low).all() else (low, high)
-    return Series(name, x, y, *ends, marks="line+points", color=color)
+    known = not np.isnan(low).all()
+    return Series(name, x, y, low if known else None, high if known else None, "line+points", color)
 
 
 def _removals(found: ToyMlp) -> Chart:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
 
-from eigensweep.engine.run.options import LARGEST, option
+from eigensweep.engine.run.options import LARGEST, numbers, option, words
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.toy import ToyOptions
 from eigensweep.engine.tables.errors import RunError
@@ -49,6 +49,9 @@ class ToyMlpOptions(ToyOptions):
     level: float = option(0.01, "of the outlier tests, and of Benjamini-Hochberg", inside=(0, 0.5))
 
     def __post_init__(self) -> None:
+        if isinstance(self.widths, str):  # of other lists of numbers a text names each once
+            found = [numbers("widths", word) for word in words(self.widths)]
+            object.__setattr__(self, "widths", tuple(width for each in found for width in each))
         super().__post_init__()
         for name in _LISTS:
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
