@@ -23,7 +23,7 @@ interval apart from 0:
 
 So in the keys the smallest values matter beyond their size: twenty times as much as the bulk for their share of |W|^2
 and over fifty times for their share of the outputs. Their 18 left outliers do too (0.0110 against 0.0003 and 0.0012).
-In the MLP the smallest decile costs 1.1 to 1.4 times its controls, which not every draw of three confirms; elsewhere
+In the MLP the smallest decile costs 1.0 to 1.5 times its controls, which not every draw of three confirms; elsewhere
 nothing is to be seen. A middle decile (5) costs as much as its controls in most roles, more in mlp_gate (0.224 against
 0.188 and 0.176), and in the keys less than random directions of its output (0.013 against 0.028).
 
