@@ -106,7 +106,8 @@ def _fit(
         spread: Array = jnp.asarray(signal) ** 2 * b @ b.T + jnp.asarray(noise) ** 2 * solved[:, m:]
         return solved[:, :m].T, true, spread
 
-    return jax.vmap(one)(keys)
+    # on CPU one after the other: LAPACK's calls for a whole batch wait for one another there, sometimes for ever
+    return jax.lax.map(one, keys) if jax.default_backend() == "cpu" else jax.vmap(one)(keys)
 
 
 def noise_variance(model: Model, samples: int) -> np.ndarray:

@@ -353,7 +353,7 @@ def test_a_directory_of_version_0_1_is_drawn_as_it_was(makers, finished, kind, o
     held = data_of(write_report(tmp_path, tmp_path / "out", figures=True).read_text("utf-8"))
     new, old = drawn(finished(kind)), drawn(tmp_path / "out")
     if kind == "overlap":  # its old manifest says that it was centred
-        assert open_overlap(tmp_path).centred
+        assert open_overlap(tmp_path).centring == "mean"
         for name in ("covariances.png", "covariances.pdf"):
             assert new.pop(name) != old.pop(name)
     assert new == old

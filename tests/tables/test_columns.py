@@ -55,7 +55,8 @@ EXPECTED = {
         "p_overlap list<element: double>"
     ),
     ("overlap", "overlap_covariances"): (
-        "tap string, block int64, d int64, num_tokens int64, num_axes int64, evals list<element: double>"
+        "tap string, block int64, d int64, num_tokens int64, num_axes int64, evals list<element: double>, "
+        "mean_share list<element: double>, position_share list<element: double>"
     ),
     ("ablation", "ablation"): (
         "scope string, removal string, kind string, draw int64, matrices int64, values int64, removed int64, "
