@@ -107,7 +107,7 @@ def test_wrong_use_is_told_in_one_line(shared, tmp_path, program):
     for arguments, says in (
         (["--workdir=x"], ["--checkpoint"]),
         ([good], ["--workdir"]),
-        ([good, "--workdir=x", "--config=nonsense"], ["nonsense", "minilm"]),
+        ([good, "--workdir=x", "--config=minlm"], ["minlm", "did you mean minilm"]),
         ([good, "--workdir=x", "--config.sigma=median"], ["sigma", "median", "bulk"]),
         ([good, "--workdir=x", "--config.roles=queries"], ["queries", "query"]),
         ([good, "--workdir=x", "--config.num_draws=many"], ["num_draws", "many"]),
