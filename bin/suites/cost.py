@@ -42,5 +42,6 @@ def _case(folder: str, what: str, options: SweepOptions) -> Comparison:
         f"estimated {expected.seconds:.0f} s by {trials:.0f} s of trials, took {spent:.0f} s; {expected.model}; all "
         f"{LLAMA_8B['num_hidden_layers']} blocks: {hours:.1f} hours"
     )
+    print(f"  {what}: {note}", flush=True)  # the cases take minutes each
     error = 100 * abs(expected.seconds / spent - 1)
     return Comparison("cost", f"error of the estimate, {what}", "allowed", [error], [ALLOWED], "%", 1.0, note)
