@@ -1,5 +1,6 @@
 """The dry run's estimate of a sweep at Llama-8B's shapes against the sweep itself, and what it says of all blocks."""
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "llama"
         write_synthetic(model, LLAMA_8B | {"num_hidden_layers": BLOCKS, "vocab_size": 256})
+        os.sync()  # the trials are not to be timed beside the writing of gigabytes
         cases = {
             f"{BLOCKS} blocks of Llama-8B, as they are": {"blocks": f"0-{BLOCKS - 1}", **PLAIN},
             "a matrix of every shape, every reading": {"blocks": "0", "roles": EVERY_SHAPE},
