@@ -13,11 +13,14 @@ def determinant(kernel: Callable[[Nodes, Nodes], Nodes], start: float, length: f
     """det(I - K) on (start, start + length) as det(delta_ij - K(u_i, u_j) w_j), clipped to [0, 1].
 
     Args:
-      kernel: of nodes (n, 1) and (n,), gives (n, n).
+      kernel: symmetric, of pairs of nodes u and v (k,), gives (k,); asked for i <= j alone, as it is what takes time.
     """
     nodes, weights = _rule(num_nodes)
+    i, j = np.triu_indices(num_nodes)
     u = start + length * nodes
-    return float(np.clip(np.linalg.det(np.eye(num_nodes) - kernel(u[:, None], u) * (length * weights)), 0, 1))
+    matrix = np.empty((num_nodes, num_nodes))
+    matrix[i, j] = matrix[j, i] = kernel(u[i], u[j])
+    return float(np.clip(np.linalg.det(np.eye(num_nodes) - matrix * (length * weights)), 0, 1))
 
 
 @lru_cache
