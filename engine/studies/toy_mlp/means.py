@@ -70,5 +70,5 @@ def by_index(found: ToyMlp, regime: str, layer: int, column: str) -> np.ndarray:
 
 
 def shown(mean: Mean, text: Callable[[float], str]) -> str:
-    """ "97.4 (96.9 to 97.9)"; without an interval the mean alone."""
-    return f"{text(mean.mean)} ({text(mean.low)} to {text(mean.high)})" if np.isfinite(mean.low) else text(mean.mean)
+    """ "97.4 (96.9 to 97.9)"; the mean alone where seeds say nothing of its error: one seed, or equal ones."""
+    return f"{text(mean.mean)} ({text(mean.low)} to {text(mean.high)})" if mean.low < mean.high else text(mean.mean)
