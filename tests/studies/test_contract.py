@@ -280,7 +280,7 @@ def test_unknown_options_are_refused_with_the_nearest(case, program, tmp_path):
 
 @refusing
 def test_options_of_another_command_are_refused(case, program, tmp_path):
-    key = "removals" if case.name in ("finetune", "facts") else "epochs"
+    key = "removals" if case.name in ("finetune", "facts", "toy_mlp") else "epochs"
     program(case.command, *case.arguments("run"), f"--config.{key}=1", cwd=tmp_path).refused(f"config.{key}")
     assert os.listdir(tmp_path) == []
 

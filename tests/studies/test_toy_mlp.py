@@ -108,6 +108,7 @@ def test_the_page_and_the_figures_show_it(done):
     text = TOY.render(done)
     assert max(map(len, text.splitlines())) <= 100
     assert "batch 20: " not in text  # neither 20 % nor 80 % were asked for
+    assert "means over 2 seeds with Student's" in text
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _said(rows: list[dict[str, Any]]) -> tuple[str, str]:
     """What the lower outliers of the most samples that have any overlap with, against all others."""
     having = [row for row in rows if row["num_any"]]
     if not having:
-        return "No lower outliers in any simulation", "below the edge that isotropic data set"
+        return "No simulation has a lower outlier", "simulations with isotropic data set the edge"
     row = having[-1]
     seen = (
         f"Overlap with eigenvectors of Σ at N = {row['samples']}: {row['overlap_lower']:.2f} for lower outliers, "

@@ -12,14 +12,14 @@ from eigensweep.engine.studies.toy_mlp.study import ToyMlp
 from eigensweep.engine.studies.toy_mlp.summary import BY
 
 COLORS = 7  # of the style sheet: c0 to c6
-_SEEDS = "means over seeds, bars: Student's 95 % intervals over seeds"
+_BARS = ", bars: Student's 95 % intervals over seeds"
 _REMOVALS = (
     "Test accuracy when the smallest singular values of all studied layers are taken out at once; left by share of "
     "their number, right by share of their sum. Dashed: always answering with the commonest class."
 )
-_VALUES = "Singular values by rank, one panel for each layer, means over seeds; grey: the first weights."
+_VALUES = "Singular values by rank, one panel for each layer; grey: the first weights."
 _VECTORS = (
-    "Mean p-value of the singular vectors by rank (local averages, means over seeds): 1/2 where they are random "
+    "Mean p-value of the singular vectors by rank, averaged over neighbouring ranks: 1/2 where they are random "
     "directions, small where they are not; grey: the first weights."
 )
 _TRAINING = "Accuracy on the test rows after every epoch."
@@ -76,7 +76,7 @@ def _removals(found: ToyMlp) -> Chart:
     last = {name: means.curve(found, name, "values")[1][-1].mean for name in names}
     seen = f"Test accuracy without {100 * most:g} % of the singular values: {_by_regime(last, '.2f')}"
     x, y = Axis("smallest singular values removed (%)"), Axis("test accuracy", limits=(0.0, 1.02))
-    return Chart("Without the smallest singular values", seen, _SEEDS, _REMOVALS, x, y, panels)
+    return Chart("Without the smallest singular values", seen, means.said(found, _BARS), _REMOVALS, x, y, panels)
 
 
 def _training(found: ToyMlp) -> Chart:
@@ -88,7 +88,7 @@ def _training(found: ToyMlp) -> Chart:
     ends = {name: means.over_seeds(found, name, "test_accuracy").mean for name in means.regimes(found)}
     x, y = Axis("step", "log"), Axis("test accuracy")
     seen = f"Test accuracy at the end: {_by_regime(ends, '.3f')}"
-    return Chart("Training", seen, "means over seeds", _TRAINING, x, y, [Panel("", series)])
+    return Chart("Training", seen, means.said(found), _TRAINING, x, y, [Panel("", series)])
 
 
 def _groups(found: ToyMlp) -> list[tuple[str, str]]:
@@ -110,9 +110,9 @@ def _values(found: ToyMlp) -> Chart:
         panels.append(Panel(f"layer {layer}", series))
     frame = found.matrices[found.matrices["at"] == "end"]
     counts = frame.groupby("regime", sort=False)["num_right_outliers_beyond_signs"].mean()
-    seen = f"Singular values above what random signs reach, mean per matrix: {_by_regime(counts, '.3g')}"
+    seen = f"Values above what random signs reach, mean per matrix: {_by_regime(counts, '.3g')}"
     x, y = Axis("rank", "log"), Axis("singular value")
-    return Chart("Singular values", seen, "means over seeds", _VALUES, x, y, panels)
+    return Chart("Singular values", seen, means.said(found), _VALUES, x, y, panels)
 
 
 def _vectors(found: ToyMlp) -> Chart:
@@ -120,13 +120,14 @@ def _vectors(found: ToyMlp) -> Chart:
     for layer in _layers(found):
         for side in ("right", "left"):
             lines = [(n, color, means.by_index(found, n, layer, f"p_{side}_avg")) for n, color in _groups(found)]
-            series = [Series(n, np.arange(1, y.size + 1), y, color=color) for n, color, y in lines]
+            tested = [line for line in lines if np.isfinite(line[2]).any()]
+            series = [Series(n, np.arange(1, y.size + 1), y, color=color) for n, color, y in tested]
             panels.append(Panel(f"layer {layer}, {side} vectors", series, rules=[Rule("random directions", "y", 0.5)]))
     frame = found.matrices[found.matrices["at"] == "end"]
     share = frame.groupby("regime", sort=False)["rejected_share_right"].mean()
     seen = f"Right singular vectors unlike random directions: {_by_regime(share, '.2%')}"
     x, y = Axis("rank"), Axis("p-value", limits=(0.0, 1.0))
-    return Chart("Singular vectors", seen, "means over seeds and matrices", _VECTORS, x, y, panels)
+    return Chart("Singular vectors", seen, means.said(found), _VECTORS, x, y, panels)
 
 
 def _batch_sizes(found: ToyMlp) -> dict[str, Chart]:
@@ -137,8 +138,9 @@ def _batch_sizes(found: ToyMlp) -> dict[str, Chart]:
     rows = found.matrices.merge(same[["network", "batch_size"]], on="network")
     sizes = sorted(set(same["batch_size"]))
     x, span = Axis("batch size", "log"), f"batch sizes {sizes[0]} to {sizes[-1]}"
-    others = len(of) - len(same)
-    note = f"{_SEEDS}; alpha {first['scale']:g}, {first['frozen']} frozen, {first['init']}" if others else _SEEDS
+    note = means.said(found, _BARS)
+    if len(of) > len(same):
+        note += f"; of alpha {first['scale']:g}, {first['frozen']} frozen, {first['init']} alone"
     drawn = {}
     for stem, (label, columns) in _OF_BATCH.items():
         panels = []

@@ -26,6 +26,12 @@ def regimes(found: ToyMlp) -> list[str]:
     return list(dict.fromkeys(found.networks["regime"]))
 
 
+def said(found: ToyMlp, interval: str = "") -> str:
+    """What numbers of a regime are: "means over 5 seeds", with the interval's name behind it where there is one."""
+    seeds = found.networks["seed"].nunique()
+    return "one seed" if seeds == 1 else f"means over {seeds} seeds{interval}"
+
+
 def over_seeds(found: ToyMlp, regime: str, column: str) -> Mean:
     """Of a column of accuracies in the networks' table."""
     frame = found.networks

@@ -19,7 +19,7 @@ _OUTSIDE = {
     "num_left_outliers": ("left", "singular values below the left edge, noise of one scale"),
     "num_left_outliers_beyond_signs": ("left signs", "below what the same entries with random signs reach"),
 }
-_INTERVAL = "means over seeds with Student's 95 % intervals"
+_INTERVAL = " with Student's 95 % intervals"
 
 
 def render(found: ToyMlp) -> str:
@@ -60,7 +60,7 @@ def networks_table(found: ToyMlp) -> Table:
             means.shown(means.over_seeds(found, regime, f"{part}_accuracy"), _percent) for part in ("train", "test")
         ]
         rows.append([regime, str(len(of)), str(of["steps"].iloc[0]), *scores, *moved])
-    return Table(f"Networks: {_INTERVAL}", headings, rows)
+    return Table(f"Networks: {means.said(found, _INTERVAL)}", headings, rows)
 
 
 def removal_table(found: ToyMlp, by: str) -> Table:
