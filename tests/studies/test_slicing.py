@@ -107,8 +107,8 @@ def test_its_text_page_and_figures(study):
 
 def test_wrong_use_is_said(stories, options, gpt2):
     for changes, words in (
-        ({"keep": ()}, "expected percents"),
-        ({"keep": (0,)}, "expected percents"),
+        ({"keep": ()}, "expected per cents"),
+        ({"keep": (0,)}, "expected per cents"),
         ({"stream": True}, "neither stream nor devices"),
     ):
         with pytest.raises(ValueError, match=words):

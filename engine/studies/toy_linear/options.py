@@ -28,12 +28,12 @@ class ToyLinearOptions(ToyOptions):
         most=1 / LEAST_SCALE,
     )
     rank: int = option(0, "how many random directions W* reads; 0: all", least=0)
-    num_seeds: int = option(20, "simulations a number of samples", least=2, most=10_000)
+    num_seeds: int = option(20, "simulations for each number of samples", least=2, most=10_000)
     num_null: int = option(
         499, "simulations with isotropic data, which set the edge that lower outliers lie below", least=19, most=100_000
     )
     level: float = option(0.01, "chance of a lower outlier in a simulation with isotropic data", inside=(0, 0.5))
-    batch_size: int = option(0, "seeds simulated at a time; 0: as many as memory allows", least=0, counts=False)
+    batch_size: int = option(0, "simulations at a time; 0: as many as memory allows", least=0, counts=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

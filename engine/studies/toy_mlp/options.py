@@ -30,9 +30,9 @@ class ToyMlpOptions(ToyOptions):
     max_train: int = option(0, "rows to learn from, the first ones; 0 for all", least=0)
     widths: tuple[int, ...] = option((512, 512, 512), "of the hidden layers")
     alphas: tuple[float, ...] = option((1.0, 15.0), "factors of the logits: softmax of alpha z, loss over alpha^2")
-    frozen: tuple[int, ...] = option((0,), "so many first layers are not trained")
+    frozen: tuple[int, ...] = option((0,), "how many of the first layers are not trained")
     inits: tuple[str, ...] = option(("gaussian",), f"laws of the first weights: {', '.join(INITS)}")
-    batch_sizes: tuple[int, ...] = option((32,), "rows a step")
+    batch_sizes: tuple[int, ...] = option((32,), "rows per step")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "of first weights and order of rows; as 0-4")
     epochs: int = option(30, "passes over the rows to learn from", least=1)
     steps: int = option(0, "of the optimizer, in place of epochs; 0: as many as the epochs take", least=0)
@@ -42,8 +42,10 @@ class ToyMlpOptions(ToyOptions):
         1 / 3, "mean square of a layer's first weights times its inputs; torch.nn.Linear has 1/3", inside=(0, 1e6)
     )
     density: float = option(0.1, "share of sparse first weights that are not 0", inside=(0, 1))
-    layers: tuple[int, ...] = option((), "to remove from and to sweep, 1 the first; by default those as wide as any")
-    removed: tuple[int, ...] = option(tuple(range(0, 100, 10)), "per cent of values, and of their sum, to remove")
+    layers: tuple[int, ...] = option(
+        (), "layers to remove values from and to sweep, 1 the first; by default the widest"
+    )
+    removed: tuple[int, ...] = option(tuple(range(0, 100, 10)), "per cent of the values, and of their sum, to remove")
     level: float = option(0.01, "of the outlier tests, and of Benjamini-Hochberg", inside=(0, 0.5))
 
     def __post_init__(self) -> None:
