@@ -42,9 +42,7 @@ class ToyMlpOptions(ToyOptions):
         1 / 3, "mean square of a layer's first weights times its inputs; torch.nn.Linear has 1/3", inside=(0, 1e6)
     )
     density: float = option(0.1, "share of sparse first weights that are not 0", inside=(0, 1))
-    layers: tuple[int, ...] = option(
-        (), "layers to remove values from and to sweep, 1 the first; by default the widest"
-    )
+    layers: tuple[int, ...] = option((), "layers to sweep and to remove values from, 1 the first; none: the widest")
     removed: tuple[int, ...] = option(tuple(range(0, 100, 10)), "per cent of the values, and of their sum, to remove")
     level: float = option(0.01, "of the outlier tests, and of Benjamini-Hochberg", inside=(0, 0.5))
 
