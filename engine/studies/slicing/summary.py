@@ -60,7 +60,7 @@ def seen(study: Slicing) -> str:
         if those
     ]
     if not words:
-        return "No interval tells the loss of slicing from that of removing singular values at equal parameters"
+        return "At no width do the intervals tell slicing and removing singular values at equal parameters apart"
     return f"Slicing leaves {' and '.join(words)} than removing singular values at equal parameters"
 
 
