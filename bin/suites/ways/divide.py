@@ -144,17 +144,9 @@ def _largest(cut: Array) -> tuple[Array, Array]:
 
 
 def _split(
-    state: State,
-    place: Array,
-    size: Array,
-    *,
-    side: int,
-    norm: Array,
-    gaussian: Array,
-    weights: Any,
-    cutoff: float,
+    state: State, place: Array, size: Array, *, side: int, norm: Array, gaussian: Array, weights: Any, cutoff: float
 ) -> State:
-    """One block in two; into single values where it is its mean times I, to rounding, or could not be split."""
+    """One block in two; into single values where it is its mean times I, to rounding."""
     h, v, cut, steps = state
     n = len(h)
     begin = jnp.minimum(place, n - side)
@@ -165,7 +157,7 @@ def _split(
     block = jnp.where(both, window, 0)
     mean = jnp.trace(block) / size
     eps = float(jnp.finfo(h.dtype).eps)
-    flat = jnp.linalg.norm(block - jnp.diag(jnp.where(active, mean, 0))) <= 4 * eps * norm
+    flat = jnp.linalg.norm(block - jnp.diag(jnp.where(active, mean, 0))) <= 16 * eps * norm
 
     def whole() -> tuple[Array, Array, Array]:
         return block, jnp.eye(side, dtype=h.dtype), place
@@ -174,7 +166,9 @@ def _split(
         sigma, radius = _middle(block, jnp.where(active, gaussian[0, :side], 0))
         beyond = jnp.where(where < place, -radius, radius)
         shifted = (block + jnp.diag(jnp.where(active, -sigma, beyond))) / radius
-        q, first = _bases(sign(shifted, weights, cutoff), jnp.where(both, gaussian[:side, :side], jnp.eye(side, dtype=h.dtype)))
+        q, first = _bases(
+            sign(shifted, weights, cutoff), jnp.where(both, gaussian[:side, :side], jnp.eye(side, dtype=h.dtype))
+        )
         q = jnp.where(both, q, jnp.eye(side, dtype=h.dtype))
         turned = q.T @ block @ q
         alike = (jnp.arange(side) < first)[:, None] == (jnp.arange(side) < first)[None, :]
@@ -188,7 +182,7 @@ def _split(
     index = jnp.arange(n + 1)
     split = (middle > place) & (middle < place + size)
     inside = (index >= place) & (index < place + size)
-    return h, v, cut | jnp.where(split, index == middle, inside), steps + 1
+    return h, v, cut | jnp.where(flat, inside, split & (index == middle)), steps + 1
 
 
 def _bases(s: Array, start: Array) -> tuple[Array, Array]:
@@ -238,7 +232,11 @@ def _middle(block: Array, start: Array) -> tuple[Array, Array]:
     weights = vectors[0] ** 2
     known = weights > 1e-30  # what follows an early end has none
     low, high = jnp.min(jnp.where(known, nodes, jnp.inf)), jnp.max(jnp.where(known, nodes, -jnp.inf))
-    sigma = jnp.interp(0.5, jnp.cumsum(weights) - weights / 2, nodes)
+    # between two nodes of some weight: never inside values that are one to rounding, whatever their share
+    nodes = jnp.sort(jnp.where(weights > 1e-8, nodes, jnp.inf))
+    shares = jnp.cumsum(weights[jnp.argsort(jnp.where(weights > 1e-8, 0, 1), stable=True)])
+    best = jnp.argmin(jnp.where(jnp.isfinite(nodes[1:]), jnp.abs(shares[:-1] - 0.5), 2))
+    sigma = jnp.where(jnp.isfinite(nodes[best + 1]), (nodes[best] + nodes[best + 1]) / 2, nodes[best])
     return sigma, 1.1 * jnp.maximum(high - sigma, sigma - low) + tiny
 
 
