@@ -35,9 +35,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where nothing tells it")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes, where nothing tells it", 1)
 _PROFILE = flags.DEFINE_string(
-    "profile",
-    None,
-    "folder for a trace of the devices (jax.profiler), whose summary is printed: idle share, operations",
+    "profile", None, "folder for a trace of the devices (jax.profiler); its summary is printed"
 )
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, where nothing tells it", 0)
 

@@ -159,17 +159,17 @@ def _split(
     eps = float(jnp.finfo(h.dtype).eps)
     flat = jnp.linalg.norm(block - jnp.diag(jnp.where(active, mean, 0))) <= 16 * eps * norm
 
+    eye = jnp.eye(side, dtype=h.dtype)
+
     def whole() -> tuple[Array, Array, Array]:
-        return block, jnp.eye(side, dtype=h.dtype), place
+        return block, eye, place
 
     def halves() -> tuple[Array, Array, Array]:
         sigma, radius = _middle(block, jnp.where(active, gaussian[0, :side], 0))
         beyond = jnp.where(where < place, -radius, radius)
         shifted = (block + jnp.diag(jnp.where(active, -sigma, beyond))) / radius
-        q, first = _bases(
-            sign(shifted, weights, cutoff), jnp.where(both, gaussian[:side, :side], jnp.eye(side, dtype=h.dtype))
-        )
-        q = jnp.where(both, q, jnp.eye(side, dtype=h.dtype))
+        q, first = _bases(sign(shifted, weights, cutoff), jnp.where(both, gaussian[:side, :side], eye))
+        q = jnp.where(both, q, eye)
         turned = q.T @ block @ q
         alike = (jnp.arange(side) < first)[:, None] == (jnp.arange(side) < first)[None, :]
         return jnp.where(alike, (turned + turned.T) / 2, 0), q, begin + first

@@ -1,8 +1,8 @@
 """Both ends of the spectra of a batch of Gram matrices on a device: what `spectral/extremes.py` does on the host.
 
 largest     Lanczos on G, all matrices at once, a number of steps that follows from their side alone.
-smallest    Lanczos on G^-1 through a Cholesky factor that is inverted itself: a triangular solve for one right-hand side
-            waits for every row, a product with the inverse does not.
+smallest    Lanczos on G^-1 through a Cholesky factor that is inverted itself: a triangular solve for one right-hand
+            side waits for every row, a product with the inverse does not.
 
 Every vector is made orthogonal to all before it, which costs a hundredth of the products with G; without it copies of a
 value that has converged turn up, whose vectors tell of no convergence, and a device does not stop to look.
@@ -32,7 +32,7 @@ def ends(grams: Array) -> Array:
 
 @jax.jit
 def flip_ends(x: Array, packed: Array) -> Array:
-    """(F, 2): log s_1 and s_n's squares, as `ends`, of X (a, n) with its entries' signs changed by F rows of bits."""
+    """(F, 2): `ends` of the Gram matrices of X (a, n) with its entries' signs changed by F rows of packed bits."""
 
     def gram(bits: Array) -> Array:
         flip = x * (1.0 - 2.0 * jnp.unpackbits(bits, count=x.size).reshape(x.shape))
@@ -42,7 +42,7 @@ def flip_ends(x: Array, packed: Array) -> Array:
 
 
 def steps_for(side: int) -> int:
-    """Lanczos steps: at the edges of the Marchenko-Pastur law about 3 (n/2)^(1/3) + 30 are enough; this is twice that."""
+    """Twice the about 3 (n/2)^(1/3) + 30 steps that the edges of the Marchenko-Pastur law want."""
     return min(side, int(6 * (side / 2) ** (1 / 3)) + 60)
 
 
