@@ -59,12 +59,12 @@ def measure(config: dict[str, Any], repeats: int, draws: int = NULL_DRAWS) -> li
         samples = {shape: next(m for m in matrices if tuple(m.shape) == shape).read() for shape in shapes}
         largest = samples[max(shapes, key=lambda shape: (min(shape), max(shape)))]
         parts = (
+            lambda: _sweeps(str(model), config, samples, shapes),  # first: the peak of the host's memory never falls
             lambda: _decomposition(largest, repeats),
             lambda: [_null(draws, repeats)],
-            lambda: _sweeps(str(model), config, samples, shapes),
             lambda: _studies(str(model)),
         )
-        return [tell(case) for part in parts for case in part()]  # the long ones last
+        return [tell(case) for part in parts for case in part()]
 
 
 def _sweeps(

@@ -4,8 +4,10 @@ float32 keys    The entries rounded to float32 before they are sorted. F moves b
                 and so does D: not the same numbers, but p-values do not notice.
 without a sort  The entries go into n bins of width 1/n by F. Within a bin i/n rises by 1/n from one to the next and F
                 by less, so that only the first and the last entry of a bin can decide: counts, least and largest
-                values of all bins give the exact D. (T. Gonzalez, S. Sahni, W. R. Franta, An efficient algorithm for the
-                Kolmogorov-Smirnov and Lilliefors tests, ACM Trans. Math. Softw. 3 (1977), 60-64.)
+                values of all bins give the exact D.
+
+Reference: T. Gonzalez, S. Sahni, W. R. Franta, An efficient algorithm for the Kolmogorov-Smirnov and Lilliefors tests,
+ACM Trans. Math. Softw. 3 (1977), 60-64.
 """
 
 import jax
