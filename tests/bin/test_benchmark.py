@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eigensweep.bin.runner import UserError
-from eigensweep.bin.suites import accelerator, candidates, eigenproblem
+from eigensweep.bin.suites import accelerator, beside, candidates, eigenproblem
 from eigensweep.bin.suites.measure import Comparison, compare, spread
 from eigensweep.bin.suites.scaling import fits
 from eigensweep.bin.suites.table import text
@@ -106,7 +106,11 @@ def test_targets_are_measured_on_any_device_and_the_suite_refuses_a_cpu(monkeypa
         accelerator.run([], 1)
 
 
-def test_candidates_are_measured_on_any_device_and_the_suite_refuses_a_cpu(capsys):
+def test_candidates_are_measured_on_any_device_and_the_suite_refuses_a_cpu(capsys, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        beside, "_seconds", lambda model, folder, name, *rest, **_: started.append((name, *rest)) or 2.0
+    )
     found = {(c.case, c.peer): c.note for c in candidates.measure(SMALL, 1)}
     assert "0 of 14 did not converge" in found["ends of 7 flips of 32 x 32", "eigvalsh of each"]
     differs = {case: float(note.split()[-1]) for (case, _), note in found.items() if case.startswith("KS")}
@@ -114,6 +118,12 @@ def test_candidates_are_measured_on_any_device_and_the_suite_refuses_a_cpu(capsy
     assert 1e-10 < differs["KS of 48 vectors of 32, float32 keys"] < 1.5e-8
     assert ("two sweeps beside each other", "one after the other") in found
     assert ("one sweep by two processes", "by one process") in found
+    assert ("beside", [["--config.blocks=0-0"], ["--config.blocks=1-1"]]) in started
     assert "profile of the sweep" in capsys.readouterr().out
     with pytest.raises(UserError, match="needs a GPU or TPU"):
         candidates.run([], 1)
+
+
+def test_processes_that_fail_are_left_out_with_their_last_word(tmp_path, capsys):
+    assert list(beside.rows(str(tmp_path / "nothing"), 2, tmp_path)) == []
+    assert "left out, error: " in capsys.readouterr().out
