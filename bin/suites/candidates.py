@@ -1,8 +1,9 @@
 """What an accelerator might do otherwise than it does, each beside today's way on the same device and the same numbers.
 
-Two processes on one card; both ends of flipped matrices by Lanczos in place of whole eigenproblems; KS statistics by
-float32 keys, or without a sort; bfloat16 widened on the device; what a sweep waits for its controls, and how long the
-device is idle. Every row is printed when it is measured: all together take minutes. Nothing here is a default.
+Both ends of flipped matrices by Lanczos in place of whole eigenproblems; KS statistics by float32 keys, or without a
+sort; bfloat16 widened on the device; controls drawn there; what a sweep waits for those that the host draws, and how
+long the device is idle; two processes on one card. Every row is printed when it is measured: all together take minutes.
+Nothing here is a default.
 """
 
 import os
@@ -58,6 +59,7 @@ def _rows(config: dict[str, Any], repeats: int) -> Iterator[Comparison]:
         yield flips(*shape, repeats)
         yield from statistics(*shape, repeats)
     yield widening(long, n, repeats)
+    yield from drawing(long, n, repeats)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         write_synthetic(model, config)
@@ -105,6 +107,27 @@ def widening(m: int, n: int, repeats: int) -> Comparison:
         lambda: jax.block_until_ready(jax.device_put(w.astype(np.float64))),
         repeats,
     )
+
+
+def drawing(m: int, n: int, repeats: int) -> Iterator[Comparison]:
+    """A control drawn on the device, from other random numbers, and one that the host draws and sends."""
+    key = jax.random.key(0)
+    w = np.random.default_rng(0).standard_normal((m, n), np.float32).astype(ml_dtypes.bfloat16)
+    on_device = jax.device_put(w)
+    ways = {
+        "permutation": lambda w: jax.random.permutation(key, w.ravel()).reshape(w.shape),
+        "signs": lambda w: jnp.where(jax.random.bernoulli(key, shape=w.shape), w, -w),
+        "gaussian": lambda w: jax.random.normal(key, w.shape, jnp.float32) * jnp.std(w.astype(jnp.float32)),
+    }
+    for kind, way in ways.items():
+        compiled, draw = jax.jit(way), getattr(controls, kind)
+        case = Comparison("candidates", f"{kind} of {m} x {n} on the device", "drawn on one core and sent")
+        yield compare(
+            case,
+            lambda compiled=compiled: jax.block_until_ready(compiled(on_device)),
+            lambda draw=draw: jax.block_until_ready(jax.device_put(draw(key, w))),
+            repeats,
+        )
 
 
 def waiting(folder: str, repeats: int) -> Comparison:
