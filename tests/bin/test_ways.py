@@ -9,7 +9,7 @@ import pytest
 
 from eigensweep.bin.suites import eigenproblem
 from eigensweep.bin.suites.ways import divide, jacobi, kolmogorov, lanczos
-from eigensweep.engine.spectral import controls, extremes, ks, signs
+from eigensweep.engine.spectral import controls, extremes, ks
 
 EPS = np.finfo(float).eps
 N = 96
@@ -51,7 +51,7 @@ def test_divide_and_conquer_solves_every_spectrum(name):
 
 
 def test_divide_and_conquer_that_cannot_split_gives_nan_and_ends():
-    values, v = divide.eigh(jnp.full((N, N), jnp.nan), least=24)
+    values, v = divide.eigh(jnp.asarray(np.full((N, N), np.nan)), least=24)
     assert np.isnan(values).all()
     assert np.isnan(v).all()
 
@@ -72,28 +72,20 @@ def test_block_jacobi_is_lapack(spectrum):
     np.testing.assert_allclose(v.T[known] @ v[:, known], np.eye(known.sum()), atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", [(96, 96), (300, 96)])
-def test_lanczos_on_a_device_finds_the_hosts_ends(shape):
-    rng = np.random.default_rng(shape)
-    x = rng.standard_normal(shape)
+def test_lanczos_on_a_device_finds_the_hosts_ends_or_says_that_it_cannot():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((N, N))
     packed = np.stack([controls.packed_bits(rng, x.size) for _ in range(3)])
     found = np.asarray(lanczos.flip_ends(jnp.asarray(x), packed))
     flips = [controls.flip(x, bits) for bits in packed]
     grams = [flip.T @ flip for flip in flips]
     np.testing.assert_allclose(found[:, ::-1], [extremes.ends(g) for g in grams], rtol=1e-6)
     np.testing.assert_allclose(found[:, 0], [np.linalg.eigvalsh(g)[-1] for g in grams], rtol=1e-12)
-    exact = [np.linalg.svd(flip, compute_uv=False)[-1] ** 2 for flip in flips]
-    condition = found[:, 0] / exact
-    assert (np.abs(found[:, 1] / exact - 1) <= 10 * EPS * condition + 1e-11).all()
-    whole = signs._device_evals(jnp.asarray(x), jnp.ones(96), None, 0, 0, packed, 1.0)
-    np.testing.assert_allclose(found[:, 0], np.asarray(whole)[:, 0], rtol=1e-12)
-
-
-def test_lanczos_on_a_device_says_what_it_cannot_tell():
-    x = np.random.default_rng(0).standard_normal((3, 60, 40))
-    x[1, :, 7] = 0  # no Cholesky factor
-    found = np.asarray(lanczos.ends(jnp.asarray(np.swapaxes(x, 1, 2) @ x)))
-    assert np.isnan(found[:, 1]).tolist() == [False, True, False]
+    exact = np.array([np.linalg.svd(flip, compute_uv=False)[-1] ** 2 for flip in flips])
+    assert (np.abs(found[:, 1] / exact - 1) <= 10 * EPS * found[:, 0] / exact + 1e-11).all()
+    x[:, 7] = 0  # no Cholesky factor
+    found = np.asarray(lanczos.flip_ends(jnp.asarray(x), packed))
+    assert np.isnan(found[:, 1]).all()
     assert np.isfinite(found[:, 0]).all()
 
 
