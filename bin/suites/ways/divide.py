@@ -26,6 +26,7 @@ CUTOFF = 100.0  # the source's: up to here a Cholesky factor is as good as a QR 
 _WINDOW = 0.5625  # a half, and what an estimated median is off by
 _GRAIN = 32
 _QUADRATURE = 48  # Lanczos steps
+_COUPLED = 1e5  # times epsilon, of H: more between two halves and they are none
 _HALLEY = 80  # each makes the smallest value 3 times as large: 1e-38 becomes 1
 
 State = tuple[Array, Array, Array, Array]  # H in blocks, vectors, where blocks begin or end (n + 1,), steps taken
@@ -80,23 +81,25 @@ def sign(x: Array, weights: Any, cutoff: float) -> Array:
     """S = V sign(Lambda) V^T of a symmetric X = V Lambda V^T whose values lie within -1 and 1, by QDWH.
 
     X <- (b/c) X + (a - b/c) X (I + c X^2)^-1 with weights a, b, c that follow from the smallest value expected, then
-    a, b, c = 3, 1, 3 until nothing changes, then a Newton-Schulz step.
+    a, b, c = 3, 1, 3 until X^2 is nearly I (that X hardly changes tells nothing: values far below the smallest expected
+    grow slowly at first), then a Newton-Schulz step.
     """
     for step, above in ((_qr_step, True), (_cholesky_step, False)):
         if chosen := [w for w in weights if (w[2] > cutoff) == above]:
             x, _ = lax.scan(lambda x, w, step=step: (step(x, w), None), x, jnp.asarray(chosen, x.dtype))
     halley = jnp.array([3.0, 1.0, 3.0], x.dtype)
-    small = len(x) ** 0.5 * float(jnp.finfo(x.dtype).eps) ** (1 / 3)  # cubed by the next step
+    small = float(jnp.finfo(x.dtype).eps) ** 0.5  # squared by the last step
+    eye = jnp.eye(len(x), dtype=x.dtype)
 
     def more(state: tuple[Array, Array, Array]) -> Array:
-        return (state[1] > small) & (state[2] < _HALLEY)
+        return (jnp.linalg.norm(state[1] - eye) > small) & (state[2] < _HALLEY)
 
     def again(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        found = _cholesky_step(state[0], halley)
-        return found, jnp.linalg.norm(found - state[0]), state[2] + 1
+        found = _cholesky_step(state[0], halley, state[1])
+        return found, found @ found, state[2] + 1
 
-    x, *_ = lax.while_loop(more, again, (x, jnp.asarray(jnp.inf, x.dtype), jnp.zeros((), jnp.int32)))
-    return 1.5 * x - 0.5 * x @ (x @ x)
+    x, square, _ = lax.while_loop(more, again, (x, x @ x, jnp.zeros((), jnp.int32)))
+    return 1.5 * x - 0.5 * x @ square
 
 
 def _weights(smallest: float) -> list[tuple[float, float, float]]:
@@ -112,9 +115,10 @@ def _weights(smallest: float) -> list[tuple[float, float, float]]:
     return found
 
 
-def _cholesky_step(x: Array, weights: Array) -> Array:
+def _cholesky_step(x: Array, weights: Array, square: Array | None = None) -> Array:
     a, b, c = weights
-    factor = jnp.linalg.cholesky(jnp.eye(len(x), dtype=x.dtype) + c * (x @ x), symmetrize_input=False)
+    square = x @ x if square is None else square
+    factor = jnp.linalg.cholesky(jnp.eye(len(x), dtype=x.dtype) + c * square, symmetrize_input=False)
     found = b / c * x + (a - b / c) * jax.scipy.linalg.cho_solve((factor, True), x)
     return (found + found.T) / 2
 
@@ -146,7 +150,10 @@ def _largest(cut: Array) -> tuple[Array, Array]:
 def _split(
     state: State, place: Array, size: Array, *, side: int, norm: Array, gaussian: Array, weights: Any, cutoff: float
 ) -> State:
-    """One block in two; into single values where it is its mean times I, to rounding."""
+    """One block in two; into single values where it is its mean times I, to rounding.
+
+    As it was where the halves would not be apart: sigma, from another random vector, is then another one.
+    """
     h, v, cut, steps = state
     n = len(h)
     begin = jnp.minimum(place, n - side)
@@ -165,14 +172,16 @@ def _split(
         return block, eye, place
 
     def halves() -> tuple[Array, Array, Array]:
-        sigma, radius = _middle(block, jnp.where(active, gaussian[0, :side], 0))
+        sigma, radius = _middle(block, jnp.where(active, gaussian[steps % n, :side], 0))
         beyond = jnp.where(where < place, -radius, radius)
         shifted = (block + jnp.diag(jnp.where(active, -sigma, beyond))) / radius
         q, first = _bases(sign(shifted, weights, cutoff), jnp.where(both, gaussian[:side, :side], eye))
         q = jnp.where(both, q, eye)
         turned = q.T @ block @ q
         alike = (jnp.arange(side) < first)[:, None] == (jnp.arange(side) < first)[None, :]
-        return jnp.where(alike, (turned + turned.T) / 2, 0), q, begin + first
+        apart = jnp.linalg.norm(jnp.where(alike, 0, turned)) <= _COUPLED * eps * norm
+        turned = jnp.where(alike, (turned + turned.T) / 2, 0)
+        return jnp.where(apart, turned, block), jnp.where(apart, q, eye), jnp.where(apart, begin + first, place)
 
     block, q, middle = lax.cond(flat, whole, halves)
     window = jnp.where(both, block, window)
