@@ -27,12 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from eigensweep.bin.suites.measure import Comparison, seconds, tell
+from eigensweep.bin.suites.measure import Comparison, compare, seconds, tell
 from eigensweep.bin.suites.ways import divide, jacobi
 from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.svd import device
 
 STEPS = 3
+BATCH = 4
 LARGE = 4096  # from here on torch is timed once, beyond it LAPACK's values are not waited for
 _HIGHEST = lax.Precision.HIGHEST
 Vectors = tuple[Array, Array]  # s ascending (n,), right singular vectors as columns (n, n)
@@ -53,6 +54,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
                 result.append(tell(_measured(case, way, jnp.asarray(w), exact, repeats)))
             except (NotImplementedError, jax.errors.JaxRuntimeError) as error:  # the other ways go on
                 print(f"  {case.case}: left out, {str(error).splitlines()[0]}", flush=True)
+        result.append(tell(_at_once(w, repeats)))
     return result
 
 
@@ -176,6 +178,16 @@ def _quality(w: Array, v: Array) -> Vectors:
     scale = jnp.linalg.norm(p, axis=0)
     cosines = product(p.T, p) / jnp.outer(scale, scale) - jnp.eye(len(v))
     return jnp.linalg.norm(w - product(p, v.T)) / jnp.linalg.norm(w), jnp.max(jnp.abs(cosines))
+
+
+def _at_once(w: np.ndarray, repeats: int) -> Comparison:
+    """A batched eigenproblem, which is what a sweep's `gram` asks for, against one matrix after the other."""
+    gram = jnp.asarray(w.T @ w)
+    grams = jnp.stack([gram * (1 + i) for i in range(BATCH)])
+    batched, mapped = (jax.jit(way) for way in (jnp.linalg.eigh, lambda x: lax.map(jnp.linalg.eigh, x)))
+    case = Comparison("eigenproblem", f"syevd float64 of {BATCH} at once, {len(w)} x {len(w)}", "one after the other")
+    ours, theirs = (lambda way=way: jax.block_until_ready(way(grams)) for way in (batched, mapped))
+    return compare(case, ours, theirs, repeats)
 
 
 def _torch(w: np.ndarray) -> Callable[[], Any]:

@@ -85,6 +85,7 @@ def test_a_step_of_refinement_squares_the_error_of_eigenvectors_that_stand_apart
 def test_ways_to_singular_vectors_are_measured_and_those_of_other_devices_left_out(capsys):
     pytest.importorskip("torch")
     found = eigenproblem.run([24], 1)
+    assert found.pop().case == "syevd float64 of 4 at once, 24 x 24"
     notes = {c.case.removesuffix(", 24 x 24"): c.note for c in found}
     ways = set(eigenproblem.ways())
     assert set(notes) == {way for way in ways if not way.startswith("syevj")}
