@@ -25,7 +25,7 @@ class Operation(NamedTuple):
 
     name: str
     seconds: float
-    count: int
+    runs: int
 
 
 class Profile(NamedTuple):
@@ -54,7 +54,7 @@ class Profile(NamedTuple):
         said = f"{self.seconds:.2f} s, of which the device was idle {100 * self.idle:.0f} %"
         said += f" and copied {self.copying:.2f} s" if self.copying else ""
         said += "; the trace was too long to be kept whole" if self.cut else ""
-        rows = [f"  {o.seconds:9.3f} s  {o.count:8d} x  {o.name}" for o in self.operations[:TOP]]
+        rows = [f"  {o.seconds:9.3f} s  {o.runs:8d} x  {o.name}" for o in self.operations[:TOP]]
         return "\n".join([said, *rows])
 
 

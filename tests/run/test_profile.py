@@ -45,7 +45,7 @@ def test_streams_of_a_gpu_are_its_work_and_nothing_is_counted_twice(tmp_path):
     assert found.busy == pytest.approx(3.5)
     assert found.copying == pytest.approx(0.5)
     assert found.idle == pytest.approx(0.65)
-    assert [(o.name, o.seconds, o.count) for o in found.operations] == [("dot.1", 3.0, 2), ("MemcpyH2D", 1.5, 1)]
+    assert [(o.name, o.seconds, o.runs) for o in found.operations] == [("dot.1", 3.0, 2), ("MemcpyH2D", 1.5, 1)]
     assert "idle 65 %" in str(found)
 
 

@@ -15,6 +15,7 @@ Reference: Y. Nakatsukasa, N. J. Higham, Stable and efficient spectral divide an
 eigenvalue decomposition and the SVD, SIAM J. Sci. Comput. 35 (2013), A1325-A1349.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -84,9 +85,10 @@ def sign(x: Array, weights: Any, cutoff: float) -> Array:
     a, b, c = 3, 1, 3 until X^2 is nearly I (that X hardly changes tells nothing: values far below the smallest expected
     grow slowly at first), then a Newton-Schulz step.
     """
-    for step, above in ((_qr_step, True), (_cholesky_step, False)):
+    steps: tuple[tuple[Callable[[Array, Array], Array], bool], ...] = ((_qr_step, True), (_cholesky_step, False))
+    for step, above in steps:
         if chosen := [w for w in weights if (w[2] > cutoff) == above]:
-            x, _ = lax.scan(lambda x, w, step=step: (step(x, w), None), x, jnp.asarray(chosen, x.dtype))
+            x, _ = lax.scan(partial(_scanned, step), x, jnp.asarray(chosen, x.dtype))
     halley = jnp.array([3.0, 1.0, 3.0], x.dtype)
     small = float(jnp.finfo(x.dtype).eps) ** 0.5  # squared by the last step
     eye = jnp.eye(len(x), dtype=x.dtype)
@@ -104,7 +106,8 @@ def sign(x: Array, weights: Any, cutoff: float) -> Array:
 
 def _weights(smallest: float) -> list[tuple[float, float, float]]:
     """(a, b, c) of the dynamically weighted Halley steps that bring the interval [smallest, 1] to 1."""
-    low, found = smallest, []
+    low = smallest
+    found: list[tuple[float, float, float]] = []
     while low < 1 - 1e-8 and len(found) < 10:
         d = (4 * (1 - low**2) / low**4) ** (1 / 3)
         a = (1 + d) ** 0.5 + 0.5 * (8 - 4 * d + 8 * (2 - low**2) / (low**2 * (1 + d) ** 0.5)) ** 0.5
@@ -113,6 +116,10 @@ def _weights(smallest: float) -> list[tuple[float, float, float]]:
         found.append((a, b, c))
         low = min(low * (a + b * low**2) / (1 + c * low**2), 1.0)
     return found
+
+
+def _scanned(step: Callable[[Array, Array], Array], x: Array, weights: Array) -> tuple[Array, None]:
+    return step(x, weights), None
 
 
 def _cholesky_step(x: Array, weights: Array, square: Array | None = None) -> Array:
