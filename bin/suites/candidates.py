@@ -8,7 +8,7 @@ Nothing here is a default.
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ def flips(a: int, n: int, repeats: int) -> Comparison:
     ours = partial(lanczos.flip_ends, x, packed)
     theirs = partial(signs._device_evals, x, jnp.ones(n), None, 0, 0, packed, 1.0)
     case = Comparison("candidates", f"ends of {len(packed)} flips of {a} x {n}", "eigvalsh of each")
-    compare(case, lambda: jax.block_until_ready(ours()), lambda: jax.block_until_ready(theirs()), repeats)
+    compare(case, _done(ours), _done(theirs), repeats)
     found, whole = np.asarray(ours()), np.asarray(theirs())
     off = np.nanmax(np.abs(found / whole - 1), axis=0, initial=0.0)
     case.note = f"differ by {off[0]:.1e} at the top, {off[1]:.1e} at the bottom, of a value"
@@ -90,8 +90,7 @@ def statistics(rows: int, n: int, repeats: int) -> Iterator[Comparison]:
     exact = np.asarray(ks._on_device(x))
     for name, way in (("float32 keys", kolmogorov.by_float32_keys), ("no sort", kolmogorov.without_sort)):
         case = Comparison("candidates", f"KS of {rows} vectors of {n}, {name}", "float64 sort")
-        theirs = lambda: jax.block_until_ready(ks._on_device(x))  # noqa: E731
-        compare(case, lambda way=way: jax.block_until_ready(way(x)), theirs, repeats)
+        compare(case, _done(way, x), _done(ks._on_device, x), repeats)
         case.note = f"D differs by {np.max(np.abs(np.asarray(way(x)) - exact)):.1e}"
         yield case
 
@@ -101,12 +100,8 @@ def widening(m: int, n: int, repeats: int) -> Comparison:
     w = np.random.default_rng(0).standard_normal((m, n), np.float32).astype(ml_dtypes.bfloat16)
     widen = jax.jit(lambda x: x.astype(jnp.float64))
     case = Comparison("candidates", f"{m} x {n} bfloat16 to the device", "widened on the host")
-    return compare(
-        case,
-        lambda: jax.block_until_ready(widen(jax.device_put(w))),
-        lambda: jax.block_until_ready(jax.device_put(w.astype(np.float64))),
-        repeats,
-    )
+    ours, theirs = _done(lambda: widen(jax.device_put(w))), _done(lambda: jax.device_put(w.astype(np.float64)))
+    return compare(case, ours, theirs, repeats)
 
 
 def drawing(m: int, n: int, repeats: int) -> Iterator[Comparison]:
@@ -120,14 +115,18 @@ def drawing(m: int, n: int, repeats: int) -> Iterator[Comparison]:
         "gaussian": lambda w: jax.random.normal(key, w.shape, jnp.float32) * jnp.std(w.astype(jnp.float32)),
     }
     for kind, way in ways.items():
-        compiled, draw = jax.jit(way), getattr(controls, kind)
+        draw = getattr(controls, kind)
         case = Comparison("candidates", f"{kind} of {m} x {n} on the device", "drawn on one core and sent")
-        yield compare(
-            case,
-            lambda compiled=compiled: jax.block_until_ready(compiled(on_device)),
-            lambda draw=draw: jax.block_until_ready(jax.device_put(draw(key, w))),
-            repeats,
-        )
+        yield compare(case, _done(jax.jit(way), on_device), _done(_drawn_and_sent, draw, key, w), repeats)
+
+
+def _drawn_and_sent(draw: Callable[..., np.ndarray], key: jax.Array, w: np.ndarray) -> jax.Array:
+    return jax.device_put(draw(key, w))
+
+
+def _done(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """A call that ends when the device has."""
+    return lambda: jax.block_until_ready(work(*arguments))
 
 
 def waiting(folder: str, repeats: int) -> Comparison:
