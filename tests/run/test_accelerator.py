@@ -1,5 +1,6 @@
 """The branches that only accelerators take, on CPU devices that say they are a GPU: the tables are those of the CPU."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 SWEEP = """
+import json
 import sys
 import jax
 out, count, backend = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -15,13 +17,19 @@ jax.config.update("jax_num_cpu_devices", count)
 import ml_dtypes
 import numpy as np
 from eigensweep import engine, models
+from eigensweep.engine.run import statistics
 from eigensweep.engine.spectral import ks
-from eigensweep.engine.spectral.svd import auto
+from eigensweep.engine.spectral.svd import auto, device
 if backend != "cpu":
     jax.default_backend = lambda: backend
     auto.device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
     on_host = ks.ks_statistic
     ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
+asked, svd = set(), device.svd
+def heard(w, strategy, vectors):
+    asked.add((w.shape, str(w.dtype), type(w).__module__.startswith("jax")))
+    return svd(w, strategy, vectors)
+device.svd = heard
 rng = np.random.default_rng(0)
 weights = {}
 def add(role, w):
@@ -37,12 +45,16 @@ add("self_attn.q_proj", np.zeros((48, 48), np.float32))
 add("self_attn.q_proj", np.full((48, 48), np.nan, np.float32))
 run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both,signs"))
 run.matrices.merge(run.spectra, on="name").to_pickle(out)
+programs = {f.__name__: f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)}
+if backend != "cpu" and count == 1:
+    programs["svd"] = device._jitted("gram", True, None)._cache_size()
+print(json.dumps({"programs": programs, "asked": sorted(asked)}))
 """
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """Backend and number of devices -> the joined tables."""
+def sweeps(tmp_path_factory):
+    """Backend and number of devices -> the joined tables, and what was compiled."""
     folder, found = tmp_path_factory.mktemp("tables"), {}
     for backend, count in (("cpu", 1), ("gpu", 1), ("gpu", 8)):
         out = folder / f"{backend}{count}.pkl"
@@ -51,8 +63,25 @@ def tables(tmp_path_factory):
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found[backend, count] = pd.read_pickle(out)
+        found[backend, count] = pd.read_pickle(out), json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+@pytest.fixture(scope="module")
+def tables(sweeps):
+    return {key: table for key, (table, _) in sweeps.items()}
+
+
+def test_every_program_is_compiled_once(sweeps):
+    """Measures and power law once a smaller side, noise and edges once a shape, a decomposition once a batch."""
+    compiled = sweeps["gpu", 1][1]
+    assert compiled["programs"]["_values_of_rows"] == 1  # the smaller side is 48 throughout
+    assert compiled["programs"]["_shape_of_rows"] == 2  # 48 x 48, and 96 x 48 either way round
+    assert compiled["programs"]["svd"] == len(compiled["asked"])
+    stored = [on_device for _, dtype, on_device in compiled["asked"] if dtype == "bfloat16"]
+    assert stored  # matrices reach the device as they are stored, and are widened there
+    assert all(stored)
+    assert set(sweeps["cpu", 1][1]["programs"].values()) == {0}
 
 
 def measured(table):
