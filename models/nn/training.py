@@ -74,60 +74,102 @@ def train(
       DeviceMemoryError: with the batch size that would fit.
     """
     model.head(head)
-    others = {key for name in _OF_HEAD for key in _OF_HEAD[name]} - set(_OF_HEAD[head])
-    keys = _OF_HEAD[head] if options.trainable == "head" else tuple(key for key in params if key not in others)
-    trained = {key: params[key] for key in keys if key in params}
-    frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(model, params, rows, validation, options, seed, head, intervention)
+    training = _Training(
+        model, params, rows, validation, options, seed, directory, mesh, on_look, head, save_at, on_save, intervention
+    )
+    multiple = 1 if mesh is None else mesh.shape["data"]
+    return with_memory_advice(training.run, options.batch_size, training.gradient_of_one, multiple)
 
-    def gradient_of_one(size: int) -> object:
-        batch = shard_batch(next(batches(rows, size)), mesh)
-        return _gradient(model, head, trained, frozen, batch, None, intervention)
 
-    def run(size: int) -> tuple[Params, Progress]:
+@dataclasses.dataclass
+class _Training:
+    """What `train` was given, and its loop."""
+
+    model: Model
+    params: Params
+    rows: Rows
+    validation: Rows
+    options: TrainOptions
+    seed: int
+    directory: Path | None
+    mesh: Mesh | None
+    on_look: Callable[[Progress, int], None] | None
+    head: str
+    save_at: Collection[int]
+    on_save: Callable[[int, Params], None] | None
+    intervention: Intervention | None
+
+    def __post_init__(self) -> None:
+        mine = _OF_HEAD[self.head]
+        others = {key for keys in _OF_HEAD.values() for key in keys} - set(mine)
+        keys = mine if self.options.trainable == "head" else tuple(key for key in self.params if key not in others)
+        self.trained = {key: self.params[key] for key in keys if key in self.params}
+        self.frozen = {key: value for key, value in self.params.items() if key not in self.trained}
+        self.identity = _identity(
+            self.model, self.params, self.rows, self.validation, self.options, self.seed, self.head, self.intervention
+        )
+
+    def gradient_of_one(self, size: int) -> object:
+        """Of the first `size` rows: do they fit?"""
+        batch = shard_batch(next(batches(self.rows, size)), self.mesh)
+        return _gradient(self.model, self.head, self.trained, self.frozen, batch, None, self.intervention)
+
+    def run(self, size: int) -> tuple[Params, Progress]:
+        """From the first step, or from the newest state, to the last."""
         del size  # the options'
-        state, progress = _start(directory, identity, trained, options)
-        key = jax.random.key(seed, impl="rbg") if options.dropout else None
-        _, total = options.steps(len(rows.row))
-        recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0, max_steps=0)  # what a step needs
+        state, progress = _start(self.directory, self.identity, self.trained, self.options)
+        _, total = self.options.steps(len(self.rows.row))
         losses: list[Array] = []
-        if on_save and not progress.step and 0 in save_at:
-            on_save(0, params)
-        for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
-            if _is_over(progress, total, options):
+        if self.on_save and not progress.step and 0 in self.save_at:
+            self.on_save(0, self.params)
+        for batch in itertools.islice(_order(self.rows, self.options, self.seed), progress.step, None):
+            if _is_over(progress, total, self.options):
                 break
-            state, loss = _step(
-                model,
-                head,
-                recipe,
-                total,
-                state,
-                frozen,
-                shard_batch(batch, mesh),
-                key,
-                np.int32(progress.step),
-                intervention,
-            )
+            state, loss = self._step(state, batch, progress.step, total)
             losses.append(loss)
             progress.step += 1
-            if on_save and progress.step in save_at:
-                _refuse_divergence(directory, progress, losses, state["params"])
-                on_save(progress.step, {**frozen, **state["params"]})
-            if _is_look(progress.step, len(rows.row), options):
-                _refuse_divergence(directory, progress, losses, state["params"])
-                _look(model, head, frozen, validation, options, mesh, state, progress, losses, intervention)
-                if directory is not None:
-                    write_state(directory, progress.step, state, _to_json(progress, identity))
-                if on_look:
-                    on_look(progress, total)
+            if self.on_save and progress.step in self.save_at:
+                _refuse_divergence(self.directory, progress, losses, state["params"])
+                self.on_save(progress.step, {**self.frozen, **state["params"]})
+            if _is_look(progress.step, len(self.rows.row), self.options):
+                _refuse_divergence(self.directory, progress, losses, state["params"])
+                self._look(state, progress, losses)
+                if self.directory is not None:
+                    write_state(self.directory, progress.step, state, _to_json(progress, self.identity))
+                if self.on_look:
+                    self.on_look(progress, total)
         if not progress.best_step:
             raise TrainingError(
                 "the validation loss is not finite at any look: lower the learning rate, or clip harder"
             )
-        return {**params, **state["best"]}, progress
+        return {**self.params, **state["best"]}, progress
 
-    multiple = 1 if mesh is None else mesh.shape["data"]
-    return with_memory_advice(run, options.batch_size, gradient_of_one, multiple)
+    def _step(self, state: Params, batch: Rows, number: int, total: int) -> tuple[Params, Array]:
+        key = jax.random.key(self.seed, impl="rbg") if self.options.dropout else None
+        # what a step needs: nothing else is compiled anew for
+        recipe = dataclasses.replace(self.options, epochs=1, evaluate_every=0, patience=0, max_steps=0)
+        batch = shard_batch(batch, self.mesh)
+        static = (self.model, self.head, recipe, total)
+        return _step(*static, state, self.frozen, batch, key, np.int32(number), self.intervention)
+
+    def _look(self, state: Params, progress: Progress, losses: list[Array]) -> None:
+        """Score the validation rows; keep the parameters if they are the best so far."""
+        params, size = {**self.frozen, **state["params"]}, self.options.batch_size
+        scores = score(self.model, params, self.validation, size, self.head, self.mesh, self.intervention)
+        progress.history.append(
+            {
+                "step": progress.step,
+                "train_loss": float(np.mean([float(loss) for loss in losses])),
+                "validation_loss": scores.mean,
+                "validation_accuracy": scores.accuracy,
+            }
+        )
+        losses.clear()
+        if scores.mean < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
+            state["best"] = _copy(state["params"])
+        else:
+            progress.stale += 1
 
 
 def _gradient(
@@ -205,37 +247,6 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
     raise TrainingError(
         f"the training diverges: {what} not finite at step {step}: lower the learning rate, or clip harder{kept}"
     )
-
-
-def _look(
-    model: Model,
-    head: str,
-    frozen: Params,
-    validation: Rows,
-    options: TrainOptions,
-    mesh: Mesh | None,
-    state: Params,
-    progress: Progress,
-    losses: list[Array],
-    intervention: Intervention | None,
-) -> None:
-    """Score the validation rows; keep the parameters if they are the best so far."""
-    params, size = {**frozen, **state["params"]}, options.batch_size
-    scores = score(model, params, validation, size, head, mesh, intervention)
-    progress.history.append(
-        {
-            "step": progress.step,
-            "train_loss": float(np.mean([float(loss) for loss in losses])),
-            "validation_loss": scores.mean,
-            "validation_accuracy": scores.accuracy,
-        }
-    )
-    losses.clear()
-    if scores.mean < progress.best_loss:
-        progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
-        state["best"] = _copy(state["params"])
-    else:
-        progress.stale += 1
 
 
 def _copy(tree: Params) -> Params:

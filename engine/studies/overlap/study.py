@@ -58,7 +58,9 @@ class OverlapOptions(TextFields, FactorFields):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.centred and self.centring == "none":
+        if self.centred and self.centring == "positions":
+            raise ValueError("centred is on, which is centring = mean, and centring is positions; give one of them")
+        if self.centred:
             object.__setattr__(self, "centring", "mean")
         object.__setattr__(self, "centred", self.centring == "mean")
 
