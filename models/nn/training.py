@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eigensweep.models.data.batches import Rows, batches
 from eigensweep.models.nn.devices import shard_batch, with_memory_advice
@@ -86,7 +86,7 @@ def train(
 
     def run(size: int) -> tuple[Params, Progress]:
         del size  # the options'
-        state, progress = _start(directory, identity, trained, options)
+        state, progress = _start(directory, identity, trained, options, mesh)
         key = jax.random.key(seed, impl="rbg") if options.dropout else None
         _, total = options.steps(len(rows.row))
         recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0, max_steps=0)  # what a step needs
@@ -195,8 +195,8 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
     Raises:
       TrainingError: names the first step since the last look whose loss, or whose update, is not finite.
     """
-    finite = [bool(jnp.isfinite(loss)) for loss in losses]
-    if all(finite) and all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+    finite = [bool(np.isfinite(loss)) for loss in losses]
+    if all(finite) and _all_finite(jax.tree.leaves(params)):
         return
     step = progress.step - len(finite) + 1 + finite.index(False) if False in finite else progress.step
     what = "the loss is" if False in finite else "the parameters are"
@@ -205,6 +205,11 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
     raise TrainingError(
         f"the training diverges: {what} not finite at step {step}: lower the learning rate, or clip harder{kept}"
     )
+
+
+@jax.jit
+def _all_finite(leaves: list[Array]) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
 def _look(
@@ -243,13 +248,17 @@ def _copy(tree: Params) -> Params:
     return jax.tree.map(jnp.copy, tree)
 
 
-def _start(directory: Path | None, identity: str, trained: Params, options: TrainOptions) -> tuple[Params, Progress]:
+def _start(
+    directory: Path | None, identity: str, trained: Params, options: TrainOptions, mesh: Mesh | None
+) -> tuple[Params, Progress]:
     """The first state, or the newest one in `directory`."""
     state = {
         "params": _copy(trained),
         "optimizer": optimizer(options, 2).init(trained),  # its form does not depend on the number of steps
         "best": _copy(trained),
     }
+    if mesh is not None:  # where the first step leaves it, or the second compiles anew
+        state = jax.tree.map(partial(_onto, mesh), state)
     found = None if directory is None else newest_state(directory, state)
     if found is None:
         return state, Progress()
@@ -259,6 +268,13 @@ def _start(directory: Path | None, identity: str, trained: Params, options: Trai
             f"{directory}: holds another training (of another model, data, options or seed); take a new directory"
         )
     return state, Progress(**notes)
+
+
+def _onto(mesh: Mesh, leaf: Array) -> Array:
+    """Whole on every device, if it is not on the mesh."""
+    if leaf.sharding.device_set == set(mesh.devices.flat):
+        return leaf
+    return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
 
 
 def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
