@@ -6,7 +6,6 @@ rows to (seed, epoch), so that a training that is killed and started again ends 
 """
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -26,9 +25,10 @@ from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.optimizer import optimizer
-from eigensweep.models.nn.parameters import Params, walk
+from eigensweep.models.nn.parameters import Params
 from eigensweep.models.nn.recipe import Progress, TrainOptions
-from eigensweep.models.nn.save import TrainingError, newest_state, write_state
+from eigensweep.models.nn.save import TrainingError, write_state
+from eigensweep.models.nn.training_state import copied, first_state, identity_of
 
 _OF_HEAD = {"classifier": ("pooler", "classifier"), "unembedding": ("unembedding",), "mlm": ("mlm",)}
 """The parts of the tree that belong to a head alone; no gradient reaches those of others, and decay must not."""
@@ -105,7 +105,7 @@ class _Training:
         keys = mine if self.options.trainable == "head" else tuple(key for key in self.params if key not in others)
         self.trained = {key: self.params[key] for key in keys if key in self.params}
         self.frozen = {key: value for key, value in self.params.items() if key not in self.trained}
-        self.identity = _identity(
+        self.identity = identity_of(
             self.model, self.params, self.rows, self.validation, self.options, self.seed, self.head, self.intervention
         )
 
@@ -117,7 +117,7 @@ class _Training:
     def run(self, size: int) -> tuple[Params, Progress]:
         """From the first step, or from the newest state, to the last."""
         del size  # the options'
-        state, progress = _start(self.directory, self.identity, self.trained, self.options)
+        state, progress = first_state(self.directory, self.identity, self.trained, self.options, self.mesh)
         _, total = self.options.steps(len(self.rows.row))
         losses: list[Array] = []
         if self.on_save and not progress.step and 0 in self.save_at:
@@ -135,7 +135,8 @@ class _Training:
                 _refuse_divergence(self.directory, progress, losses, state["params"])
                 self._look(state, progress, losses)
                 if self.directory is not None:
-                    write_state(self.directory, progress.step, state, _to_json(progress, self.identity))
+                    notes = dataclasses.asdict(progress) | {"identity": self.identity}
+                    write_state(self.directory, progress.step, state, notes)
                 if self.on_look:
                     self.on_look(progress, total)
         if not progress.best_step:
@@ -167,7 +168,7 @@ class _Training:
         losses.clear()
         if scores.mean < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
-            state["best"] = _copy(state["params"])
+            state["best"] = copied(state["params"])
         else:
             progress.stale += 1
 
@@ -237,8 +238,8 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
     Raises:
       TrainingError: names the first step since the last look whose loss, or whose update, is not finite.
     """
-    finite = [bool(jnp.isfinite(loss)) for loss in losses]
-    if all(finite) and all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+    finite = [bool(np.isfinite(loss)) for loss in losses]
+    if all(finite) and _all_finite(jax.tree.leaves(params)):
         return
     step = progress.step - len(finite) + 1 + finite.index(False) if False in finite else progress.step
     what = "the loss is" if False in finite else "the parameters are"
@@ -249,49 +250,6 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
     )
 
 
-def _copy(tree: Params) -> Params:
-    """Buffers of its own: a step takes those of its state for the next."""
-    return jax.tree.map(jnp.copy, tree)
-
-
-def _start(directory: Path | None, identity: str, trained: Params, options: TrainOptions) -> tuple[Params, Progress]:
-    """The first state, or the newest one in `directory`."""
-    state = {
-        "params": _copy(trained),
-        "optimizer": optimizer(options, 2).init(trained),  # its form does not depend on the number of steps
-        "best": _copy(trained),
-    }
-    found = None if directory is None else newest_state(directory, state)
-    if found is None:
-        return state, Progress()
-    state, notes = found
-    if notes.pop("identity", None) != identity:
-        raise TrainingError(
-            f"{directory}: holds another training (of another model, data, options or seed); take a new directory"
-        )
-    return state, Progress(**notes)
-
-
-def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
-    return dataclasses.asdict(progress) | {"identity": identity}
-
-
-def _identity(
-    model: Model,
-    params: Params,
-    rows: Rows,
-    validation: Rows,
-    options: TrainOptions,
-    seed: int,
-    head: str,
-    intervention: Intervention | None,
-) -> str:
-    """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
-    besides = "" if head == "classifier" and not options.max_steps else f" {head} {options.max_steps}"
-    total = hashlib.sha256(f"{model} {options} {seed}{besides}".encode())
-    for array in (*rows, *validation, *jax.tree.leaves(intervention)):
-        total.update(np.ascontiguousarray(array).tobytes())
-    for path, leaf in sorted(walk(params), key=lambda item: item[0]):
-        total.update(path.encode())
-        total.update(np.asarray(leaf).tobytes())
-    return total.hexdigest()
+@jax.jit
+def _all_finite(leaves: list[Array]) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
