@@ -5,7 +5,6 @@ import inspect
 import json
 import shutil
 
-import jax
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,6 +22,8 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import nn, open_checkpoint
 from eigensweep.models.errors import InputError
 from eigensweep.models.nn import training
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 OPTIONS = {
     "format": "text",
@@ -48,15 +49,6 @@ def options_of(folder, **changes):
 
 def run(folder, workdir, told=lambda what: None, **changes):
     return run_causal(open_checkpoint(folder), options_of(folder, **changes), workdir, lambda p: told(p.what))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Programs that run a few times: compiling them thoroughly would take most of the time."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -178,10 +178,10 @@ def ablate(
     if projection is not None:
         evaluation = {**evaluation, "calibration": describe_calibration(options, projection.calibration)}
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
+    store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
             with factor_folder(options, Path(workdir)):
-                store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
                 decompositions = Decompositions(store, options)
                 _Worker(
                     work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions

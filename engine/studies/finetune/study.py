@@ -10,7 +10,7 @@ A member is one fine-tuned model:
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,12 @@ def run_finetune(
             f"{task.num_duplicates} rows share their passage with another; each passage is in one part of the split"
         )
     members = members_of(resolved, scopes)
+    store = factor_store(checkpoint.identity, resolved, workdir)
+    decomposed = {checkpoint.identity["sha256"]: Decompositions(store, MatrixOptions())}
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
             with factor_folder(resolved, workdir):
-                _Worker(checkpoint, task, resolved, work, on_progress, mesh).run(members)
+                _Worker(checkpoint, task, resolved, work, on_progress, mesh, decomposed).run(members)
     if options.spectra:
         trained = open_checkpoint(workdir / "models" / f"seed-{options.seeds[0]}")
         roles = tuple(role for role in SWEPT if role in {m.role for m in checkpoint.matrices})
@@ -114,7 +116,7 @@ class _Worker:
     work: Work
     on_progress: OnProgress
     mesh: Mesh | None
-    _decomposed: dict[str, Decompositions] = field(default_factory=dict)
+    decomposed: dict[str, Decompositions]  # by the digest of their checkpoint
 
     def run(self, members: list[Member]) -> None:
         """Do what is still to do, and merge."""
@@ -132,7 +134,7 @@ class _Worker:
             what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
             self.on_progress(Progress(done, len(members), done, len(members), what, "trained"))
         shutil.rmtree(self.work.directory / "training", ignore_errors=True)
-        said = [word for decomposed in self._decomposed.values() for word in decomposed.store.said]
+        said = [word for decomposed in self.decomposed.values() for word in decomposed.store.said]
         self.work.finish(names, warnings=[*self.work.manifest.get("warnings", ()), *said])
 
     def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
@@ -197,10 +199,10 @@ class _Worker:
 
     def _decompositions(self, checkpoint: Checkpoint) -> Decompositions:
         digest = checkpoint.identity["sha256"]
-        if digest not in self._decomposed:
+        if digest not in self.decomposed:
             store = factor_store(checkpoint.identity, self.options, self.work.directory)
-            self._decomposed[digest] = Decompositions(store, MatrixOptions())
-        return self._decomposed[digest]
+            self.decomposed[digest] = Decompositions(store, MatrixOptions())
+        return self.decomposed[digest]
 
     def _measure(
         self,
