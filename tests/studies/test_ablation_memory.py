@@ -121,6 +121,6 @@ def test_bad_input_is_refused_before_the_plan(checkpoint, options, tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(RunError, match="stream goes with neither"):
         make_plan(checkpoint, AblationOptions(**options | {"format": "sampled", "stream": True}))
+    whole = {"removals": ("covariance:decile",), "data_from": 0.0, "data_to": 1.0}
     with pytest.raises(RunError, match="text that the model is not measured on"):
-        whole = {"removals": ("covariance:decile",), "data_from": 0.0, "data_to": 1.0}
         make_plan(checkpoint, AblationOptions(**options | whole))

@@ -16,9 +16,9 @@ from eigensweep.engine.run.stream import batches
 from eigensweep.engine.spectral import deciles, removal
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.engine.spectral.svd.auto import working_bytes
+from eigensweep.engine.studies.ablation.options import AblationOptions
 from eigensweep.engine.studies.ablation.passes import MOST_TOGETHER, TOGETHER_BYTES
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
-from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.ablation.trial import Trial
 from eigensweep.engine.studies.data import rows_for
 from eigensweep.engine.studies.edited_model import checked_mesh, head_of, param_dtype_of, rows_at_once
