@@ -140,7 +140,7 @@ def test_wrong_use_is_said(gpt2, tmp_path):
         )
     part = calibration_part(options_of(gpt2, data_from=0.1, data_to=0.4))
     assert (part.data_from, part.data_to, part.max_rows) == (0.4, 1.0, 16)
-    with pytest.raises(ValueError, match="calibration is other.txt, and there is no removal covariance:"):
+    with pytest.raises(ValueError, match=r"calibration is other\.txt, and there is no removal covariance:"):
         options_of(gpt2, calibration="other.txt")
     part = calibration_part(options_of(gpt2, calibration="other.txt", removals=("covariance:decile",)))
     assert (part.data, part.data_from, part.data_to) == ("other.txt", 0.0, 1.0)
