@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from eigensweep.engine.report.charts import Axis, Band, Chart, Panel, Rule, Series
-from eigensweep.engine.report.style import signed
 from eigensweep.engine.studies.ablation.charts import changes_axis
 from eigensweep.engine.studies.ablation.covariance import SCOPE
 from eigensweep.engine.studies.ablation.study import Ablation
@@ -93,11 +92,8 @@ def _seen(rows: Sequence[dict[str, Any]], y: str, unit: str) -> str:
     parts = []
     if deciles:
         most, least = (f(deciles, key=lambda row: abs(row[y])) for f in (max, min))
-        parts.append(
-            f"without decile {_number(most)} {signed(most[y])} {unit}, without decile {_number(least)} "
-            f"{signed(least[y])}"
-        )
+        parts.append(f"without decile {_number(most)} {most[y]:+.3g} {unit}, decile {_number(least)} {least[y]:+.2g}")
     if random:
-        ends = dict.fromkeys((random[0], random[-1]))  # of one draw once
-        parts.append(f"without as many random directions {' to '.join(map(signed, ends))}")
+        ends = dict.fromkeys(f"{change:+.3g}" for change in (random[0], random[-1]))  # of one draw once
+        parts.append(f"as many random directions {' to '.join(ends)}")
     return ", ".join(parts)
