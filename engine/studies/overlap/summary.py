@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MEAN, _POSITIONS = "the part of it in the mean of all tokens", "the part of it in the means of the positions"
 SHARES = (
-    ("into", "what the activations enter"),
-    ("inputs", "how many there are"),
+    ("inputs", "what the activations enter"),
+    ("number", "how many there are"),
     ("first", "share of tr F in its largest eigenvalue"),
     ("mean", _MEAN),
     ("positions", _POSITIONS),
