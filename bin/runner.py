@@ -122,8 +122,8 @@ def _said(place: str) -> Any:
     return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
 
 
-def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
-    """What arguments say of one of PLACES before there are flags: `--KEY`, `--config.KEY` or the preset; "" if nothing.
+def place(key: str, argv: Sequence[str], options: type["Options"]) -> tuple[str, str]:
+    """What arguments say of one of PLACES before there are flags, and what their preset does; "" where nothing.
 
     Raises:
       UserError: the preset cannot be read, or is another command's than that of these options.
@@ -136,7 +136,7 @@ def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
     except flags.Error as error:
         raise UserError(f"{error}; see --help") from error
     said = words[key].value or words[f"config.{key}"].value
-    return str(said or preset_values(words["config"].value or "", options).get(key, ""))
+    return str(said or ""), str(preset_values(words["config"].value or "", options).get(key, ""))
 
 
 def is_question(argv: Sequence[str]) -> bool:
