@@ -6,7 +6,7 @@ import pytest
 from eigensweep import engine
 
 
-def test_gpt2_char_end_to_end(shared, tmp_path, command, program):
+def test_gpt2_char_end_to_end(shared, tmp_path, program):
     source = shared / "checkpoints" / "gpt2-char-shakespeare"
     arguments = (
         f"--checkpoint={source}",
@@ -14,7 +14,7 @@ def test_gpt2_char_end_to_end(shared, tmp_path, command, program):
         f"--workdir={tmp_path / 'run'}",
         "--config.max_rows=40",
     )
-    done = command("overlap", *arguments).succeeded()
+    done = program("overlap", *arguments).succeeded()
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["role", "matrices"]
     assert [line.split()[0] for line in lines[1:8]] == [
