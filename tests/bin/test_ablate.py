@@ -17,9 +17,7 @@ def shakespeare(shared):
     return {"data": str(shared / "text" / "tinyshakespeare.txt"), "data_from": 0.9, "length": 128, "stride": 15000}
 
 
-def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
-    gpt2, shakespeare, tmp_path, program
-):
+def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(gpt2, shakespeare, tmp_path, program):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     arguments = [
         f"--checkpoint={gpt2}",

@@ -45,7 +45,10 @@ def test_classifier_of_the_lora_series(shared, step, outliers):
 
 def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
     folder = shared / "checkpoints" / "roberta-lora-series" / "step-08610"
-    run = engine.sweep(models.open_checkpoint(folder), engine.SweepOptions(roles=("query",), blocks=(0,), num_flips=0))
+    run = engine.sweep(
+        models.open_checkpoint(folder),
+        engine.SweepOptions(roles=("query",), blocks=(0,), control="none", equalise=False, num_flips=0),
+    )
     (row,), (spectra,) = run.matrices.itertuples(), run.spectra.itertuples()
     assert (row.hard_rank, row.undetermined) == (8, 760)
     assert np.isfinite(spectra.p_right[:8]).all()

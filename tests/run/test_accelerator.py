@@ -7,21 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+WAYS = (("cpu", 1), ("gpu", 1), ("gpu", 8))
 SWEEP = """
-import sys
-import jax
-out, count, backend = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-jax.config.update("jax_num_cpu_devices", count)
 import ml_dtypes
 import numpy as np
 from eigensweep import engine, models
-from eigensweep.engine.spectral import ks
-from eigensweep.engine.spectral.svd import auto
-if backend != "cpu":
-    jax.default_backend = lambda: backend
-    auto.device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
-    on_host = ks.ks_statistic
-    ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
 rng = np.random.default_rng(0)
 weights = {}
 def add(role, w):
@@ -38,21 +28,33 @@ add("self_attn.q_proj", np.full((48, 48), np.nan, np.float32))
 run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both,signs"))
 run.matrices.merge(run.spectra, on="name").to_pickle(out)
 """
+GPU = f"""
+import sys
+import jax
+out, count = sys.argv[1], int(sys.argv[2])
+jax.config.update("jax_num_cpu_devices", count)
+import numpy as np
+from eigensweep.engine.spectral import ks
+from eigensweep.engine.spectral.svd import auto
+jax.default_backend = lambda: "gpu"
+auto.device_memory = lambda: {{"bytes_limit": 8 << 30, "bytes_in_use": 0}}
+on_host = ks.ks_statistic
+ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
+{SWEEP}"""
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """Backend and number of devices -> the joined tables."""
-    folder, found = tmp_path_factory.mktemp("tables"), {}
-    for backend, count in (("cpu", 1), ("gpu", 1), ("gpu", 8)):
-        out = folder / f"{backend}{count}.pkl"
+    """Backend and number of devices -> the joined tables; the CPU's are made in this process."""
+    folder = tmp_path_factory.mktemp("tables")
+    exec(SWEEP, {"out": folder / "cpu1.pkl"})
+    for count in (1, 8):
         done = subprocess.run(
-            [sys.executable, "-c", SWEEP, str(out), str(count), backend],
+            [sys.executable, "-c", GPU, str(folder / f"gpu{count}.pkl"), str(count)],
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found[backend, count] = pd.read_pickle(out)
-    return found
+    return {(name, count): pd.read_pickle(folder / f"{name}{count}.pkl") for name, count in WAYS}
 
 
 def measured(table):
