@@ -152,7 +152,9 @@ def test_killed_again_and_again_and_resumed_is_undisturbed(case, undisturbed, pr
     for kill in range(1, kills + 1):
         process = program.start(case.command, *case.arguments(workdir))
         known = len(seen)
-        patience = 240 if kill >= kills - 1 and not seen else 0.02 * kill if known == case.units - 1 else 2 * kill / kills
+        patience = 0.02 * kill if known == case.units - 1 else 2 * kill / kills
+        if not seen and kill >= kills - 1:
+            patience = 240
         wait_until(lambda known=known: len(case.parts(workdir)) > known, process, patience)
         process.send(signal.SIGKILL)
         assert process.wait().returncode == -signal.SIGKILL, "it ended before it was killed"
