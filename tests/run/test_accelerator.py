@@ -18,10 +18,11 @@ def add(role, w):
     weights[f"layers.{len(weights)}.{role}.weight"] = w
 for dtype in (np.float32, ml_dtypes.bfloat16, np.float64):
     for _ in range(3):
-        add("self_attn.q_proj", rng.standard_normal((48, 48)).astype(dtype))
+        square, tall, wide = (rng.standard_normal(shape).astype(dtype) for shape in ((48, 48), (96, 48), (48, 96)))
+        add("self_attn.q_proj", square)
         if dtype == np.float32:  # every shape and every dtype, not each with each: nearly all is tracing
-            add("mlp.up_proj", rng.standard_normal((96, 48)).astype(dtype))
-            add("mlp.down_proj", rng.standard_normal((48, 96)).astype(dtype))
+            add("mlp.up_proj", tall)
+            add("mlp.down_proj", wide)
 u, v = (np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(2))
 add("self_attn.q_proj", (u * np.logspace(0, -7, 48)) @ v)  # leaves the tolerances of a Gram matrix
 add("self_attn.q_proj", np.zeros((48, 48), np.float32))
