@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
-from eigensweep.models.nn.devices import shard_batch, with_memory_advice
+from eigensweep.models.nn.devices import on_mesh, shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
@@ -258,7 +258,7 @@ def _start(
         "best": _copy(trained),
     }
     if mesh is not None:  # where the first step leaves it, or the second compiles anew
-        state = jax.tree.map(partial(_onto, mesh), state)
+        state = on_mesh(state, mesh)
     found = None if directory is None else newest_state(directory, state)
     if found is None:
         return state, Progress()
@@ -268,13 +268,6 @@ def _start(
             f"{directory}: holds another training (of another model, data, options or seed); take a new directory"
         )
     return state, Progress(**notes)
-
-
-def _onto(mesh: Mesh, leaf: Array) -> Array:
-    """Whole on every device, if it is not on the mesh."""
-    if leaf.sharding.device_set == set(mesh.devices.flat):
-        return leaf
-    return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
 
 
 def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
