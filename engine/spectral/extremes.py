@@ -30,7 +30,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
 
 LEAST_SIDE = 512  # from here on the ends alone are cheaper
 _LONG = 2.0  # a/b from which the lower edge is sharp enough for the recurrence itself
@@ -97,6 +96,8 @@ def _converged(diagonal: NDArray, beside: NDArray) -> float:
     size = len(diagonal)
     if size < 2:
         return float(diagonal[0]) if beside[-1] == 0 else float("nan")
+    from scipy.linalg import eigh_tridiagonal  # 0.1 s, and smaller matrices need none of it
+
     values, vectors = eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(size - 2, size - 1))
     residual, gap = beside[-1] * abs(vectors[-1, 1]), values[1] - values[0]
     error = min(residual, residual**2 / gap) if gap > 0 else residual

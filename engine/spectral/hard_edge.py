@@ -5,7 +5,8 @@ For a (b + d) x b matrix with unit entries, d fixed and b large, P(b s_min^2 > x
     d = 0   E_0(x) = exp(-(x/2 + sqrt(x)))                                             (Edelman)
     d >= 0  E_d(x) = det(1 - V) on L^2(0, 1), V(u, v) = (t/2) J_d(t sqrt(u v)), t = 2 sqrt(x)    (Forrester)
 
-the determinant by Gauss-Legendre (Bornemann) after u -> u^2, which makes the kernel entire.
+the determinant by Gauss-Legendre (Bornemann) after u -> u^2: det(1 - t sqrt(u v) J_d(t u v)), whose kernel without the
+root, which only scales rows and columns, is entire.
 
 References: A. Edelman, Eigenvalues and condition numbers of random matrices, 1988; P. J. Forrester, Hard and soft edge
 spacing distributions for random matrix ensembles with orthogonal and symplectic symmetry, 2006.
@@ -14,8 +15,10 @@ spacing distributions for random matrix ensembles with orthogonal and symplectic
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import jv
+
+from eigensweep.engine.spectral import fredholm
+from eigensweep.engine.spectral.roots import root
 
 _NODES = 64  # enough for every digit up to d = 128
 
@@ -29,11 +32,8 @@ def survival(x: float, d: int) -> float:
 
 def determinant(x: float, d: int) -> float:
     """E_d(x) as the Fredholm determinant, d = 0 included; absolute error below 1e-12 for d <= 128."""
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    u, weight = (nodes + 1) / 2, weights / 2
     t = 2 * np.sqrt(x)
-    kernel = t * u * jv(d, t * u[:, None] * u)
-    return float(np.clip(np.linalg.det(np.eye(_NODES) - kernel * weight), 0, 1))
+    return fredholm.determinant(lambda u, v: t * np.sqrt(u * v) * jv(d, t * u * v), 0.0, 1.0, _NODES)
 
 
 @lru_cache(maxsize=1024)
@@ -48,4 +48,4 @@ def quantile(p: float, d: int) -> float:
     upper = 4.0 + d  # doubled until it brackets
     while survival(upper, d) > 1 - p:
         upper *= 2
-    return brentq(lambda x: 1 - survival(x, d) - p, 0.0, upper, xtol=1e-14, rtol=1e-12)
+    return root(lambda x: 1 - survival(x, d) - p, 0.0, upper, rtol=1e-12)

@@ -13,10 +13,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 import scipy.special
 from jax import Array
 from numpy.typing import ArrayLike
+
+from eigensweep.engine.spectral import roots
 
 _ALIASING = 40.0  # nats below the integral: the error of the trapezoid rule, 4e-18
 _TRUNCATION = 28.0  # nats below the peak of the integrand at which it is cut off, 7e-13
@@ -84,7 +85,7 @@ def null_tail(t: ArrayLike, n: int, r: int | None = None) -> np.ndarray:
 def _contour(t: np.ndarray, n: int, r: int) -> np.ndarray:
     """The integral of `null_tail` for t (k,) in (0, 1)."""
     half = n / 2
-    period = scipy.optimize.brentq(lambda w: half * (w - np.log1p(w)) - _ALIASING, 1e-6, 1e3)
+    period = roots.root(lambda w: half * (w - np.log1p(w)) - _ALIASING, 1e-6, 1e3)
     step = 2 * np.pi / (period * half)
     length = np.sqrt(np.expm1(min(4 * _TRUNCATION / (n + 1), 500.0)))
     z = step * np.arange(min(int(length / step) + 2, _MAX_POINTS))

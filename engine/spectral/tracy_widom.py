@@ -12,8 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.polynomial.chebyshev import Chebyshev
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import airy
+
+from eigensweep.engine.spectral import fredholm
+from eigensweep.engine.spectral.roots import root
 
 _NODES = 48
 _INTERPOLATED, _DEGREE = (-8.0, 9.0), 40  # F1(-8) is 2e-12
@@ -47,7 +49,7 @@ def quantile(p: float) -> float:
     """The x with F1(x) = p, for p in [1e-12, 1 - 1e-12] (outside the determinant has no digits left)."""
     if not 1e-12 <= p <= 1 - 1e-12:
         raise ValueError(f"p must lie in [1e-12, 1 - 1e-12], got {p}")
-    return brentq(lambda x: _cdf(x) - p, -10.0, 16.0, xtol=1e-13)
+    return root(lambda x: _cdf(x) - p, -10.0, 16.0)
 
 
 def _cdf(x: float) -> float:
@@ -56,7 +58,4 @@ def _cdf(x: float) -> float:
     if x < -40:
         return 0.0  # F1 is about exp(-|x|^3/24)
     length = _DECAY + max(0.0, -2 * x)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    u, weight = x + (nodes + 1) / 2 * length, weights / 2 * length
-    kernel = airy((u[:, None] + u) / 2)[0] / 2
-    return float(np.clip(np.linalg.det(np.eye(_NODES) - kernel * weight), 0, 1))
+    return fredholm.determinant(lambda u, v: airy((u + v) / 2)[0] / 2, x, length, _NODES)

@@ -20,7 +20,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from eigensweep.engine.run.inputs import MatrixSource
 from eigensweep.engine.run.stream import batches, cost
@@ -103,6 +102,8 @@ def _fit(matrices: Sequence[MatrixSource], options: SweepOptions, budget: int | 
     # relative errors count: each row is divided by what it took
     rows = np.array([_terms(shape) for shape in shapes]) / seconds[:, None]
     scale = rows.max(axis=0)
+    from scipy.optimize import nnls  # 0.2 s, and only a dry run comes here
+
     c3, c2, c1 = nnls(rows / scale, np.ones(len(shapes)))[0] / scale
     return float(c3), float(c2), float(c1)
 
