@@ -93,6 +93,8 @@ def _to_write(options: AblationOptions) -> tuple[str, removal.Removal] | None:
         scope, _, name = text.rpartition("/")
     elif len(options.scopes) == len(options.removals) == len(options.expanded()[0]) == 1:
         scope, name = options.scopes[0], options.removals[0]
+    elif not options.expanded()[0]:
+        raise UserError("--write_checkpoint: removals from the stream (covariance:...) change no matrix")
     else:
         raise UserError("the study has several removals: say which to write, as --removal=query/decile:10")
     if not scope:
@@ -107,7 +109,7 @@ def _check(checkpoint: models.Checkpoint, scope: str, taken: removal.Removal) ->
     """Can the checkpoint be written without these values?
 
     Raises:
-      UserError: the folder is there, or the checkpoint is no folder with safetensors.
+      UserError: the folder is there, the checkpoint is no folder with safetensors, or the scope is several.
       RunError: no such matrices or bands.
     """
     out = Path(_WRITE.value or "")
@@ -118,7 +120,13 @@ def _check(checkpoint: models.Checkpoint, scope: str, taken: removal.Removal) ->
             f"--write_checkpoint: {checkpoint.source.name} is of kind {checkpoint.source.kind}; only folders with "
             "safetensors are written back"
         )
-    check_bands(resolve_scopes(checkpoint.matrices, (scope,)), (taken,))
+    scopes = resolve_scopes(checkpoint.matrices, (scope,))
+    if len(scopes) > 1:
+        raise UserError(
+            f"--write_checkpoint: {scope} stands for {len(scopes)} scopes, each measured by itself: say which to "
+            f"write, as --removal={next(iter(scopes))}/{taken}"
+        )
+    check_bands(scopes, (taken,))
 
 
 run = runner.console(main, AblationOptions)

@@ -3,6 +3,7 @@
     eigensweep-benchmark --suites=svd,extremes,null,sweep,memory,scaling,fleet --out=benchmark
     eigensweep-benchmark --suites=accelerator                  # the targets on one GPU or TPU, met or not
     eigensweep-benchmark --suites=eigenproblem --sizes=1024,4096   # ways to singular vectors on this device
+    eigensweep-benchmark --suites=candidates                   # what a device might do otherwise, beside what it does
     eigensweep-benchmark --suites=cost                         # is a dry run's estimate of Llama-8B right?
 
 Prints a table of ratios (median of --repeats, with spread), writes OUT/benchmark.json and OUT/benchmark.png. The
@@ -23,7 +24,7 @@ from absl import flags
 from eigensweep.bin.runner import UserError, console
 
 SUITES = ("svd", "extremes", "null", "sweep", "memory", "scaling", "fleet")
-APART = ("cost", "eigenproblem", "accelerator")  # run when they are named: long, or in want of a device
+APART = ("cost", "eigenproblem", "accelerator", "candidates")  # run when they are named: long, or in want of a device
 PACKAGES = ("eigensweep", "jax", "jaxlib", "numpy", "scipy", "torch", "weightwatcher", "diffract-core")
 
 _SUITES = flags.DEFINE_list("suites", list(SUITES), f"which of {', '.join((*SUITES, *APART))}")

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from absl import flags
 
-from eigensweep import configs
+from eigensweep.bin.presets import preset_paths
 
 if TYPE_CHECKING:
     from eigensweep.engine.run.options import Options
 
-PRESETS = Path(next(iter(configs.__path__)))
 _WIDTH = 100
 _SMALL = (
     "With --config.small=True a preset of a figure runs in seconds and without a network, on a tiny model of the same "
@@ -27,12 +26,6 @@ def version_line() -> str:
     from importlib.metadata import version
 
     return f"eigensweep {version('eigensweep')}"
-
-
-def preset_paths() -> dict[str, Path]:
-    """Name -> file of the presets that come with eigensweep: those of models, then those of the sources' figures."""
-    paths = [*sorted(PRESETS.glob("*.py")), *sorted(PRESETS.glob("figures/*.py"))]
-    return {path.stem: path for path in paths if not path.stem.startswith("__")}
 
 
 def help_text(module: str, options: "type[Options] | None") -> str:

@@ -5,19 +5,18 @@ of `eigensweep.configs`, or a Python file with a `get_config()`; what a flag say
 `--config.small=True` a preset's model and data are tiny stand-ins (bin/small.py).
 """
 
-import importlib.util
 import sys
 import textwrap
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
 from absl import app, flags, logging
 
-from eigensweep.bin.help import help_text, preset_paths, version_line
+from eigensweep.bin.help import help_text, version_line
 from eigensweep.bin.output import heard, say_error
+from eigensweep.bin.presets import UserError, preset_values
 from eigensweep.models.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -39,10 +38,6 @@ _LONGEST = 3000  # characters of an error
 _HELP = {"--help", "-help", "-h", "--helpshort", "-?"}
 _DEFINE: dict[Any, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 Chosen = TypeVar("Chosen", bound="Options")
-
-
-class UserError(InputError):
-    """Wrong use, or bad input from outside; the message is all that the user gets to see."""
 
 
 def console(
@@ -127,8 +122,8 @@ def _said(place: str) -> Any:
     return flags.FLAGS[place].value or flags.FLAGS[f"config.{place}"].value
 
 
-def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
-    """What arguments say of one of PLACES before there are flags: `--KEY`, `--config.KEY` or the preset; "" if nothing.
+def place(key: str, argv: Sequence[str], options: type["Options"]) -> tuple[str, str]:
+    """What arguments say of one of PLACES before there are flags, and what their preset does; "" where nothing.
 
     Raises:
       UserError: the preset cannot be read, or is another command's than that of these options.
@@ -141,7 +136,7 @@ def place(key: str, argv: Sequence[str], options: type["Options"]) -> str:
     except flags.Error as error:
         raise UserError(f"{error}; see --help") from error
     said = words[key].value or words[f"config.{key}"].value
-    return str(said or preset_values(words["config"].value or "", options).get(key, ""))
+    return str(said or ""), str(preset_values(words["config"].value or "", options).get(key, ""))
 
 
 def is_question(argv: Sequence[str]) -> bool:
@@ -213,47 +208,6 @@ def _define(options: type["Options"], source: str, report: bool) -> None:
         _DEFINE.get(kinds[key], flags.DEFINE_string)(f"config.{key}", None, what)
     if "data" in options.by_name():
         flags.DEFINE_string("data", None, "the same as --config.data")
-
-
-def preset_values(name: str, options: type["Options"]) -> dict[str, Any]:
-    """The values of `--config`; {} where it is not given. What stands in for its model and data is under `small`.
-
-    Raises:
-      UserError: there is no such preset, or it is another command's.
-    """
-    if not name:
-        return {}
-    values = _values(name)
-    command = values.pop("command", None)
-    if command is not None and command != options.COMMAND:
-        raise UserError(f"--config={name}: is a preset of eigensweep-{command}, not of eigensweep-{options.COMMAND}")
-    for key in [key for key in values if key in options.ALIASES]:
-        print(f"warning: the key {key} is called {options.ALIASES[key]} now", file=sys.stderr)
-        values[options.ALIASES[key]] = values.pop(key)
-    return values
-
-
-def _values(name: str) -> dict[str, Any]:
-    """What the preset or file `name` holds; the file is executed.
-
-    Raises:
-      UserError: there is none, or it cannot be executed.
-    """
-    known = preset_paths()
-    path = known.get(name, Path(name))
-    if path.suffix != ".py" or not path.is_file():
-        from eigensweep.engine.report.style import near
-
-        raise UserError(f"--config={name}: neither a preset (--help lists them) nor a file{near(name, list(known))}")
-    spec = importlib.util.spec_from_file_location("eigensweep_preset", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return dict(module.get_config())
-    except Exception as error:  # the file is the user's program: whatever it raises, the message must name it
-        raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
 
 
 def _modern(argv: Sequence[str], options: type["Options"]) -> list[str]:

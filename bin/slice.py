@@ -26,6 +26,7 @@ from eigensweep.engine.studies.slicing.slicer import Slicer, open_slicer
 from eigensweep.engine.studies.slicing.study import measure_slices
 from eigensweep.engine.studies.slicing.summary import render
 from eigensweep.models import nn, slicing
+from eigensweep.models.staging import check_writable
 
 _WRITE = flags.DEFINE_string(
     "write_checkpoint", None, "write the model sliced to --width here, for transformers to load"
@@ -39,7 +40,7 @@ def main() -> None:
     slicers: list[Slicer] = []
 
     def study(checkpoint: models.Checkpoint, options: SliceOptions, workdir: str, on_progress: Any) -> Slicing:
-        _check(checkpoint, options)  # before hours of work
+        _check(checkpoint, options, workdir)  # before hours of work
         slicers.append(open_slicer(checkpoint, options))
         return measure_slices(slicers[0], workdir, on_progress)
 
@@ -48,11 +49,12 @@ def main() -> None:
         print(f"checkpoint: {slicers[0].write(_WIDTH.value or 0, _WRITE.value)}")
 
 
-def _check(checkpoint: models.Checkpoint, options: SliceOptions) -> None:
+def _check(checkpoint: models.Checkpoint, options: SliceOptions, workdir: str) -> None:
     """Can the smaller checkpoint be written?
 
     Raises:
-      UserError: a width without a folder, a folder without a width, one that is there; a width that no model can have.
+      UserError: a width without a folder, or a folder without a width; the folder holds the workdir.
+      CheckpointError: the folder is not empty or cannot be written; a width that no model can have.
     """
     if (_WRITE.value is None) != (_WIDTH.value is None):
         raise UserError("--write_checkpoint=FOLDER and --width=WIDTH go together")
@@ -60,9 +62,10 @@ def _check(checkpoint: models.Checkpoint, options: SliceOptions) -> None:
         return
     arch = nn.model_of(checkpoint, options.dtype).architecture
     slicing.check_width(arch, _WIDTH.value)
-    out = Path(_WRITE.value)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--write_checkpoint={out}: is there already, and not an empty folder")
+    run, out = Path(workdir).resolve(), Path(_WRITE.value).resolve()
+    if out in (run, *run.parents):
+        raise UserError(f"--write_checkpoint={_WRITE.value}: holds the workdir; name a folder of its own")
+    check_writable(out)
 
 
 run = runner.console(main, SliceOptions)

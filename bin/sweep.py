@@ -10,6 +10,8 @@ workdir it continues where it stopped.
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -19,6 +21,7 @@ from eigensweep.bin.runner import UserError
 from eigensweep.engine.studies.sweep.options import SweepOptions
 
 if TYPE_CHECKING:
+    from eigensweep.engine.run.profile import Profile
     from eigensweep.engine.studies.sweep.study import Run
 
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the plan (a row a role, memory, time, what is left out) and stop")
@@ -31,6 +34,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where nothing tells it")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes, where nothing tells it", 1)
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "folder for a trace of the devices (jax.profiler); its summary is printed"
+)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "which of them this is, where nothing tells it", 0)
 
 
@@ -50,7 +56,7 @@ def main() -> None:
         print(engine.describe_plan(plan, memory, engine.estimate(plan, options, memory)))
         return
     before, start = engine.is_finished(workdir), time.monotonic()
-    with reporter() as on_progress:
+    with reporter() as on_progress, _traced() as profile:
         run = engine.sweep(checkpoint, options, workdir, memory_bytes=memory, on_progress=on_progress)
     swept = time.monotonic() - start
     if not engine.is_first_process():
@@ -58,7 +64,8 @@ def main() -> None:
     if before:
         print(f"{workdir}: this sweep was finished before; nothing was computed again\n")
     said = f"{len(run.matrices)} matrices, {len(run.manifest['skipped'])} tensors left out; {swept:.1f} s"
-    runner.finish(run, _rendered, "\n".join([*runner.notes(run, checkpoint), said]))
+    traced = [f"trace: {_PROFILE.value}; {found}" for found in profile]
+    runner.finish(run, _rendered, "\n".join([*runner.notes(run, checkpoint), said, *traced]))
 
 
 def _rendered(run: "Run") -> str:
@@ -67,6 +74,18 @@ def _rendered(run: "Run") -> str:
 
     summary = engine.render_summary(engine.summary_table(run))
     return f"{summary}\n\n{engine.render_family(engine.family_table(run))}".rstrip()
+
+
+def _traced() -> AbstractContextManager[list["Profile"]]:
+    if not _PROFILE.value:
+        return nullcontext([])
+    from eigensweep.engine.run.profile import profiled
+
+    try:
+        Path(_PROFILE.value).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--profile={_PROFILE.value}: {error.strerror}") from error
+    return profiled(_PROFILE.value)
 
 
 def _memory_bytes() -> int | None:

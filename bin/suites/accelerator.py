@@ -5,6 +5,7 @@ of every shape on the same device, and the rest is multiplication: all of them w
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 
 from eigensweep.bin.runner import UserError
-from eigensweep.bin.suites.measure import Comparison, compare, seconds
+from eigensweep.bin.suites.measure import Comparison, compare, seconds, tell
 from eigensweep.engine import SweepOptions, sweep
 from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.null import sampling
@@ -41,6 +42,7 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
       UserError: JAX sees no accelerator.
     """
     del sizes
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch and the studies want their share of a card
     if jax.default_backend() == "cpu":
         raise UserError("the suite accelerator needs a GPU or TPU, and JAX sees only the CPU: nothing was measured")
     return measure(LLAMA_8B | {"vocab_size": 256}, repeats)
@@ -56,12 +58,13 @@ def measure(config: dict[str, Any], repeats: int, draws: int = NULL_DRAWS) -> li
         shapes = Counter(tuple(m.shape) for m in matrices)
         samples = {shape: next(m for m in matrices if tuple(m.shape) == shape).read() for shape in shapes}
         largest = samples[max(shapes, key=lambda shape: (min(shape), max(shape)))]
-        return [
-            *_sweeps(str(model), config, samples, shapes),
-            *_decomposition(largest, repeats),
-            _null(draws, repeats),
-            *_studies(str(model)),
-        ]
+        parts = (
+            lambda: _sweeps(str(model), config, samples, shapes),  # first: the peak of the host's memory never falls
+            lambda: _decomposition(largest, repeats),
+            lambda: [_null(draws, repeats)],
+            lambda: _studies(str(model)),
+        )
+        return [tell(case) for part in parts for case in part()]
 
 
 def _sweeps(

@@ -1,12 +1,16 @@
 """Ways to the singular vectors of a square matrix on this device, each against torch.linalg.svd there, in float64.
 
 syevd, syevj    Gram matrix and LAPACK's, cuSOLVER's or TPU's eigensolver (Jacobi: accelerators only), float64, float32
-refined         `syevd` in float32, then steps of Ogita & Aishima 2018, which are products in float64
-polar           QDWH and an eigenproblem of the polar factor
+divide          Gram matrix and spectral divide and conquer (ways/divide.py), by QDWH as its source has it, with larger
+                blocks left to syevd, or by Cholesky factors alone and refined
+refined         in float32, or with those factors, then steps of Ogita & Aishima 2018, which are products in float64
+polar           QDWH and an eigenproblem of the polar factor, which knows small values better than a Gram matrix does
 direct          jnp.linalg.svd
+block Jacobi    one-sided, on the columns of R^T (ways/jacobi.py)
 
-A note beside each says what it is worth: relative residual, the relative error of the smallest singular value against
-LAPACK's on the host, XLA's own count of temporary memory, and the power that the device draws where it tells.
+A note beside each says what it is worth: relative residual, the largest cosine between two left vectors, the relative
+error of the smallest singular value against LAPACK's on the host (up to 4096), XLA's own count of temporary memory,
+what compiling took, and the power that the device draws where it tells. torch is timed once an n.
 """
 
 import shutil
@@ -15,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,11 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from eigensweep.bin.suites.measure import Comparison, compare
+from eigensweep.bin.suites.measure import Comparison, compare, seconds, tell
+from eigensweep.bin.suites.ways import divide, jacobi
 from eigensweep.engine.run.memory import GIB
 from eigensweep.engine.spectral.svd import device
 
 STEPS = 3
+BATCH = 4
+LARGE = 4096  # from here on torch is timed once, beyond it LAPACK's values are not waited for
 _HIGHEST = lax.Precision.HIGHEST
 Vectors = tuple[Array, Array]  # s ascending (n,), right singular vectors as columns (n, n)
 
@@ -36,14 +44,17 @@ def run(sizes: list[int], repeats: int) -> list[Comparison]:
     result = []
     for n in sizes:
         w = _trained_like(n)
-        exact = np.linalg.svd(w, compute_uv=False)
-        theirs = _torch(w)
-        for name, way in _ways().items():
-            case = Comparison("eigenproblem", f"{name}, {n} x {n}", "torch.linalg.svd float64")
+        exact = np.linalg.svd(w, compute_uv=False) if n <= LARGE else None
+        work = _torch(w)
+        work()
+        theirs = [seconds(work) for _ in range(1 if n >= LARGE else repeats)]
+        for name, way in ways().items():
+            case = Comparison("eigenproblem", f"{name}, {n} x {n}", "torch.linalg.svd float64", theirs=theirs)
             try:
-                result.append(_measured(case, way, w, exact, theirs, repeats))
-            except NotImplementedError as error:
-                print(f"  {case.case}: left out, {error}", flush=True)
+                result.append(tell(_measured(case, way, jnp.asarray(w), exact, repeats)))
+            except (NotImplementedError, jax.errors.JaxRuntimeError) as error:  # the other ways go on
+                print(f"  {case.case}: left out, {str(error).splitlines()[0]}", flush=True)
+        result.append(tell(_at_once(w, repeats)))
     return result
 
 
@@ -67,32 +78,61 @@ def refine(gram: Array, v: Array) -> Vectors:
     return evals, v + product(v, e)
 
 
-def _ways() -> dict[str, Callable[[Array], Vectors]]:
+def ways() -> dict[str, Callable[[Array], Vectors]]:
+    """Every way by its name: a function of W (n, n) in float64."""
     single, double = jnp.float32, jnp.float64
-    jacobi = lax.linalg.EighImplementation.JACOBI
+    syevj = lax.linalg.EighImplementation.JACOBI
     return {
-        "syevd float64": lambda w: _gram(w, double, None),
-        "syevd float32": lambda w: _gram(w, single, None),
-        "syevj float64": lambda w: _gram(w, double, jacobi),
-        "syevj float32": lambda w: _gram(w, single, jacobi),
-        f"syevd float32, refined {STEPS} times": _refined,
+        "syevd float64": lambda w: _gram(w, double, lapack_like),
+        "syevd float32": lambda w: _gram(w, single, lapack_like),
+        "syevj float64": lambda w: _gram(w, double, partial(lapack_like, implementation=syevj)),
+        "syevj float32": lambda w: _gram(w, single, partial(lapack_like, implementation=syevj)),
+        f"syevd float32, refined {STEPS} times": lambda w: _refined(w, single, lapack_like, STEPS),
+        "divide float64": lambda w: _gram(w, double, divide.eigh),
+        "divide float64, blocks of 1024": lambda w: _gram(w, double, partial(divide.eigh, least=1024)),
+        "divide float64 by Cholesky, refined twice": lambda w: _refined(w, double, _by_cholesky, 2),
+        "divide float32": lambda w: _gram(w, single, divide.eigh),
         "polar float64": lambda w: _of_route(w, "polar"),
+        "polar, divide float64": _of_polar_factor,
         "direct float64": lambda w: _of_route(w, "direct"),
+        "block Jacobi float64": lambda w: _by_jacobi(w, double),
+        "block Jacobi float32": lambda w: _by_jacobi(w, single),
     }
 
 
-def _gram(w: Array, dtype: Any, implementation: Any) -> Vectors:
+def lapack_like(gram: Array, implementation: Any = None) -> Vectors:
+    """Eigenvalues and eigenvectors by the device's own solver."""
+    v, evals = lax.linalg.eigh(gram, implementation=implementation)
+    return evals, v
+
+
+def _by_cholesky(gram: Array) -> Vectors:
+    return divide.eigh(gram, smallest=1e-3, cutoff=float("inf"))
+
+
+def _gram(w: Array, dtype: Any, solve: Callable[[Array], Vectors]) -> Vectors:
     x = w.astype(dtype)
-    v, _ = lax.linalg.eigh(jnp.matmul(x.T, x, precision=_HIGHEST), implementation=implementation)
+    _, v = solve(jnp.matmul(x.T, x, precision=_HIGHEST))
     return _values(w, v.astype(w.dtype)), v.astype(w.dtype)
 
 
-def _refined(w: Array) -> Vectors:
-    _, v = _gram(w, jnp.float32, None)
+def _refined(w: Array, dtype: Any, solve: Callable[[Array], Vectors], steps: int) -> Vectors:
+    _, v = _gram(w, dtype, solve)
     gram = jnp.matmul(w.T, w, precision=_HIGHEST)
-    for _ in range(STEPS):
+    for _ in range(steps):
         _, v = refine(gram, v)
     return _values(w, v), v
+
+
+def _of_polar_factor(w: Array) -> Vectors:
+    _, h, *_ = lax.linalg.qdwh(w)
+    _, v = divide.eigh(h)
+    return _values(w, v), v
+
+
+def _by_jacobi(w: Array, dtype: Any) -> Vectors:
+    _, v = jacobi.right_vectors(w.astype(dtype))
+    return _values(w, v.astype(w.dtype)), v.astype(w.dtype)
 
 
 def _of_route(w: Array, strategy: str) -> Vectors:
@@ -106,28 +146,48 @@ def _values(w: Array, v: Array) -> Array:
 
 
 def _measured(
-    case: Comparison, way: Callable[[Array], Vectors], w: np.ndarray, exact: np.ndarray, theirs: Any, repeats: int
+    case: Comparison, way: Callable[[Array], Vectors], w: Array, exact: np.ndarray | None, repeats: int
 ) -> Comparison:
-    on_device = jnp.asarray(w)
-    compiled = jax.jit(way).lower(on_device).compile()
+    start = time.perf_counter()
+    compiled = jax.jit(way).lower(w).compile()
+    compiling = time.perf_counter() - start
+    work = lambda: jax.block_until_ready(compiled(w))  # noqa: E731
+    s, v = work()
     with _watts() as watts:
-        compare(case, lambda: jax.block_until_ready(compiled(on_device)), theirs, repeats)
-    s, v = map(np.asarray, compiled(on_device))
-    # X V has orthogonal columns of norm s where V is right
-    p = w @ v
-    scale = np.linalg.norm(p, axis=0)
-    cosines = (p.T @ p) / np.outer(scale, scale)
-    residual = float(np.linalg.norm(w - (p @ v.T)) / np.linalg.norm(w))
+        case.ours = [seconds(work) for _ in range(repeats)]
+    residual, cosine = map(float, _quality(w, v))
+    off = abs(float(jnp.min(s)) - exact[-1]) / exact[-1] if exact is not None else None
     memory = compiled.memory_analysis()
     told = [
         f"residual {residual:.1e}",
-        f"left vectors orthogonal to {np.abs(cosines - np.eye(len(v))).max():.1e}",
-        f"smallest value {abs(s.min() - exact[-1]) / exact[-1]:.1e}",
+        f"left vectors orthogonal to {cosine:.1e}",
+        "" if off is None else f"smallest value {off:.1e}",
         f"temporary memory {memory.temp_size_in_bytes / GIB:.2f} GiB" if memory else "",
+        f"compiled in {compiling:.1f} s",
         f"{max(watts):.0f} W" if watts else "",
     ]
     case.note = ", ".join(filter(None, told))
     return case
+
+
+@jax.jit
+def _quality(w: Array, v: Array) -> Vectors:
+    """|W - W V V^T|_F / |W|_F, and the largest cosine between two columns of W V; both 0 where V is right."""
+    product = partial(jnp.matmul, precision=_HIGHEST)
+    p = product(w, v)
+    scale = jnp.linalg.norm(p, axis=0)
+    cosines = product(p.T, p) / jnp.outer(scale, scale) - jnp.eye(len(v))
+    return jnp.linalg.norm(w - product(p, v.T)) / jnp.linalg.norm(w), jnp.max(jnp.abs(cosines))
+
+
+def _at_once(w: np.ndarray, repeats: int) -> Comparison:
+    """A batched eigenproblem, which is what a sweep's `gram` asks for, against one matrix after the other."""
+    gram = jnp.asarray(w.T @ w)
+    grams = jnp.stack([gram * (1 + i) for i in range(BATCH)])
+    batched, mapped = (jax.jit(way) for way in (jnp.linalg.eigh, lambda x: lax.map(jnp.linalg.eigh, x)))
+    case = Comparison("eigenproblem", f"syevd float64 of {BATCH} at once, {len(w)} x {len(w)}", "one after the other")
+    ours, theirs = (lambda way=way: jax.block_until_ready(way(grams)) for way in (batched, mapped))
+    return compare(case, ours, theirs, repeats)
 
 
 def _torch(w: np.ndarray) -> Callable[[], Any]:

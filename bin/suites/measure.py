@@ -44,6 +44,14 @@ class Comparison:
         }
 
 
+def tell(case: Comparison) -> Comparison:
+    """Print a case as soon as it is measured: a run that is cut short has said that much."""
+    ours, theirs = statistics.median(case.ours), statistics.median(case.theirs)
+    note = f"; {case.note}" if case.note else ""
+    print(f"  {case.case}: {ours:.4g} {case.unit}, {case.peer} {theirs:.4g} ({case.ratio:.3g}x){note}", flush=True)
+    return case
+
+
 def spread(values: list[float]) -> float:
     """(max - min) / median: what the repeats differ by."""
     return (max(values) - min(values)) / statistics.median(values)

@@ -7,7 +7,7 @@ eigensweep-ablate --config=staats_pythia_outliers --workdir=runs/pythia-outliers
 
 from ml_collections import ConfigDict
 
-from eigensweep.configs.figures import WIKITEXT, Figure
+from eigensweep.configs.figures import Figure, staats_pythia_deciles
 
 FIGURE = Figure(
     ("small",),
@@ -19,16 +19,6 @@ FIGURE = Figure(
 
 
 def get_config() -> ConfigDict:
-    """Role by role, in all blocks at once."""
-    small = {"checkpoint": "pythia", "data": "words", "format": "text", "length": 16, "max_rows": 8}
-    return ConfigDict(
-        {
-            "command": "ablate",
-            "checkpoint": "EleutherAI/pythia-410m-deduped",
-            **WIKITEXT,
-            "length": 512,
-            "max_rows": 64,
-            "removals": "outliers:right,outliers:left,outliers:both,bulk:right,bulk:left,random:right,random:left",
-            "small": {**small, "num_resamples": 50, "num_draws": 1, "scopes": "query,mlp_up"},
-        }
-    )
+    """As in `staats_pythia_deciles`, without the outliers."""
+    removals = "outliers:right,outliers:left,outliers:both,bulk:right,bulk:left,random:right,random:left"
+    return ConfigDict({**staats_pythia_deciles.get_config(), "command": "ablate", "removals": removals})

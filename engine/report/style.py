@@ -86,10 +86,14 @@ def new_figure(width: float = WIDTH, height: float = 3.0) -> "Figure":
     return Figure(figsize=(width, height))
 
 
+_HEADLINE = 95  # characters that fit at full size
+
+
 def headline(figure: "Figure", seen: str, note: str) -> None:
     """The sentence that says what is seen, and below it, smaller, what it was taken from; 0.36 inches in all."""
     height = figure.get_size_inches()[1]
-    figure.text(0.012, 1 - 0.06 / height, shorten(seen, 115), va="top", fontsize=9)
+    seen = shorten(seen, 115)
+    figure.text(0.012, 1 - 0.06 / height, seen, va="top", fontsize=9 * min(1, _HEADLINE / max(1, len(seen))))
     figure.text(0.012, 1 - 0.22 / height, shorten(note, 160), va="top", fontsize=7, color="#666666")
 
 

@@ -89,9 +89,8 @@ class FactorStore:
                 absent.append(source)
         for source, fresh in decomposed(absent, self._strategy, ks=True, vectors=True if "left" in sides else "right"):
             self._write(source, fresh, sides)
-            del fresh  # its maps take its place
-            if not (found := self._read(source, sides)):
-                raise RunError(f"{self._path(source, 'right')}: went as soon as it was written")
+            found = self._read(source, sides) or fresh  # its maps take its place, unless another process took them away
+            del fresh
             yield source, found
 
     def _key(self, source: MatrixSource) -> dict[str, Any]:
@@ -139,11 +138,11 @@ class FactorStore:
             if self._summed.get(path) != stamp and _sum_of(head, file) != head["sha256"]:
                 raise ValueError("its bytes are not those that were written")
             self._summed[path] = stamp
-        arrays: dict[str, np.ndarray] = {}
-        offset = len(line)
-        for name in _ARRAYS[side]:
-            arrays[name] = np.memmap(path, np.dtype(head["dtype"]), "r", offset, _shape(name, source.shape))
-            offset += arrays[name].nbytes + _filling(arrays[name].nbytes)
+            arrays: dict[str, np.ndarray] = {}
+            offset = len(line)
+            for name in _ARRAYS[side]:  # of this file, whatever has its name by now
+                arrays[name] = np.memmap(file, np.dtype(head["dtype"]), "r", offset, _shape(name, source.shape))
+                offset += arrays[name].nbytes + _filling(arrays[name].nbytes)
         return arrays, head
 
     def _write(self, source: MatrixSource, found: Decomposed, sides: Sequence[str]) -> None:
@@ -168,12 +167,14 @@ class FactorStore:
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 with contextlib.suppress(OSError):  # another process may have taken it away
-                    there.append((path, path.stat()))
-        total = needed + sum(stat.st_size for path, stat in there if _is_ours(path))
+                    there += [(path, path.stat())] if _is_ours(path) else []
+        total = needed + sum(stat.st_size for _, stat in there)
         for path, stat in sorted(there, key=lambda item: item[1].st_mtime):
-            left = path.name.startswith(".") and time.time() - stat.st_mtime > _FORGOTTEN
-            old = _is_ours(path) and path not in self._in_use and total > self._limit
-            if _is_ours(path) and (left or old):
+            if path.name.startswith("."):  # what a process is writing, or was when it was killed
+                gone = time.time() - stat.st_mtime > _FORGOTTEN
+            else:
+                gone = path not in self._in_use and total > self._limit
+            if gone:
                 path.unlink(missing_ok=True)
                 total -= stat.st_size
 

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from eigensweep.engine.run.memory import default_budget
 from eigensweep.engine.studies.data import TextFields, describe_rows, rows_for, uncounted
+from eigensweep.engine.studies.devices import mesh_of
 from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import Checkpoint, nn
 from eigensweep.models.data import Rows, batches
@@ -86,12 +88,7 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
     """
     model = nn.model_of(checkpoint, options.dtype)
     head = head_of(model, options.measure, checkpoint.identity["source"])
-    if options.stream and (options.devices > 1 or options.format == "sampled"):
-        raise RunError("stream goes with neither devices, nor format = sampled")
-    try:
-        mesh = nn.make_mesh(options.devices) if options.devices > 1 else None
-    except ValueError as error:
-        raise RunError(f"devices: {error}") from error
+    mesh = checked_mesh(options)
     param_dtype = param_dtype_of(checkpoint, options.param_dtype)
     params = None
     if not options.stream:
@@ -123,6 +120,17 @@ def open_measure(checkpoint: Checkpoint, options: MeasureFields, seed: int) -> M
     stream_bytes = rows.input_ids.size * model.architecture.width * jnp.dtype(options.dtype).itemsize
     opened = Opened(checkpoint, model, params, rows, batch_size, head, mesh)
     return Measure(description, evaluate, together, stream_bytes, activations, opened)
+
+
+def checked_mesh(options: MeasureFields) -> Mesh | None:
+    """The mesh of the options, see `mesh_of`.
+
+    Raises:
+      RunError: there are fewer devices; the options contradict one another.
+    """
+    if options.stream and (options.devices > 1 or options.format == "sampled"):
+        raise RunError("stream goes with neither devices, nor format = sampled")
+    return mesh_of(options.devices)
 
 
 def param_dtype_of(checkpoint: Checkpoint, asked: str) -> str:

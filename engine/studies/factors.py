@@ -9,6 +9,7 @@ from typing import Any
 from eigensweep.engine.run.factors import FOLDER, FactorStore, clear
 from eigensweep.engine.run.options import Options
 from eigensweep.engine.studies.data import uncounted
+from eigensweep.engine.tables.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,15 @@ def factor_store(
     Args:
       identity: of the checkpoint.
       strategy: how matrices are decomposed.
+
+    Raises:
+      RunError: the folder of the options cannot be made.
     """
+    try:
+        if options.factors:  # before hours of work
+            Path(options.factors).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"factors: {options.factors}: cannot be made: {error.strerror or error}") from error
     return FactorStore(options.factors or workdir / FOLDER, identity, strategy, options.factors_gib)
 
 

@@ -103,12 +103,6 @@ def shardings(params: Mapping[str, Any], mesh: Mesh) -> Params:
     return map_with_path(place, params)
 
 
-def on_mesh(tree: Any, mesh: Mesh) -> Any:
-    """The arrays of a tree on the mesh: as they are where they lie on its devices, else whole on every one."""
-    devices, whole = set(mesh.devices.flat), NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda x: x if x.sharding.device_set == devices else jax.device_put(x, whole), tree)
-
-
 def shard_batch(arrays: Any, mesh: Mesh | None) -> Any:
     """A batch's arrays on the mesh, rows over the axis "data"; as they are without a mesh.
 

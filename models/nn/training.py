@@ -6,7 +6,6 @@ rows to (seed, epoch), so that a training that is killed and started again ends 
 """
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -21,14 +20,15 @@ from jax import Array
 from jax.sharding import Mesh
 
 from eigensweep.models.data.batches import Rows, batches
-from eigensweep.models.nn.devices import on_mesh, shard_batch, with_memory_advice
+from eigensweep.models.nn.devices import shard_batch, with_memory_advice
 from eigensweep.models.nn.evaluate import row_losses, score
 from eigensweep.models.nn.intervention import Intervention
 from eigensweep.models.nn.model import Model
 from eigensweep.models.nn.optimizer import optimizer
-from eigensweep.models.nn.parameters import Params, walk
+from eigensweep.models.nn.parameters import Params
 from eigensweep.models.nn.recipe import Progress, TrainOptions
-from eigensweep.models.nn.save import TrainingError, newest_state, write_state
+from eigensweep.models.nn.save import TrainingError, write_state
+from eigensweep.models.nn.training_state import copied, first_state, identity_of
 
 _OF_HEAD = {"classifier": ("pooler", "classifier"), "unembedding": ("unembedding",), "mlm": ("mlm",)}
 """The parts of the tree that belong to a head alone; no gradient reaches those of others, and decay must not."""
@@ -74,60 +74,103 @@ def train(
       DeviceMemoryError: with the batch size that would fit.
     """
     model.head(head)
-    others = {key for name in _OF_HEAD for key in _OF_HEAD[name]} - set(_OF_HEAD[head])
-    keys = _OF_HEAD[head] if options.trainable == "head" else tuple(key for key in params if key not in others)
-    trained = {key: params[key] for key in keys if key in params}
-    frozen = {key: value for key, value in params.items() if key not in trained}
-    identity = _identity(model, params, rows, validation, options, seed, head, intervention)
+    training = _Training(
+        model, params, rows, validation, options, seed, directory, mesh, on_look, head, save_at, on_save, intervention
+    )
+    multiple = 1 if mesh is None else mesh.shape["data"]
+    return with_memory_advice(training.run, options.batch_size, training.gradient_of_one, multiple)
 
-    def gradient_of_one(size: int) -> object:
-        batch = shard_batch(next(batches(rows, size)), mesh)
-        return _gradient(model, head, trained, frozen, batch, None, intervention)
 
-    def run(size: int) -> tuple[Params, Progress]:
+@dataclasses.dataclass
+class _Training:
+    """What `train` was given, and its loop."""
+
+    model: Model
+    params: Params
+    rows: Rows
+    validation: Rows
+    options: TrainOptions
+    seed: int
+    directory: Path | None
+    mesh: Mesh | None
+    on_look: Callable[[Progress, int], None] | None
+    head: str
+    save_at: Collection[int]
+    on_save: Callable[[int, Params], None] | None
+    intervention: Intervention | None
+
+    def __post_init__(self) -> None:
+        mine = _OF_HEAD[self.head]
+        others = {key for keys in _OF_HEAD.values() for key in keys} - set(mine)
+        keys = mine if self.options.trainable == "head" else tuple(key for key in self.params if key not in others)
+        self.trained = {key: self.params[key] for key in keys if key in self.params}
+        self.frozen = {key: value for key, value in self.params.items() if key not in self.trained}
+        self.identity = identity_of(
+            self.model, self.params, self.rows, self.validation, self.options, self.seed, self.head, self.intervention
+        )
+
+    def gradient_of_one(self, size: int) -> object:
+        """Of the first `size` rows: do they fit?"""
+        batch = shard_batch(next(batches(self.rows, size)), self.mesh)
+        return _gradient(self.model, self.head, self.trained, self.frozen, batch, None, self.intervention)
+
+    def run(self, size: int) -> tuple[Params, Progress]:
+        """From the first step, or from the newest state, to the last."""
         del size  # the options'
-        state, progress = _start(directory, identity, trained, options, mesh)
-        key = jax.random.key(seed, impl="rbg") if options.dropout else None
-        _, total = options.steps(len(rows.row))
-        recipe = dataclasses.replace(options, epochs=1, evaluate_every=0, patience=0, max_steps=0)  # what a step needs
+        state, progress = first_state(self.directory, self.identity, self.trained, self.options, self.mesh)
+        _, total = self.options.steps(len(self.rows.row))
         losses: list[Array] = []
-        if on_save and not progress.step and 0 in save_at:
-            on_save(0, params)
-        for batch in itertools.islice(_order(rows, options, seed), progress.step, None):
-            if _is_over(progress, total, options):
+        if self.on_save and not progress.step and 0 in self.save_at:
+            self.on_save(0, self.params)
+        for batch in itertools.islice(_order(self.rows, self.options, self.seed), progress.step, None):
+            if _is_over(progress, total, self.options):
                 break
-            state, loss = _step(
-                model,
-                head,
-                recipe,
-                total,
-                state,
-                frozen,
-                shard_batch(batch, mesh),
-                key,
-                np.int32(progress.step),
-                intervention,
-            )
+            state, loss = self._step(state, batch, progress.step, total)
             losses.append(loss)
             progress.step += 1
-            if on_save and progress.step in save_at:
-                _refuse_divergence(directory, progress, losses, state["params"])
-                on_save(progress.step, {**frozen, **state["params"]})
-            if _is_look(progress.step, len(rows.row), options):
-                _refuse_divergence(directory, progress, losses, state["params"])
-                _look(model, head, frozen, validation, options, mesh, state, progress, losses, intervention)
-                if directory is not None:
-                    write_state(directory, progress.step, state, _to_json(progress, identity))
-                if on_look:
-                    on_look(progress, total)
+            if self.on_save and progress.step in self.save_at:
+                _refuse_divergence(self.directory, progress, losses, state["params"])
+                self.on_save(progress.step, {**self.frozen, **state["params"]})
+            if _is_look(progress.step, len(self.rows.row), self.options):
+                _refuse_divergence(self.directory, progress, losses, state["params"])
+                self._look(state, progress, losses)
+                if self.directory is not None:
+                    notes = dataclasses.asdict(progress) | {"identity": self.identity}
+                    write_state(self.directory, progress.step, state, notes)
+                if self.on_look:
+                    self.on_look(progress, total)
         if not progress.best_step:
             raise TrainingError(
                 "the validation loss is not finite at any look: lower the learning rate, or clip harder"
             )
-        return {**params, **state["best"]}, progress
+        return {**self.params, **state["best"]}, progress
 
-    multiple = 1 if mesh is None else mesh.shape["data"]
-    return with_memory_advice(run, options.batch_size, gradient_of_one, multiple)
+    def _step(self, state: Params, batch: Rows, number: int, total: int) -> tuple[Params, Array]:
+        key = jax.random.key(self.seed, impl="rbg") if self.options.dropout else None
+        # what a step needs: nothing else is compiled anew for
+        recipe = dataclasses.replace(self.options, epochs=1, evaluate_every=0, patience=0, max_steps=0)
+        batch = shard_batch(batch, self.mesh)
+        static = (self.model, self.head, recipe, total)
+        return _step(*static, state, self.frozen, batch, key, np.int32(number), self.intervention)
+
+    def _look(self, state: Params, progress: Progress, losses: list[Array]) -> None:
+        """Score the validation rows; keep the parameters if they are the best so far."""
+        params, size = {**self.frozen, **state["params"]}, self.options.batch_size
+        scores = score(self.model, params, self.validation, size, self.head, self.mesh, self.intervention)
+        progress.history.append(
+            {
+                "step": progress.step,
+                "train_loss": float(np.mean([float(loss) for loss in losses])),
+                "validation_loss": scores.mean,
+                "validation_accuracy": scores.accuracy,
+            }
+        )
+        losses.clear()
+        if scores.mean < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
+            state["best"] = copied(state["params"])
+        else:
+            progress.stale += 1
 
 
 def _gradient(
@@ -210,86 +253,3 @@ def _refuse_divergence(directory: Path | None, progress: Progress, losses: list[
 @jax.jit
 def _all_finite(leaves: list[Array]) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
-
-
-def _look(
-    model: Model,
-    head: str,
-    frozen: Params,
-    validation: Rows,
-    options: TrainOptions,
-    mesh: Mesh | None,
-    state: Params,
-    progress: Progress,
-    losses: list[Array],
-    intervention: Intervention | None,
-) -> None:
-    """Score the validation rows; keep the parameters if they are the best so far."""
-    params, size = {**frozen, **state["params"]}, options.batch_size
-    scores = score(model, params, validation, size, head, mesh, intervention)
-    progress.history.append(
-        {
-            "step": progress.step,
-            "train_loss": float(np.mean([float(loss) for loss in losses])),
-            "validation_loss": scores.mean,
-            "validation_accuracy": scores.accuracy,
-        }
-    )
-    losses.clear()
-    if scores.mean < progress.best_loss:
-        progress.best_loss, progress.best_step, progress.stale = scores.mean, progress.step, 0
-        state["best"] = _copy(state["params"])
-    else:
-        progress.stale += 1
-
-
-def _copy(tree: Params) -> Params:
-    """Buffers of its own: a step takes those of its state for the next."""
-    return jax.tree.map(jnp.copy, tree)
-
-
-def _start(
-    directory: Path | None, identity: str, trained: Params, options: TrainOptions, mesh: Mesh | None
-) -> tuple[Params, Progress]:
-    """The first state, or the newest one in `directory`."""
-    state = {
-        "params": _copy(trained),
-        "optimizer": optimizer(options, 2).init(trained),  # its form does not depend on the number of steps
-        "best": _copy(trained),
-    }
-    if mesh is not None:  # where the first step leaves it, or the second compiles anew
-        state = on_mesh(state, mesh)
-    found = None if directory is None else newest_state(directory, state)
-    if found is None:
-        return state, Progress()
-    state, notes = found
-    if notes.pop("identity", None) != identity:
-        raise TrainingError(
-            f"{directory}: holds another training (of another model, data, options or seed); take a new directory"
-        )
-    return state, Progress(**notes)
-
-
-def _to_json(progress: Progress, identity: str) -> dict[str, Any]:
-    return dataclasses.asdict(progress) | {"identity": identity}
-
-
-def _identity(
-    model: Model,
-    params: Params,
-    rows: Rows,
-    validation: Rows,
-    options: TrainOptions,
-    seed: int,
-    head: str,
-    intervention: Intervention | None,
-) -> str:
-    """A hash over all that determines a training; the model's is its architecture, heads and dtype."""
-    besides = "" if head == "classifier" and not options.max_steps else f" {head} {options.max_steps}"
-    total = hashlib.sha256(f"{model} {options} {seed}{besides}".encode())
-    for array in (*rows, *validation, *jax.tree.leaves(intervention)):
-        total.update(np.ascontiguousarray(array).tobytes())
-    for path, leaf in sorted(walk(params), key=lambda item: item[0]):
-        total.update(path.encode())
-        total.update(np.asarray(leaf).tobytes())
-    return total.hexdigest()

@@ -76,6 +76,7 @@ def test_which_removal_is_written_must_be_said(gpt2, tmp_path, program):
         (["--write_checkpoint=out", "--removal=query/decile:0"], "removal 'decile:0'"),
         (["--removal=query/decile:1"], "write_checkpoint"),
         (["--write_checkpoint=file", "--removal=query/decile:1"], "not an empty folder"),
+        (["--write_checkpoint=out", "--config.removals=covariance:decile"], "change no matrix"),
         (["--write_checkpoint=out", *one], "absent.txt"),  # a single one needs no name
         (["--write_checkpoint=out", "--removal=transformer.h.0.mlp.c_fc.weight/band:1-2"], "absent.txt"),
     ):
@@ -86,6 +87,7 @@ def test_which_removal_is_written_must_be_said(gpt2, tmp_path, program):
 def test_what_is_written_is_checked_before_the_study(gpt2, shakespeare, tmp_path, program):
     for folder, taken, says in (
         (gpt2, "nosuch/decile:3", "scope nosuch: no matrix"),
+        (gpt2, "roles/decile:3", "6 scopes, each measured by itself: say which to write, as --removal=query/decile:3"),
         (gpt2, "query/band:1-999", "band"),
         (gpt2 / "model.safetensors", "query/decile:3", "only folders with safetensors"),
     ):

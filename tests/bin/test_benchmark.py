@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from eigensweep.bin.runner import UserError
-from eigensweep.bin.suites import accelerator, eigenproblem
+from eigensweep.bin.suites import accelerator, beside, candidates, eigenproblem
 from eigensweep.bin.suites.measure import Comparison, compare, spread
 from eigensweep.bin.suites.scaling import fits
 from eigensweep.bin.suites.table import text
 from eigensweep.models.synth import LLAMA_8B
+
+SMALL = LLAMA_8B | {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 64,
+}  # fmt: skip
 
 
 def test_small_run_end_to_end(tmp_path, program):
@@ -73,25 +78,46 @@ def test_a_step_of_refinement_squares_the_error_of_eigenvectors_that_stand_apart
 def test_ways_to_singular_vectors_are_measured_and_those_of_other_devices_left_out(capsys):
     pytest.importorskip("torch")
     found = eigenproblem.run([24], 1)
-    ways = {c.case.rsplit(",", 1)[0]: c.note for c in found}
-    refined = "syevd float32, refined 3 times"
-    assert set(ways) == {"syevd float64", "syevd float32", refined, "polar float64", "direct float64"}
+    assert found.pop().case == "syevd float64 of 4 at once, 24 x 24"
+    notes = {c.case.removesuffix(", 24 x 24"): c.note for c in found}
+    ways = set(eigenproblem.ways())
+    assert set(notes) == {way for way in ways if not way.startswith("syevj")}
     assert "syevj float64, 24 x 24: left out" in capsys.readouterr().out
-    residuals = {way: float(re.search(r"residual ([\d.e-]+)", note)[1]) for way, note in ways.items()}
-    assert residuals.pop("syevd float32") > 1e-9
-    assert max(residuals.values()) < 1e-12
+    residuals = {way: float(re.search(r"residual ([\d.e-]+)", note)[1]) for way, note in notes.items()}
+    rounded = {way for way in residuals if way.endswith("float32")}
+    assert min(residuals[way] for way in rounded) > 1e-9
+    assert max(residuals[way] for way in set(residuals) - rounded) < 1e-12
 
 
 def test_targets_are_measured_on_any_device_and_the_suite_refuses_a_cpu(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(accelerator, "_studies", lambda folder: [])
-    config = LLAMA_8B | {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 64,
-    }  # fmt: skip
-    found = {(c.case, c.peer): c for c in accelerator.measure(config, 1, draws=64)}
+    found = {(c.case, c.peer): c for c in accelerator.measure(SMALL, 1, draws=64)}
     assert ("sweep of 14 matrices, as it is", "target") in found
     assert found["SVD 48 x 32, both sides", "target"].theirs == [0.15]
     assert found["residual, 48 x 32", "target"].ratio >= 1
     with pytest.raises(UserError, match="needs a GPU or TPU"):
         accelerator.run([], 1)
+
+
+def test_candidates_are_measured_on_any_device_and_the_suite_refuses_a_cpu(capsys, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        beside, "_seconds", lambda model, folder, name, *rest, **_: started.append((name, *rest)) or 2.0
+    )
+    found = {(c.case, c.peer): c.note for c in candidates.measure(SMALL, 1)}
+    assert "0 of 14 did not converge" in found["ends of 7 flips of 32 x 32", "eigvalsh of each"]
+    differs = {case: float(note.split()[-1]) for (case, _), note in found.items() if case.startswith("KS")}
+    assert differs["KS of 48 vectors of 32, no sort"] < 1e-15
+    assert 1e-10 < differs["KS of 48 vectors of 32, float32 keys"] < 1.5e-8
+    assert ("two sweeps beside each other", "one after the other") in found
+    assert ("one sweep by two processes", "by one process") in found
+    assert ("beside", [["--config.blocks=0-0"], ["--config.blocks=1-1"]]) in started
+    assert "profile of the sweep" in capsys.readouterr().out
+    with pytest.raises(UserError, match="needs a GPU or TPU"):
+        candidates.run([], 1)
+
+
+def test_processes_that_fail_are_left_out_with_their_last_word(tmp_path, capsys):
+    assert list(beside.rows(str(tmp_path / "nothing"), 2, tmp_path)) == []
+    assert "left out, error: " in capsys.readouterr().out

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from eigensweep import configs, engine, models
-from eigensweep.bin import finetune, runner, small, toy
-from eigensweep.bin import help as help_texts
+from eigensweep.bin import finetune, presets, runner, small, toy
 from eigensweep.configs import figures
 from eigensweep.engine.report.registry import STUDIES
 from eigensweep.engine.run.progress import silent
@@ -58,7 +57,7 @@ def test_presets_that_the_table_refers_to_are_there():
     for name in figures.names():
         here = figures.module(name).FIGURE.here
         words = [word for word in here.split("`")[1::2] if word.isidentifier() and word not in engine_words()]
-        assert set(words) <= set(help_texts.preset_paths()), name
+        assert set(words) <= set(presets.preset_paths()), name
 
 
 def engine_words():
@@ -71,10 +70,10 @@ def engine_words():
 def test_names_of_presets_are_unique():
     folder = Path(next(iter(configs.__path__)))
     stems = [path.stem for path in folder.rglob("*.py") if not path.stem.startswith("__")]
-    assert len(stems) == len(set(stems)) == len(help_texts.preset_paths())
+    assert len(stems) == len(set(stems)) == len(presets.preset_paths())
 
 
-@pytest.mark.parametrize("name", list(help_texts.preset_paths()))
+@pytest.mark.parametrize("name", list(presets.preset_paths()))
 def test_every_preset_is_one_of_a_command_and_its_options_are_allowed(name, request):
     """Read as its command reads it: keys that there are, values that are allowed."""
     if "minilm" in name:

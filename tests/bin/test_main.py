@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eigensweep.bin.commands import COMMANDS
-from eigensweep.bin.help import preset_paths
+from eigensweep.bin.presets import preset_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 

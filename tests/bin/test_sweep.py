@@ -73,6 +73,16 @@ def weights(tmp_path):
     return "--checkpoint=w.safetensors"
 
 
+def test_a_traced_sweep_prints_what_the_device_did(weights, tmp_path, program):
+    arguments = [weights, "--workdir=run", "--config.control=none", "--config.num_flips=0", "--noreport"]
+    done = program("sweep", *arguments, "--profile=trace", cwd=tmp_path).succeeded()
+    assert "trace: trace; " in done.stdout
+    assert "the device was idle" in done.stdout
+    assert list(tmp_path.glob("trace/plugins/profile/*/*.trace.json.gz"))
+    refused = program("sweep", *arguments, "--profile=w.safetensors", cwd=tmp_path).refused()
+    assert "--profile=w.safetensors" in refused
+
+
 def test_overrides_and_config_file(weights, tmp_path, program):
     (tmp_path / "mine.py").write_text(
         "from ml_collections import ConfigDict\n\n"

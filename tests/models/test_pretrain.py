@@ -13,6 +13,8 @@ from eigensweep.models.nn import training
 
 jax.config.update("jax_enable_x64", True)
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TEXT = "To be, or not to be: that is the question.\n" * 12
 GPT2 = {
     "model_type": "gpt2",
@@ -34,15 +36,6 @@ LLAMA = {
     "max_position_embeddings": 16,
     "tie_word_embeddings": True,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Programs that run a few times: compiling them thoroughly would take most of the time."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,9 @@ from eigensweep.models.nn import training
 
 jax.config.update("jax_enable_x64", True)
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TEXT = "abcdefg. "
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """A program that runs once: compiling it thoroughly would take most of the time."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

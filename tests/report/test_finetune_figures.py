@@ -73,23 +73,24 @@ def test_a_model_that_did_not_move_is_drawn(pair):
     assert not any(np.nan_to_num(line.get_ydata()).any() for line in figure.axes[0].lines)
 
 
-def effect(order, change, seed_low, seed_high, scope="blocks", decile=10):
-    return {"scope": scope, "decile": decile, "order": order, "change": change, "seed_low": seed_low,
-            "seed_high": seed_high}  # fmt: skip
+def effect(order, seeds, scope="blocks", decile=10):
+    return {"scope": scope, "decile": decile, "order": order, "change": float(np.mean(seeds)), "seeds": seeds}
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.01, 0.03, "more than noise"), (-0.01, 0.05, "not told from noise"), (-0.03, -0.01, "more than noise")],
+    ("seeds", "scopes", "verdict"),
+    [
+        ([0.019, 0.021], 1, "more than noise"),  # Student's t of one degree of freedom: 12.7 * 0.001
+        ([0.019, 0.021], 10, "not told from noise"),  # the largest of ten: 127 * 0.001
+        ([0.0, 0.04], 1, "not told from noise"),
+        ([-0.019, -0.021], 1, "more than noise"),
+        ([0.02], 1, "one seed tells nothing"),
+    ],
 )
-def test_the_title_claims_what_the_seeds_bear(low, high, verdict):
-    rows = [
-        effect("after - before", 0.02, low, high),
-        effect("after", 0.5, 0.4, 0.6),
-        effect("after - before", 0.9, 0.8, 1.0, decile=1),
-    ]
-    seen, note = figures.title(rows, 2)
-    assert "decile 10 of blocks" in seen
-    assert "+0.0200 nats" in seen
+def test_the_title_claims_what_the_seeds_bear(seeds, scopes, verdict):
+    rows = [effect("after - before", seeds), effect("after", [0.4, 0.6]), effect("after - before", [0.8, 1], decile=1)]
+    rows += [effect("after - before", [0.001] * len(seeds), scope=f"role {i}") for i in range(scopes - 1)]
+    seen, note = figures.title(rows, len(seeds))
+    assert f"decile 10 of blocks, after less before: {np.mean(seeds):+.4f} nats" in seen
     assert verdict in seen
-    assert "2 seeds" in note
+    assert f"{len(seeds)} seed" in note

@@ -1,11 +1,14 @@
 """The branches that only accelerators take, on CPU devices that say they are a GPU: the tables are those of the CPU."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from eigensweep.engine.run import statistics
 
 WAYS = (("cpu", 1), ("gpu", 1), ("gpu", 8))
 SWEEP = """
@@ -31,32 +34,70 @@ run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control=
 run.matrices.merge(run.spectra, on="name").to_pickle(out)
 """
 GPU = f"""
+import json
 import sys
 import jax
 out, count = sys.argv[1], int(sys.argv[2])
 jax.config.update("jax_num_cpu_devices", count)
 import numpy as np
+from eigensweep.engine.run import statistics
 from eigensweep.engine.spectral import ks
-from eigensweep.engine.spectral.svd import auto
+from eigensweep.engine.spectral.svd import auto, device
 jax.default_backend = lambda: "gpu"
 auto.device_memory = lambda: {{"bytes_limit": 8 << 30, "bytes_in_use": 0}}
 on_host = ks.ks_statistic
 ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
-{SWEEP}"""
+asked, svd = set(), device.svd
+def heard(w, strategy, vectors):
+    asked.add((w.shape, str(w.dtype), type(w).__module__.startswith("jax")))
+    return svd(w, strategy, vectors)
+device.svd = heard
+{SWEEP}
+programs = {{f.__name__: f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)}}
+if count == 1:
+    programs["svd"] = device._jitted("gram", True, None)._cache_size()
+print(json.dumps({{"programs": programs, "asked": sorted(asked)}}))
+"""
+
+
+def programs():
+    """How often this process has compiled the statistics."""
+    return [f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)]
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """Backend and number of devices -> the joined tables; the CPU's are made in this process."""
+def sweeps(tmp_path_factory):
+    """Backend and number of devices -> the joined tables, and what was compiled; the CPU's are made in this process."""
     folder = tmp_path_factory.mktemp("tables")
+    before = programs()
     exec(SWEEP, {"out": folder / "cpu1.pkl"})
+    compiled = [{"programs": dict(zip(("values", "shape"), np.subtract(programs(), before), strict=True))}]
     for count in (1, 8):
         done = subprocess.run(
             [sys.executable, "-c", GPU, str(folder / f"gpu{count}.pkl"), str(count)],
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    return {(name, count): pd.read_pickle(folder / f"{name}{count}.pkl") for name, count in WAYS}
+        compiled.append(json.loads(done.stdout.splitlines()[-1]))
+    tables = [pd.read_pickle(folder / f"{backend}{count}.pkl") for backend, count in WAYS]
+    return dict(zip(WAYS, zip(tables, compiled, strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def tables(sweeps):
+    return {key: table for key, (table, _) in sweeps.items()}
+
+
+def test_every_program_is_compiled_once(sweeps):
+    """Measures and power law once a smaller side, noise and edges once a shape, a decomposition once a batch."""
+    compiled = sweeps["gpu", 1][1]
+    assert compiled["programs"]["_values_of_rows"] == 1  # the smaller side is 48 throughout
+    assert compiled["programs"]["_shape_of_rows"] == 2  # 48 x 48, and 96 x 48 either way round
+    assert compiled["programs"]["svd"] == len(compiled["asked"])
+    stored = [on_device for _, dtype, on_device in compiled["asked"] if dtype == "bfloat16"]
+    assert stored  # matrices reach the device as they are stored, and are widened there
+    assert all(stored)
+    assert set(sweeps["cpu", 1][1]["programs"].values()) == {0}
 
 
 def measured(table):

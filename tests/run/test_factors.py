@@ -184,6 +184,25 @@ def test_the_longest_unused_go_and_what_is_in_use_stays(sources, tmp_path):
     assert files(tmp_path) == ["notes.left"]
 
 
+def test_another_process_makes_room_at_the_worst_moment(sources, tmp_path, monkeypatch):
+    """What is being written is no old file; what goes as soon as it was written is used all the same."""
+    half = tmp_path / f".{'0' * 40}.left.x"
+    half.write_bytes(b"another process writes here")
+    write = FactorStore._write
+
+    def gone(store, source, found, sides):
+        write(store, source, found, sides)
+        FactorStore(tmp_path, {"sha256": "e" * 64}, gib=1e-9)._make_room(0)
+
+    monkeypatch.setattr(FactorStore, "_write", gone)
+    found = FactorStore(tmp_path, IDENTITY).one(sources[1])
+    np.testing.assert_allclose((found.u[0] * found.s[0]) @ found.vt[0], sources[1].array, atol=1e-6)
+    assert files(tmp_path) == [half.name]
+    os.utime(half, (1e9, 1e9))  # nobody has written there for years
+    FactorStore(tmp_path, IDENTITY)._make_room(0)
+    assert files(tmp_path) == []
+
+
 def test_what_cannot_be_written_or_decomposed_is_one_line(make_checkpoint, tmp_path):
     (tmp_path / "file").write_text("")
     source = make_checkpoint().matrices[0]

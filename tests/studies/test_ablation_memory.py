@@ -116,5 +116,11 @@ def test_bad_input_is_refused_before_the_plan(checkpoint, options, tmp_path):
     with pytest.raises(ValueError, match="factors_gib"):
         AblationOptions(**options, factors_gib=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"file/.*cannot be written"):
+    with pytest.raises(RunError, match=r"factors: .*/file: cannot be made"):
         run_ablation(checkpoint, AblationOptions(**options, factors=str(tmp_path / "file")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RunError, match="stream goes with neither"):
+        make_plan(checkpoint, AblationOptions(**options | {"format": "sampled", "stream": True}))
+    whole = {"removals": ("covariance:decile",), "data_from": 0.0, "data_to": 1.0}
+    with pytest.raises(RunError, match="text that the model is not measured on"):
+        make_plan(checkpoint, AblationOptions(**options | whole))

@@ -5,12 +5,11 @@ import inspect
 import json
 import shutil
 
-import jax
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from eigensweep import engine
 from eigensweep.engine.report import style
@@ -23,6 +22,8 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.models import nn, open_checkpoint
 from eigensweep.models.errors import InputError
 from eigensweep.models.nn import training
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 OPTIONS = {
     "format": "text",
@@ -48,15 +49,6 @@ def options_of(folder, **changes):
 
 def run(folder, workdir, told=lambda what: None, **changes):
     return run_causal(open_checkpoint(folder), options_of(folder, **changes), workdir, lambda p: told(p.what))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Programs that run a few times: compiling them thoroughly would take most of the time."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +121,29 @@ def test_an_interrupted_study_ends_with_the_same_tables(gpt2, study, tmp_path):
         drop = [column for column in ("seconds",) if column in table.column_names]
         assert found.tables[name].drop_columns(drop).equals(table.drop_columns(drop))
     assert not (tmp_path / "training").exists()
+
+
+def test_the_contract_of_every_study_is_kept(gpt2, study, tmp_path):
+    """What tests/studies/test_contract.py asks with 15 starts of a program, without one: nothing changes in the run."""
+    before = {path: path.read_bytes() for path in study.directory.rglob("*") if path.is_file()}
+    again = run(gpt2, study.directory)
+    assert again.tables["causal"].equals(study.tables["causal"])
+    other = shutil.copytree(gpt2, tmp_path / "model")
+    tensors = load_file(other / "model.safetensors")
+    tensors |= {name: x + 1e-3 for name, x in tensors.items() if "wte" in name}
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    shutil.copy(gpt2.parent / "text.txt", tmp_path)
+    for folder, changes, says in (
+        (gpt2, {"weight_decay": 20.0}, r"weight_decay: 30\.0 there, 20\.0 now"),
+        (gpt2, {"save_at": "2"}, "save_at"),
+        (other, {}, "checkpoint"),
+    ):
+        with pytest.raises(RunError, match=f"{study.directory}.*{says}"):
+            run(folder, study.directory, **changes)
+    assert {path: path.read_bytes() for path in study.directory.rglob("*") if path.is_file()} == before
+    (tmp_path / "finetune.json").write_text(json.dumps({"study": "finetune", "status": "done"}))
+    with pytest.raises(RunError, match=r"another kind \(finetune\)"):
+        run(gpt2, tmp_path)
 
 
 def test_a_training_that_diverges_keeps_the_models_before(gpt2, study, tmp_path, monkeypatch):

@@ -169,6 +169,7 @@ def test_the_summary_holds_every_removal_against_its_control(found):
     text = summary.render(found)
     assert "outliers:right against as much |W|² from the bulk" in text
     assert "no match in 2 (2 of their 4 matrices)" in " ".join(text.split())
+    assert "like its 2 draws costs more in up to one scope of 3" in " ".join(text.split())
     assert max(map(len, text[text.index("removals against matched") :].splitlines())) <= 100
     said = [panel.note for panel in charts(found)[0].panels]
     assert "no match for energy:right in 1 of 1 matrices" in said[1]

@@ -157,6 +157,11 @@ def test_centring_has_a_short_form(given, meant):
     assert (options.centring, options.centred) == (meant, meant == "mean")
 
 
+def test_two_centrings_at_once_are_refused():
+    with pytest.raises(ValueError, match="centring is positions; give one of them"):
+        OverlapOptions(centred=True, centring="positions")
+
+
 def test_another_study_in_the_same_run_is_refused(small, found):
     assert found.manifest["status"] == "done"
     other = small.study(data={"rows": "other"})

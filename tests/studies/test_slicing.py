@@ -50,6 +50,8 @@ def study(stories, options, program, folder):
         f"--write_checkpoint={folder / 'small'}",
         *(f"--config.{key}={value}" for key, value in values.items()),
     ]
+    for out, says in ((folder, "holds the workdir"), ("/dev/null/small", "/dev/null/small: cannot be written")):
+        program("slice", *arguments, "--width=48", f"--write_checkpoint={out}").refused(says)
     program("slice", *arguments, "--width=50").refused("width 50: expected a multiple of the 8 heads from 8 to 64")
     done = program("slice", *arguments, "--width=48").succeeded()
     assert "of 2 in" in done.stderr + done.stdout  # what is left to do
@@ -97,14 +99,18 @@ def test_its_text_page_and_figures(study):
     assert max(map(len, text.splitlines())) <= 100
     view = view_of(study)
     assert len(view.tables[0].rows) == 3
+    loss, accuracy, evals = view.data["charts"]
+    assert "loss" in loss["seen"]
+    assert accuracy["seen"].startswith("Accuracy at width 48: ")
+    assert "interval" not in evals["note"]
     assert view.data["charts"][0]["heading"] == "Change of the loss by width"
     figures_of(study)["slicing_loss"]()
 
 
 def test_wrong_use_is_said(stories, options, gpt2):
     for changes, words in (
-        ({"keep": ()}, "expected percents"),
-        ({"keep": (0,)}, "expected percents"),
+        ({"keep": ()}, "expected per cents"),
+        ({"keep": (0,)}, "expected per cents"),
         ({"stream": True}, "neither stream nor devices"),
     ):
         with pytest.raises(ValueError, match=words):

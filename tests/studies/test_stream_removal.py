@@ -140,7 +140,9 @@ def test_wrong_use_is_said(gpt2, tmp_path):
         )
     part = calibration_part(options_of(gpt2, data_from=0.1, data_to=0.4))
     assert (part.data_from, part.data_to, part.max_rows) == (0.4, 1.0, 16)
-    part = calibration_part(options_of(gpt2, calibration="other.txt"))
+    with pytest.raises(ValueError, match=r"calibration is other\.txt, and there is no removal covariance:"):
+        options_of(gpt2, calibration="other.txt")
+    part = calibration_part(options_of(gpt2, calibration="other.txt", removals=("covariance:decile",)))
     assert (part.data, part.data_from, part.data_to) == ("other.txt", 0.0, 1.0)
     olmo = {"model_type": "olmo2", "vocab_size": 60, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 1}
     with pytest.raises(CheckpointError, match="and not the residual stream"):

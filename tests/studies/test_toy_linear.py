@@ -114,7 +114,9 @@ def test_a_damaged_table_is_named(done, tmp_path):
         ({"samples": ""}, "samples is empty"),
         ({"samples": "3O"}, "expected numbers and ranges"),
         ({"samples": 10**12}, "multiplications"),
-        ({"noise": 0.0}, "noise is 0; expected a positive number"),
+        ({"noise": 0.0}, "noise is 0.0; expected at least 0.001"),
+        ({"noise": 1e200}, "noise is 1e.200; expected at most 1000"),
+        ({"rank": 3}, "rank is 3, but signal is 0"),
         ({"noise": float("nan")}, "finite"),
         ({"signal": -1.0}, "signal is -1"),
         ({"rank": 25}, "W. has 24 columns"),
@@ -139,6 +141,10 @@ def test_the_command_takes_its_options_from_the_model(program, tmp_path):
         (["--model=liner", "--workdir=x"], "did you mean linear?"),
         (["--model=linear", "--workdir=x", "--config.smples=9"], "config.samples"),
         (["--config=overlap_minilm", "--workdir=x"], "not of eigensweep-toy"),
+        (
+            ["--config=toy_linear", "--model=mlp", "--workdir=x"],
+            "the preset given by --config is one of --model=linear",
+        ),
     ):
         program("toy", *arguments, cwd=tmp_path).refused(says)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

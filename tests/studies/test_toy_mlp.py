@@ -8,7 +8,8 @@ import safetensors.numpy
 from eigensweep.engine.report import chart_figure, registry, style
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import sweep
-from eigensweep.engine.studies.toy_mlp import REPORTED, TOY, charts
+from eigensweep.engine.studies.toy_mlp import REPORTED, TOY, charts, means
+from eigensweep.engine.studies.toy_mlp.charts import _by_regime
 from eigensweep.engine.studies.toy_mlp.options import ToyMlpOptions
 from eigensweep.engine.studies.toy_mlp.study import open_toy_mlp, run_toy_mlp
 from eigensweep.engine.tables.errors import RunError
@@ -107,6 +108,7 @@ def test_the_page_and_the_figures_show_it(done):
     text = TOY.render(done)
     assert max(map(len, text.splitlines())) <= 100
     assert "batch 20: " not in text  # neither 20 % nor 80 % were asked for
+    assert "means over 2 seeds with Student's" in text
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,8 @@ def test_the_page_and_the_figures_show_it(done):
         ({"inits": "normal"}, "inits has normal; expected some of gaussian, uniform, sparse"),
         ({"batch_sizes": "0"}, "batch_sizes has 0"),
         ({"widths": ()}, "widths is empty"),
+        ({"widths": "16,1000000"}, "widths has 1000000; expected numbers from 2 to 16384"),
+        ({"data": "cifar", "split_seed": 1}, "split_seed is of data=digits alone"),
         ({"removed": "100"}, "removed has 100"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"widht": "3"}, "did you mean widths"),
@@ -145,6 +149,18 @@ def test_data_that_do_not_serve_leave_nothing_behind(tmp_path):
     with pytest.raises(RunError, match="batch_sizes has 50; there are 40 rows"):
         run_toy_mlp(ToyMlpOptions(**SMALL | {"max_train": 40}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_sparse_weights_without_any_are_refused_in_front_of_the_training(tmp_path):
+    empty = ToyMlpOptions(**SMALL | {"inits": ("sparse",), "density": 1e-6})
+    with pytest.raises(RunError, match="start-sparse-seed-0: layer 1 has no weight but 0"):
+        run_toy_mlp(empty, tmp_path / "run")
+
+
+def test_equal_seeds_give_no_interval_and_what_was_not_tested_is_said():
+    assert means.shown(means.Mean(0.5, 0.4, 0.6), str) == "0.5 (0.4 to 0.6)"
+    assert means.shown(means.Mean(0.5, 0.5, 0.5), str) == "0.5"
+    assert _by_regime({"uniform": 0.25, "sparse": np.nan}, ".0%") == "25% (uniform), untested (sparse)"
 
 
 def test_a_diverging_training_is_one_line_and_keeps_the_last_good_weights(tmp_path):

@@ -32,11 +32,13 @@ def view_of(study: Ablation) -> View:
         caption = f"{summary.CONTRAST[0].upper()}{summary.CONTRAST[1:]}"
         tables.append(Table(caption, [(name, "") for name in summary.CONTRAST_HEADINGS], found))
     if pairs := matched_summary.matched_controls(study):
-        caption, said = matched_summary.CAPTION, "; ".join(matched_summary.sentences(pairs))
+        heading, said = matched_summary.HEADING.capitalize(), "; ".join(matched_summary.sentences(pairs))
         columns = [(name, "") for name in matched_summary.HEADINGS]
-        tables.append(Table(f"{caption[0].upper()}{caption[1:]}", columns, matched_summary.cells(pairs), said))
+        cells = matched_summary.cells(pairs)
+        tables.append(Table(heading, columns, cells, f"{matched_summary.CAPTION.capitalize()}. {said}"))
+    what = "singular values" if summary.removals(study) or not of_stream else "directions of the stream"
     return View(
-        f"Removal of singular values from {checkpoint_name(study)}",
+        f"Removal of {what} from {checkpoint_name(study)}",
         tables=tables,
         data={"charts": as_data([*charts(study), *stream_report.charts(study)])},
     )

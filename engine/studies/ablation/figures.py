@@ -238,7 +238,9 @@ def _p_values(axes: "Axes", members: list[Spectrum]) -> None:
     axes.set_ylim(0, 0.75)
     axes.set_xticks([1, 5, 10])
     axes.set_yticks([0, 0.5], ["0", "½"])
-    _inset(axes, "decile", "p, mean of 15")
+    if not any(np.isfinite(line.get_ydata()).any() for line in axes.lines[:-1]):  # the last is the dotted one
+        axes.text(0.5, 0.5, "no test", transform=axes.transAxes, ha="center", fontsize=5.5, color="#666666")
+    _inset(axes, "decile", "mean p")
 
 
 def _inset(axes: "Axes", xlabel: str, ylabel: str) -> None:

@@ -11,9 +11,10 @@ from eigensweep.engine.spectral.matched import TOLERANCE
 from eigensweep.engine.spectral.removal import MATCHED, parse
 from eigensweep.engine.studies.ablation.study import Ablation
 
+HEADING = "removals against matched controls"
 CAPTION = (
-    "removals against matched controls: change of the loss by the removal, by the control (mean of its draws), and by "
-    "how much the removal's is more, in nats; it costs more, or less, where it does so beside every single draw"
+    "change of the loss by the removal, by the control (mean of its draws), and by how much the removal's is more, in "
+    "nats; it costs more, or less, where it does so beside every single draw"
 )
 HEADINGS = ("scope", "control", "change", "control's", "more by", "interval", "it costs")
 WHAT = {"energy": "as much |W|² from the bulk", "output": "random directions that change the outputs as much"}
@@ -36,6 +37,7 @@ class Matched:
       difference: of these, with its interval over rows, the draws as they are.
       verdict: more or less where the difference from every single draw has its interval apart from 0.
       unmatched, matrices: how many matrices of the scope have no match, and how many it has.
+      draws: of the control.
     """
 
     scope: str
@@ -48,6 +50,7 @@ class Matched:
     verdict: str
     unmatched: int
     matrices: int
+    draws: int
 
 
 def matched_controls(study: Ablation) -> list[Matched]:
@@ -82,6 +85,7 @@ def _compared(study: Ablation, of: Mapping[str, Any], control: str, draws: list[
         verdict,
         int(draws[0]["unmatched"]),
         int(of["matrices"]),
+        len(draws),
     )
 
 
@@ -111,7 +115,11 @@ def cells(found: Iterable[Matched]) -> list[tuple[str, ...]]:
 
 
 def sentences(found: Iterable[Matched]) -> list[str]:
-    """What they say, over the scopes: a sentence a control."""
+    """What they say, over the scopes: a sentence a control, and how often chance alone would say so.
+
+    Of a removal and D draws that are all alike, each costs most in one scope of D + 1, and least in another one.
+    """
+    found = list(found)
     groups: dict[str, list[Matched]] = {}
     for pair in found:
         groups.setdefault(pair.control, []).append(pair)
@@ -125,6 +133,12 @@ def sentences(found: Iterable[Matched]) -> list[str]:
             told.append(f"no match in {len(without)} ({parts[0]} of their {parts[1]} matrices)")
         scopes = f"{len(pairs)} scopes" if len(pairs) > 1 else "1 scope"
         said.append(f"{first.removal} against {WHAT[first.kind]}, {scopes}: {', '.join(told)}")
+    if found:
+        draws = min(pair.draws for pair in found)
+        said.append(
+            f"by chance a removal that is like its {f'{draws} draws' if draws > 1 else 'one draw'} costs more in up to "
+            f"one scope of {draws + 1}, and less in as many"
+        )
     return said
 
 

@@ -16,12 +16,13 @@ from eigensweep.engine.run.stream import batches
 from eigensweep.engine.spectral import deciles, removal
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.engine.spectral.svd.auto import working_bytes
+from eigensweep.engine.studies.ablation.options import AblationOptions
 from eigensweep.engine.studies.ablation.passes import MOST_TOGETHER, TOGETHER_BYTES
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
-from eigensweep.engine.studies.ablation.study import AblationOptions
 from eigensweep.engine.studies.ablation.trial import Trial
 from eigensweep.engine.studies.data import rows_for
-from eigensweep.engine.studies.edited_model import head_of, param_dtype_of, rows_at_once
+from eigensweep.engine.studies.edited_model import checked_mesh, head_of, param_dtype_of, rows_at_once
+from eigensweep.engine.studies.stream_covariances import calibration_part
 from eigensweep.models import Checkpoint, nn
 
 
@@ -188,7 +189,11 @@ def make_plan(checkpoint: Checkpoint, options: AblationOptions) -> Plan:
     removals, of_stream = options.expanded()
     scopes = resolve_scopes(checkpoint.matrices, options.scopes) if removals else {}
     check_bands(scopes, removals)
+    checked_mesh(options)
     model = nn.model_of(checkpoint, options.dtype)
+    if of_stream:
+        calibration_part(options)
+        nn.stream_norms(model.architecture)
     head = head_of(model, options.measure, checkpoint.source.name)
     if options.format == "sampled":
         num_rows, length = options.max_rows, options.length or min(model.architecture.max_positions, 2048)
@@ -204,14 +209,17 @@ def describe_plan(plan: Plan) -> str:
     names = {source.name for found in plan.scopes.values() for source in found}
     scopes, removals, stream = len(plan.scopes), len(plan.removals), plan.options.stream
     measured, passes = (number + plan.num_others for number in (scopes * removals, len(plan.passes)))
-    there, other, seconds = plan.memory(stream), sum(plan.memory(not stream).values()), plan.seconds()
+    there, seconds = plan.memory(stream), plan.seconds()
+    other = sum(plan.memory(not stream).values()) / GIB
+    can = stream or (plan.options.devices == 1 and plan.options.format != "sampled")
+    otherwise = f"; with --config.stream={not stream} {other:.2f} GiB" if can else ""
     return "\n".join([
         f"{_several(len(names), 'matrix', 'matrices')} in {_several(scopes, 'scope')}, "
         f"{_several(removals, 'removal')} each: {_several(measured, 'measurement')} in "
         f"{_several(passes, 'pass', 'passes')}",
         f"{_several(plan.num_rows, 'row')} of {plan.length} tokens, {plan.batch_size} at a time",
         "",
-        f"memory: about {sum(there.values()) / GIB:.2f} GiB; with --config.stream={not stream} {other / GIB:.2f} GiB",
+        f"memory: about {sum(there.values()) / GIB:.2f} GiB{otherwise}",
         aligned([[f"  {what}", f"{size / GIB:.2f} GiB"] for what, size in there.items()]),
         f"disk: {plan.disk / GIB:.2f} GiB, the decompositions of the largest scope",
         "",

@@ -50,26 +50,32 @@ def charts(study: Ablation) -> list[Chart]:
     x = Axis("decile of eigenvectors removed (1 = largest)", ticks=[(float(k), str(k)) for k in range(1, 11)])
     found = []
     for measure, (y, low, high, label) in MEASURES.items():
-        panels = [_panel(rows, y, low, high)]
+        panels = [_panel(rows, y, low, high, _shares(rows) if measure == "loss" else "")]
         axis = changes_axis(label, [row[y] for row in rows]) if measure == "loss" else Axis(label)
         heading = f"Change of the {measure}, stream projected before each norm"
-        seen = _seen(rows) if measure == "loss" else label
+        seen = _seen(rows, y, "nats" if measure == "loss" else "in accuracy")
         found.append(Chart(heading, seen, note(study), _READING, x, axis, panels))
     return found
 
 
-def _panel(rows: Sequence[dict[str, Any]], y: str, low: str, high: str) -> Panel:
+def _panel(rows: Sequence[dict[str, Any]], y: str, low: str, high: str, said: str) -> Panel:
     deciles, random = _deciles(rows), [row for row in rows if row["kind"] == "covariance random"]
     change, ends = [row[y] for row in deciles], [[row[key] for row in deciles] for key in (low, high)]
     places = [float(_number(row)) for row in deciles]
     series = [Series("a tenth of the eigenvectors", places, change, ends[0], ends[1], "line+points")] if deciles else []
     below, above = min((row[low] for row in random), default=0.0), max((row[high] for row in random), default=0.0)
     bands = [Band("a tenth in random directions", [0.5, 10.5], [below] * 2, [above] * 2)] if random else []
-    ends_of = deciles[:: max(1, len(deciles) - 1)]  # the first and the last
-    shares = [f"decile {_number(row)} holds {100 * row['energy']:.2g} % of the signal" for row in ends_of]
-    shares += [f"random directions {100 * row['energy']:.2g} %" for row in random[:1]]
-    said = "; ".join(shares)
     return Panel(SCOPE, series, bands, [Rule("", "y", 0.0, dashed=False)], said)
+
+
+def _shares(rows: Sequence[dict[str, Any]]) -> str:
+    """Of the signal: the first decile's, the last one's, that of random directions."""
+    deciles, random = _deciles(rows), [row for row in rows if row["kind"] == "covariance random"]
+    shares = [
+        f"decile {_number(row)} holds {100 * row['energy']:.2g} % of the signal"
+        for row in deciles[:: max(1, len(deciles) - 1)]
+    ]
+    return "; ".join([*shares, *(f"random directions {100 * row['energy']:.2g} %" for row in random[:1])])
 
 
 def _deciles(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,15 +86,14 @@ def _number(row: dict[str, Any]) -> int:
     return int(row["removal"].rpartition(":")[2])
 
 
-def _seen(rows: Sequence[dict[str, Any]]) -> str:
-    """The decile that costs most, the one that costs least, and the range of the random ones."""
-    deciles, random = _deciles(rows), [row["change"] for row in rows if row["kind"] == "covariance random"]
+def _seen(rows: Sequence[dict[str, Any]], y: str, unit: str) -> str:
+    """The decile without which most changes, the one without which least does, and the range of the random ones."""
+    deciles, random = _deciles(rows), sorted(row[y] for row in rows if row["kind"] == "covariance random")
     parts = []
     if deciles:
-        most, least = (f(deciles, key=lambda row: row["change"]) for f in (max, min))
-        parts.append(
-            f"decile {_number(most)} costs {most['change']:.3g} nats, decile {_number(least)} {least['change']:.2g}"
-        )
+        most, least = (f(deciles, key=lambda row: abs(row[y])) for f in (max, min))
+        parts.append(f"without decile {_number(most)} {most[y]:+.3g} {unit}, decile {_number(least)} {least[y]:+.2g}")
     if random:
-        parts.append(f"as many random directions {min(random):.3g} to {max(random):.3g}")
+        ends = dict.fromkeys(f"{change:+.3g}" for change in (random[0], random[-1]))  # of one draw once
+        parts.append(f"as many random directions {' to '.join(ends)}")
     return ", ".join(parts)

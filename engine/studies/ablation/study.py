@@ -12,21 +12,19 @@ import numpy as np
 
 from eigensweep.engine.run.factors import FOLDER
 from eigensweep.engine.run.inputs import MatrixCollection, MatrixSource
-from eigensweep.engine.run.options import MatrixOptions, option
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
-from eigensweep.engine.spectral import removal
 from eigensweep.engine.spectral.bootstrap import paired_interval
 from eigensweep.engine.spectral.removal import LowRank, Removal
-from eigensweep.engine.spectral.stream_axes import FACTORS
 from eigensweep.engine.studies.ablation import columns, covariance, passes
 from eigensweep.engine.studies.ablation.columns import ABLATION, OF_MATRIX, REMOVAL, ROWS
 from eigensweep.engine.studies.ablation.controls import control_columns
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
+from eigensweep.engine.studies.ablation.options import AblationOptions
 from eigensweep.engine.studies.ablation.outputs import match_of, outputs_of
 from eigensweep.engine.studies.ablation.scopes import Scopes, check_bands, resolve_scopes
-from eigensweep.engine.studies.edited_model import Measure, MeasureFields, open_measure
-from eigensweep.engine.studies.factors import FactorFields, factor_folder, factor_store
-from eigensweep.engine.studies.stream_covariances import CalibrationFields, describe_calibration
+from eigensweep.engine.studies.edited_model import Measure, open_measure
+from eigensweep.engine.studies.factors import factor_folder, factor_store
+from eigensweep.engine.studies.stream_covariances import describe_calibration
 from eigensweep.engine.tables.check import KEYS, NEEDED, check_lengths, check_same_rows
 from eigensweep.engine.tables.claim import claimed
 from eigensweep.engine.tables.errors import RunError
@@ -52,44 +50,6 @@ LAYOUT = Layout(
     unfinished=(FOLDER,),
     empty=("matrices", "spectra"),  # where all is taken from the stream
 )
-
-
-@dataclass(frozen=True)
-class AblationOptions(CalibrationFields, MeasureFields, FactorFields, MatrixOptions):
-    """Options of a removal study; equal options, checkpoint and data give equal tables."""
-
-    COMMAND: ClassVar[str] = "ablate"
-    ALIASES: ClassVar[Mapping[str, str]] = {"data_kind": "format", "data_devices": "devices"}
-
-    scopes: tuple[str, ...] = option(
-        ("roles",), "what a removal is done to: roles, matrices, blocks, all, single roles and matrices' names"
-    )
-    removals: tuple[str, ...] = option(
-        ("deciles", "outliers:right", "outliers:left", "bulk:right", "bulk:left", "random:right", "random:left",
-         "random:decile"),
-        "what is taken out (eigensweep.engine.spectral.removal); covariance:decile, covariance:random: of the stream",
-    )  # fmt: skip
-    num_draws: int = option(3, "draws of every control that is drawn at random", least=1)
-    gain: str = option(
-        "energy", "of norms that read less: times sqrt(1 - energy), sqrt(d'/d), or as it is", choices=FACTORS
-    )
-    num_resamples: int = option(2000, "of the bootstrap", least=1)
-    confidence: float = option(0.95, "of the bootstrap intervals", inside=(0, 1))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.scopes or not self.removals:
-            raise ValueError("a study needs at least one scope and one removal")
-        self.expanded()
-
-    def expanded(self) -> tuple[tuple[Removal, ...], tuple[Removal, ...]]:
-        """What is taken from matrices, and what from the stream before each norm.
-
-        Raises:
-          ValueError: a text is no removal.
-        """
-        matrices, stream = covariance.split(self.removals)
-        return removal.expand(matrices, self.num_draws), covariance.expand(stream, self.num_draws)
 
 
 class Ablation(MatrixResult):
@@ -178,10 +138,10 @@ def ablate(
     if projection is not None:
         evaluation = {**evaluation, "calibration": describe_calibration(options, projection.calibration)}
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "evaluation": evaluation}
+    store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
     with claimed(workdir, LAYOUT, identity, {"warnings": list(checkpoint.warnings)}) as work:
         if not work.done:
             with factor_folder(options, Path(workdir)):
-                store = factor_store(checkpoint.identity, options, Path(workdir), options.strategy)
                 decompositions = Decompositions(store, options)
                 _Worker(
                     work, scopes, removals, of_stream, measure, projection, options, on_progress, decompositions

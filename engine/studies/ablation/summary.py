@@ -29,7 +29,7 @@ def render(study: Ablation) -> str:
         lines += ["", f"{CONTRAST}:", aligned([CONTRAST_HEADINGS, *found], 2)]
     if pairs := matched_summary.matched_controls(study):
         table = aligned([matched_summary.HEADINGS, *matched_summary.cells(pairs)], 2)
-        lines += ["", *textwrap.wrap(f"{matched_summary.CAPTION}:", 100), table]
+        lines += ["", *textwrap.wrap(f"{matched_summary.HEADING}: {matched_summary.CAPTION}:", 100), table]
         lines += [line for text in matched_summary.sentences(pairs) for line in textwrap.wrap(text, 100)]
     return "\n".join(lines)
 

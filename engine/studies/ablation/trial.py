@@ -1,5 +1,6 @@
 """What single steps of a removal study take on this machine: tried on small arrays, asked of compiled programs."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -15,6 +16,7 @@ from eigensweep.engine.spectral.svd import decompose
 from eigensweep.models import Checkpoint, nn
 
 SIDE, TOKENS = 1024, 128  # at most, of matrices and rows that are tried
+WORK = 1e9  # multiplications and additions that take long enough to be timed
 
 
 class Trial:
@@ -62,12 +64,17 @@ class Trial:
 
     @cached_property
     def seconds_of_work(self) -> float:
-        """Of a multiplication or addition in a block, tried on one row of at most TOKENS tokens."""
+        """Of a multiplication or addition in a block, tried on one row of at most TOKENS tokens.
+
+        Of a small model on as many rows of a batch as make WORK of them: calling a program takes a millisecond, too.
+        """
         length = min(self._rows[1], TOKENS)
-        params, x, context = jax.tree.map(_zeros, self._inputs((1, length)))
-        kernels = sum(leaf.size for path, leaf in nn.walk(params) if path.endswith("kernel"))
+        kernels = sum(leaf.size for path, leaf in nn.walk(self._inputs((1, length))[0]) if path.endswith("kernel"))
+        work = length * (2.0 * kernels + 4.0 * length * self._model.architecture.width)
+        rows = min(self._rows[0], math.ceil(WORK / work))
+        params, x, context = jax.tree.map(_zeros, self._inputs((rows, length)))
         spent = _seconds(lambda: jax.block_until_ready(self._model.block(params, 0, x, context)[0]))
-        return spent / (length * (2.0 * kernels + 4.0 * length * self._model.architecture.width))
+        return spent / (rows * work)
 
     @cached_property
     def activation_bytes(self) -> int:

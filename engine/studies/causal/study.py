@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.studies.causal.tables import LAYOUT, MATRIX, SERIES, Causal, folder_of, open_causal, snapshot_of
 from eigensweep.engine.studies.causal.task import Task, read_task, steps_of
+from eigensweep.engine.studies.devices import mesh_of
+from eigensweep.engine.studies.finetune.looks import telling
 from eigensweep.engine.studies.finetune.options import SWEPT, FinetuneOptions
 from eigensweep.engine.studies.fleet.options import SeriesOptions
 from eigensweep.engine.studies.series.study import run_series
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.matrices import identity_row
 from eigensweep.engine.tables.parts import Work
 from eigensweep.models import Checkpoint, nn, open_checkpoint
@@ -44,8 +45,7 @@ def run_causal(
       RunError, CheckpointError, DataError: with the message for the user. Of a training that diverges the models kept
         until then stay.
     """
-    if options.devices > jax.device_count():
-        raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
+    mesh = mesh_of(options.devices)
     task, workdir = read_task(checkpoint, options), Path(workdir)
     total, steps = steps_of(options, len(task.train.row))
     resolved = replace(options, save_at=steps)
@@ -53,7 +53,7 @@ def run_causal(
     record: dict[str, Any] = {"rows": task.sizes(), "steps": total, "warnings": list(checkpoint.warnings)}
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
-            _Worker(checkpoint, task, resolved, total, work, on_progress).run()
+            _Worker(checkpoint, task, resolved, total, work, on_progress, mesh).run()
     if options.spectra:
         _follow(checkpoint, resolved, workdir, on_progress)
     return open_causal(workdir)
@@ -81,6 +81,7 @@ class _Worker:
     total: int
     work: Work
     on_progress: OnProgress
+    mesh: Mesh | None
 
     def run(self) -> None:
         """Do what is still to do, and merge."""
@@ -103,7 +104,7 @@ class _Worker:
 
     def _train(self, decay: float) -> dict[str, list[dict[str, Any]]]:
         """Train, keep the models; the looks at the validation rows."""
-        model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self._mesh, param_dtype="float32")
+        model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self.mesh, param_dtype="float32")
         self.task.tokenizer.save_pretrained(self.work.directory / "tokenizer")
         _, progress = nn.train(
             model,
@@ -113,8 +114,8 @@ class _Worker:
             self._recipe(decay),
             self.options.seeds[0],
             directory=self.work.directory / "training" / folder_of(decay),
-            mesh=self._mesh,
-            on_look=partial(self._on_look, decay),
+            mesh=self.mesh,
+            on_look=telling(self.on_progress, f"weight decay {decay:g}"),
             head=_HEAD,
             save_at=self.options.save_at,
             on_save=partial(self._keep, decay),
@@ -133,32 +134,20 @@ class _Worker:
     def _measure(self, decay: float, step: int) -> dict[str, list[dict[str, Any]]]:
         """What the model of a step makes of answers and text, and how far its matrices are from those of step 0."""
         kept, start = (open_checkpoint(snapshot_of(self.work.directory, decay, at)) for at in (step, 0))
-        model, params = nn.load(kept, self.options.dtype, mesh=self._mesh)
+        model, params = nn.load(kept, self.options.dtype, mesh=self.mesh)
         alone = nn.decay_alone(self._recipe(decay), self.total, step)
         key = {"weight_decay": decay, "step": step}
         row = key | {"decay_alone": alone}
         for name, rows in (("answer", self.task.test), ("text", self.task.text)):
             scores = None
             if rows is not None:
-                scores = nn.score(model, params, rows, self.options.batch_size, _HEAD, self._mesh)
+                scores = nn.score(model, params, rows, self.options.batch_size, _HEAD, self.mesh)
             row |= {f"{name}_loss": scores.mean if scores else np.nan}
             row |= {f"{name}_accuracy": scores.accuracy if scores else np.nan}
         return {"causal": [row], "causal_matrices": [key | moved for moved in distances(start, kept, alone)]}
 
     def _recipe(self, decay: float) -> nn.TrainOptions:
         return replace(self.options.train_options(len(self.task.train.row)), weight_decay=decay)
-
-    def _on_look(self, decay: float, progress: nn.Progress, total: int) -> None:
-        look = progress.history[-1]
-        what = (
-            f"weight decay {decay:g}: step {progress.step} of {total}: train {look['train_loss']:.4f}, "
-            f"validation {look['validation_loss']:.4f}"
-        )
-        self.on_progress(Progress(progress.step, total, progress.step, total, what, "training"))
-
-    @property
-    def _mesh(self) -> Any:
-        return nn.make_mesh(data=self.options.devices) if self.options.devices > 1 else None
 
 
 def distances(start: Checkpoint, kept: Checkpoint, alone: float) -> Iterator[dict[str, Any]]:

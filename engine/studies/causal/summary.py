@@ -121,7 +121,8 @@ def _collapse(frame: "pd.DataFrame") -> list[str]:
         lines = [f"no rank collapse in {len(last)} matrices by any of these rules:"]
     lines += [f"{names.sum()} by {RULES[rule]}" for rule, names in found.items()]
     halved, top = int((last["stable_ratio"] < HALVED).sum()), (percent(x["top_share"].median()) for x in (first, last))
-    lines.append(f"besides, {halved} stable ranks have halved: the largest value has from {' to '.join(top)} of |W|²")
+    lines.append(f"besides, in {halved} the stable rank has halved")
+    lines.append(f"share of |W|² in the largest value, median: from {' to '.join(top)}")
     return [*lines, f"phases at step {steps[0]}: {phases(first)}", f"phases at step {steps[-1]}: {phases(last)}"]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
+from eigensweep.engine.studies.finetune.looks import LOOK
 from eigensweep.engine.tables.columns import COUNT, FLOAT, Column
 from eigensweep.engine.tables.layout import Layout
 from eigensweep.engine.tables.matrices import MATRICES
@@ -32,12 +33,7 @@ MOVED = {
     "cosine": Column(FLOAT, "", "<W, W'> / (|W|_F |W'|_F): 1 where W' = c W"),
     "added": Column(FLOAT, "", "|W' - c W|_F / |W'|_F, c = decay_alone: how much of W' the gradients put there"),
 }
-HISTORY = {
-    **KEY,
-    "train_loss": Column(FLOAT, "nats", "mean cross-entropy of the batches since the last look"),
-    "validation_loss": Column(FLOAT, "nats", "mean cross-entropy of the validation rows' targets"),
-    "validation_accuracy": Column(FLOAT, "", "share of these targets with the largest logit"),
-}
+HISTORY = {**KEY, **LOOK}
 LAYOUT = Layout(
     NAME,
     {"causal": CAUSAL, "causal_matrices": MOVED, "causal_history": HISTORY},

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from eigensweep.engine.run.factors import FOLDER
 from eigensweep.engine.spectral.bootstrap import paired_interval
+from eigensweep.engine.spectral.student import mean_interval
 from eigensweep.engine.studies.ablation.columns import BOOTSTRAP
+from eigensweep.engine.studies.finetune.looks import LOOK
 from eigensweep.engine.tables.check import check_lengths, check_same_rows
 from eigensweep.engine.tables.columns import COUNT, FLOAT, LIST, TEXT, Column
 from eigensweep.engine.tables.errors import RunError
@@ -42,13 +43,7 @@ ROWS = {
     "row_loss": Column(LIST, "nats", "cross-entropy of every held-out row"),
     "row_correct": Column(LIST, "", "1 where its class is right, else 0"),
 }
-HISTORY = {
-    **_MEMBER,
-    "step": Column(COUNT, "", "steps done at this look at the validation rows"),
-    "train_loss": Column(FLOAT, "nats", "mean cross-entropy of the batches since the last look"),
-    "validation_loss": Column(FLOAT, "nats", "mean cross-entropy of the validation rows"),
-    "validation_accuracy": Column(FLOAT, "", "share of the validation rows with the right class"),
-}
+HISTORY = {**_MEMBER, **LOOK}
 EFFECTS = {
     "measure": Column(TEXT, "", "what changes: loss (nats) or accuracy; [y] is its unit"),
     "scope": _MEMBER["scope"],
@@ -160,14 +155,12 @@ def effects(run: Finetuning, measure: str = "loss", seed: int = 0) -> list[dict[
 def _interval(change: np.ndarray, seed: int) -> dict[str, Any]:
     mean, low, high = paired_interval(change.mean(axis=0), np.ones(change.shape[1]), seed)
     by_seed = change.mean(axis=1)
-    num, half = len(by_seed), float("inf")
-    if num > 1:
-        half = float(stats.t.ppf(0.975, num - 1) * np.std(by_seed, ddof=1) / np.sqrt(num))
+    seed_low, seed_high = mean_interval(by_seed)[1:] if len(by_seed) > 1 else (-np.inf, np.inf)
     return {
         "change": mean,
         "low": low,
         "high": high,
-        "seed_low": mean - half,
-        "seed_high": mean + half,
+        "seed_low": seed_low,
+        "seed_high": seed_high,
         "seeds": by_seed.tolist(),
     }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eigensweep.engine.report import style
+from eigensweep.engine.spectral.student import mean_interval
 from eigensweep.engine.studies.finetune.effects import Finetuning
 
 if TYPE_CHECKING:
@@ -12,21 +13,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = {"before": "remove, then fine-tune", "after": "fine-tune, then remove"}
+LEVEL = 0.05  # of the title's test
 UNITS = {"loss": "change of loss, nats", "accuracy": "change of accuracy"}
 
 
 def title(rows: list[dict[str, Any]], num_seeds: int, unit: str = "nats") -> tuple[str, str]:
-    """Whether the order matters for the smallest values, by the interval over seeds; the largest such contrast."""
+    """Whether the order matters for the smallest values: the largest such contrast, tested over all scopes."""
     smallest = max(row["decile"] for row in rows)
     order = "after - before" if any(r["order"] == "after - before" for r in rows) else rows[0]["order"]
     chosen = [r for r in rows if r["decile"] == smallest and r["order"] == order]
     row = max(chosen, key=lambda r: abs(r["change"]))
     what = {"before": "removed before", "after": "removed after"}.get(order, "after less before")
-    certain = row["seed_low"] > 0 or row["seed_high"] < 0
-    verdict = "more than noise between seeds" if certain else "not told from noise between seeds"
-    scope = style.shorten(row["scope"], 24)
-    seen = f"decile {smallest} of {scope}: {what} is {row['change']:+.4f} {unit}, {verdict}"
-    seeds = f"{num_seeds} seeds" if num_seeds > 1 else "1 seed"
+    _, low, high = mean_interval(row["seeds"], 1 - LEVEL / len(chosen))  # it was chosen among the scopes
+    verdict = "more than noise between seeds" if low > 0 or high < 0 else "not told from noise between seeds"
+    verdict = verdict if num_seeds > 1 else "one seed tells nothing of noise"
+    seen = f"decile {smallest} of {style.shorten(row['scope'], 24)}, {what}: {row['change']:+.4f} {unit}, {verdict}"
+    seeds = f"{num_seeds} seeds (noise: Student's t, {100 * LEVEL:g} % over all scopes)" if num_seeds > 1 else "1 seed"
     return seen, (
         f"changes against the same seed's model with nothing removed; dots: {seeds}; "
         "bars: 95 % bootstrap interval over rows"

@@ -10,28 +10,29 @@ A member is one fine-tuned model:
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from eigensweep.engine.run.options import MatrixOptions
 from eigensweep.engine.run.progress import OnProgress, Progress, silent
 from eigensweep.engine.spectral.removal import Removal
 from eigensweep.engine.studies.ablation.factors import Decompositions, Removed
 from eigensweep.engine.studies.ablation.scopes import resolve_scopes
+from eigensweep.engine.studies.devices import mesh_of
 from eigensweep.engine.studies.factors import factor_folder, factor_store
 from eigensweep.engine.studies.finetune.effects import LAYOUT, Finetuning, open_finetune
+from eigensweep.engine.studies.finetune.looks import telling
 from eigensweep.engine.studies.finetune.options import SWEPT, FinetuneOptions
 from eigensweep.engine.studies.finetune.projected import SCOPE, projected, scopes_of
 from eigensweep.engine.studies.finetune.task import Task, read_task
 from eigensweep.engine.studies.sweep.options import SweepOptions
 from eigensweep.engine.studies.sweep.study import sweep
 from eigensweep.engine.tables.claim import claimed
-from eigensweep.engine.tables.errors import RunError
 from eigensweep.engine.tables.parts import Work
 from eigensweep.models import Checkpoint, nn, open_checkpoint
 
@@ -77,8 +78,7 @@ def run_finetune(
     Raises:
       RunError, CheckpointError, DataError: with the message for the user.
     """
-    if options.devices > jax.device_count():
-        raise RunError(f"devices is {options.devices}, and JAX sees {jax.device_count()}")
+    mesh = mesh_of(options.devices)
     sizes = (options.num_train, options.validation, options.num_test)
     task, workdir = read_task(checkpoint, options, *sizes, options.split_seed), Path(workdir)
     scopes = scopes_of(checkpoint, options.scopes)
@@ -94,10 +94,12 @@ def run_finetune(
             f"{task.num_duplicates} rows share their passage with another; each passage is in one part of the split"
         )
     members = members_of(resolved, scopes)
+    store = factor_store(checkpoint.identity, resolved, workdir)
+    decomposed = {checkpoint.identity["sha256"]: Decompositions(store, MatrixOptions())}
     with claimed(workdir, LAYOUT, identity, record) as work:
         if not work.done:
             with factor_folder(resolved, workdir):
-                _Worker(checkpoint, task, resolved, work, on_progress).run(members)
+                _Worker(checkpoint, task, resolved, work, on_progress, mesh, decomposed).run(members)
     if options.spectra:
         trained = open_checkpoint(workdir / "models" / f"seed-{options.seeds[0]}")
         roles = tuple(role for role in SWEPT if role in {m.role for m in checkpoint.matrices})
@@ -113,7 +115,8 @@ class _Worker:
     options: FinetuneOptions
     work: Work
     on_progress: OnProgress
-    _decomposed: dict[str, Decompositions] = field(default_factory=dict)
+    mesh: Mesh | None
+    decomposed: dict[str, Decompositions]  # by the digest of their checkpoint
 
     def run(self, members: list[Member]) -> None:
         """Do what is still to do, and merge."""
@@ -130,14 +133,15 @@ class _Worker:
             shutil.rmtree(self._training(member), ignore_errors=True)
             what = f"{member}: loss {scored['loss']:.4f}, accuracy {scored['accuracy']:.3f}, {seconds:.0f} s"
             self.on_progress(Progress(done, len(members), done, len(members), what, "trained"))
-        said = [word for decomposed in self._decomposed.values() for word in decomposed.store.said]
+        shutil.rmtree(self.work.directory / "training", ignore_errors=True)
+        said = [word for decomposed in self.decomposed.values() for word in decomposed.store.said]
         self.work.finish(names, warnings=[*self.work.manifest.get("warnings", ()), *said])
 
     def _do(self, member: Member) -> dict[str, list[dict[str, Any]]]:
         """The member's rows of every table."""
         if member.order == "after":
             trained = open_checkpoint(self._model(member.seed))
-            model, params = nn.load(trained, self.options.dtype, mesh=self._mesh)
+            model, params = nn.load(trained, self.options.dtype, mesh=self.mesh)
             if member.scope == SCOPE:
                 model, params, change, taken = self._projected(model, params, member)
                 return self._measure(member, model, params, None, taken, change)
@@ -152,8 +156,8 @@ class _Worker:
             self.options.train_options(),
             member.seed,
             directory=self._training(member),
-            mesh=self._mesh,
-            on_look=partial(self._on_look, member),
+            mesh=self.mesh,
+            on_look=telling(self.on_progress, str(member)),
             intervention=change,
         )
         if member.order == "none":
@@ -164,10 +168,10 @@ class _Worker:
 
     def _start(self, member: Member) -> tuple[nn.Model, Any, dict[str, Any], nn.Intervention | None]:
         """The model to train: the checkpoint's, with a head, without the decile that the member says."""
-        model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self._mesh, param_dtype="float32")
+        model, params = nn.load(self.checkpoint, self.options.dtype, mesh=self.mesh, param_dtype="float32")
         model, params = nn.with_classifier(model, params, len(self.task.labels), member.seed)
-        if self._mesh is not None:
-            params = jax.device_put(params, nn.shardings(model.abstract(), self._mesh))
+        if self.mesh is not None:
+            params = jax.device_put(params, nn.shardings(model.abstract(), self.mesh))
         if not member.decile:
             return model, params, {"num_matrices": 0, "energy": 0.0}, None
         if member.scope == SCOPE:
@@ -178,7 +182,7 @@ class _Worker:
 
     def _projected(self, model: nn.Model, params: Any, member: Member) -> tuple[nn.Model, Any, Any, dict[str, Any]]:
         """The model whose norms read the stream without the member's decile of eigenvectors."""
-        return projected(model, params, member.decile, self.task.train, self.options.batch_size, self._mesh)
+        return projected(model, params, member.decile, self.task.train, self.options.batch_size, self.mesh)
 
     def _without(self, checkpoint: Checkpoint, params: Any, member: Member) -> tuple[Any, dict[str, Any]]:
         """The parameters without the member's decile, and what went; matrices are the checkpoint's."""
@@ -195,10 +199,10 @@ class _Worker:
 
     def _decompositions(self, checkpoint: Checkpoint) -> Decompositions:
         digest = checkpoint.identity["sha256"]
-        if digest not in self._decomposed:
+        if digest not in self.decomposed:
             store = factor_store(checkpoint.identity, self.options, self.work.directory)
-            self._decomposed[digest] = Decompositions(store, MatrixOptions())
-        return self._decomposed[digest]
+            self.decomposed[digest] = Decompositions(store, MatrixOptions())
+        return self.decomposed[digest]
 
     def _measure(
         self,
@@ -209,7 +213,7 @@ class _Worker:
         taken: dict[str, Any],
         change: nn.Intervention | None = None,
     ) -> dict[str, list[dict[str, Any]]]:
-        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self._mesh, change)
+        scores = nn.score(model, params, self.task.test, self.options.batch_size, "classifier", self.mesh, change)
         name = asdict(member)
         row = name | taken | {"loss": scores.mean, "accuracy": scores.accuracy}
         if progress is not None:
@@ -217,18 +221,6 @@ class _Worker:
         history = progress.history if progress is not None else []
         of_rows = name | {"row_loss": scores.loss, "row_correct": scores.correct.astype(np.float64)}
         return {"finetune": [row], "finetune_rows": [of_rows], "finetune_history": [name | look for look in history]}
-
-    def _on_look(self, member: Member, progress: nn.Progress, total: int) -> None:
-        look = progress.history[-1]
-        what = (
-            f"{member}: step {progress.step} of {total}: train {look['train_loss']:.4f}, "
-            f"validation {look['validation_loss']:.4f}, accuracy {look['validation_accuracy']:.3f}"
-        )
-        self.on_progress(Progress(progress.step, total, progress.step, total, what, "training"))
-
-    @property
-    def _mesh(self) -> Any:
-        return nn.make_mesh(data=self.options.devices) if self.options.devices > 1 else None
 
     def _training(self, member: Member) -> Path:
         return self.work.directory / "training" / member.folder

@@ -3,6 +3,7 @@
 from eigensweep.engine.studies.finetune.effects import MEASURES, Finetuning, effects
 
 HEADINGS = ("seed", "order", "scope", "decile", "loss", "accuracy")
+ONE_SEED = "–"  # which has no interval
 EFFECT_HEADINGS = ("measure", "scope", "decile", "order", "change", "interval over rows", "interval over seeds")
 
 
@@ -14,7 +15,8 @@ def render(run: Finetuning) -> str:
         lines.append(f"seed {seed}  {order:6s} {what:24s} loss {loss}  accuracy {accuracy}")
     for measure, scope, decile, order, change, rows, seeds in changes(run):
         lines.append(
-            f"{measure} change, {scope} decile {decile}, {order}: {change} {rows} over rows, {seeds} over seeds"
+            f"{measure} change, {scope} decile {decile}, {order}: {change} {rows} over rows"
+            + (f", {seeds} over seeds" if seeds != ONE_SEED else "")
         )
     return "\n".join(lines)
 
@@ -43,7 +45,7 @@ def changes(run: Finetuning) -> list[tuple[str, ...]]:
             row["order"],
             f"{row['change']:+.4f}",
             f"[{row['low']:+.4f}, {row['high']:+.4f}]",
-            f"[{row['seed_low']:+.4f}, {row['seed_high']:+.4f}]",
+            f"[{row['seed_low']:+.4f}, {row['seed_high']:+.4f}]" if len(row["seeds"]) > 1 else ONE_SEED,
         )
         for measure in MEASURES
         for row in effects(run, measure)

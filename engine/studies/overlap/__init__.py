@@ -22,7 +22,10 @@ def view_of(found: Overlap) -> View:
     absent = found.manifest.get("without_activations", [])
     return View(
         f"Overlap with activations of {checkpoint_name(found)}",
-        tables=[Table("Overlap with activations", [*summary.HEADINGS.values()], rows)],
+        tables=[
+            Table("Overlap with activations", [*summary.HEADINGS.values()], rows),
+            Table("First eigenvalues of F", [*summary.SHARES], summary.share_cells(found), summary.covariances(found)),
+        ],
         data={"charts": as_data(charts(found))},
         warnings=[f"{len(absent)} matrices met no activations: {', '.join(absent)}"] if absent else [],
     )
@@ -31,7 +34,9 @@ def view_of(found: Overlap) -> View:
 def figures_of(found: Overlap) -> Mapping[str, Callable[[], "Figure"]]:
     """The spectra with their overlaps by role, and the activations' covariances."""
     groups = by_role(found)
-    drawn: dict[str, Callable[[], Figure]] = {"overlap": partial(draw_overlap, groups)} if groups else {}
+    drawn: dict[str, Callable[[], Figure]] = (
+        {"overlap": partial(draw_overlap, groups, found.centring)} if groups else {}
+    )
     return drawn | {"covariances": partial(figure_covariances.draw, found)}
 
 

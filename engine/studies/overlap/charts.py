@@ -24,7 +24,9 @@ def charts(found: Overlap) -> list[Chart]:
     if groups:
         panels = [_overlaps(label, members) for label, members in groups.items()]
         x, y = Axis("ν / (σ √max(m, n))", "log"), Axis("overlap O", limits=(0.0, _top(groups)))
-        result.append(Chart("Overlap with the activations' axes", *title(groups), _OVERLAP, x, y, panels))
+        result.append(
+            Chart("Overlap with the activations' axes", *title(groups, found.centring), _OVERLAP, x, y, panels)
+        )
     rank, share = Axis("rank of the eigenvalue", "log"), Axis("share of tr F", "log")
     seen = figure_covariances.title(found)
     panels = [_covariances(kind, rows) for kind, rows in figure_covariances.by_kind(found).items()]

@@ -9,6 +9,7 @@ import numpy as np
 
 from eigensweep.engine.report import style
 from eigensweep.engine.report.spectrum import NULL, grouped, known_mean, law, scalar
+from eigensweep.engine.studies.overlap.figure_covariances import CENTRED
 from eigensweep.engine.studies.overlap.study import Overlap
 
 if TYPE_CHECKING:
@@ -88,14 +89,14 @@ def by_role(found: Overlap) -> dict[str, list[Vectors]]:
     return groups
 
 
-def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
+def draw_overlap(groups: dict[str, list[Vectors]], centring: str = "none") -> "Figure":
     """A panel a role: its spectra averaged over blocks (top), the mean overlap by singular value (below)."""
     columns = min(4, len(groups)) if len(groups) not in (5, 6, 9) else 3
     rows = math.ceil(len(groups) / columns)
     height = HEAD + ROW * rows
     figure = style.new_figure(height=height)
     members = [v for group in groups.values() for v in group]
-    style.headline(figure, *title(groups))
+    style.headline(figure, *title(groups, centring))
     left, right, gap = 0.075, 0.99, 0.03
     width = (right - left - gap * (columns - 1)) / columns
     top_limit = min(1.05, 1.08 * max(float(np.nanmax(v.overlap)) for v in members))
@@ -116,8 +117,8 @@ def draw_overlap(groups: dict[str, list[Vectors]]) -> "Figure":
     return figure
 
 
-def title(groups: dict[str, list[Vectors]]) -> tuple[str, str]:
-    """What the figure shows, in a sentence of numbers; and what the numbers are."""
+def title(groups: dict[str, list[Vectors]], centring: str = "none") -> tuple[str, str]:
+    """What the figure shows, in a sentence of numbers; and what the numbers are, F with this `centring`."""
     members = [v for group in groups.values() for v in group]
     said = [f"{known_mean(np.concatenate([v.overlap[~v.right & ~v.left] for v in members])):.2f} in the bulk"]
     for words, side in (("above ν+", "right"), ("below ν−", "left")):
@@ -127,8 +128,8 @@ def title(groups: dict[str, list[Vectors]]) -> tuple[str, str]:
     null = float(np.mean([v.null for v in members]))
     seen = f"Overlap with the activations' axes: {', '.join(said)}; at random {null:.2f}"
     return seen, (
-        f"O = max |v · f|: v a right singular vector, f the eigenvectors of F; {len(members)} matrices in "
-        f"{len(groups)} roles, averaged over blocks"
+        f"O = max |v · f|: v a right singular vector, f the eigenvectors of F, {CENTRED[centring]}; {len(members)} "
+        f"matrices in {len(groups)} roles, averaged over blocks"
     )
 
 

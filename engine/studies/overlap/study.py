@@ -58,7 +58,9 @@ class OverlapOptions(TextFields, FactorFields):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.centred and self.centring == "none":
+        if self.centred and self.centring == "positions":
+            raise ValueError("centred is on, which is centring = mean, and centring is positions; give one of them")
+        if self.centred:
             object.__setattr__(self, "centring", "mean")
         object.__setattr__(self, "centred", self.centring == "mean")
 
@@ -112,6 +114,7 @@ def run_overlap(
     model = nn.model_of(checkpoint, options.dtype)
     params = nn.load(checkpoint, options.dtype)[1] if options.format == "sampled" else None
     rows = rows_for(checkpoint, model, params, options, options.seed, None, "random")
+    store = factor_store(checkpoint.identity, options, Path(workdir)) if options.factors else None
     swept = _swept(checkpoint, options, Path(workdir), on_progress)
     identity = {"checkpoint": checkpoint.identity, "options": options.to_json(), "data": describe_rows(rows, options)}
     scored = bool((rows.targets != data.IGNORE).any())
@@ -123,7 +126,6 @@ def run_overlap(
             return
         with claimed(workdir, LAYOUT, identity) as work:
             if not work.done:
-                store = factor_store(checkpoint.identity, options, Path(workdir)) if options.factors else None
                 collector = Collector(work, swept, checkpoint.matrices, batches, options.centring, on_progress, store)
                 parts = nn.stream(
                     model, nn.reader(checkpoint, model), batches, _loss, visit=collector.visit, scored=scored

@@ -1,6 +1,7 @@
 """The overlap study in a table: a row a role, outside the Marchenko-Pastur edges against inside."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,17 @@ from eigensweep.engine.studies.overlap.study import Overlap
 if TYPE_CHECKING:
     import pandas as pd
 
+_MEAN, _POSITIONS = "the part of it in the mean of all tokens", "the part of it in the means of the positions"
+SHARES = (
+    ("inputs", "what the activations enter"),
+    ("number", "how many there are"),
+    ("first", "share of tr F in its largest eigenvalue"),
+    ("mean", _MEAN),
+    ("positions", _POSITIONS),
+    ("second", "share of tr F in its second eigenvalue"),
+    ("mean", _MEAN),
+    ("positions", _POSITIONS),
+)
 # Column -> (heading, what it is).
 HEADINGS = {
     "role": ("role", "what the matrices do; with the shape where a role has several"),
@@ -109,14 +121,26 @@ def _part(row: Mapping[str, Any], part: str, j: int) -> float:
     return math.nan if shares is None else float(shares[j])
 
 
+def share_cells(found: Overlap) -> list[list[str]]:
+    """`covariance_table` as text, a cell a heading of SHARES."""
+    return [
+        [kind, str(count), *(f"{share:.1%}" if math.isfinite(share) else "–" for share in shares)]
+        for _, kind, count, *shares in covariance_table(found).itertuples()
+    ]
+
+
+def covariances(found: Overlap) -> str:
+    """What F is, and what its table shows."""
+    return (
+        f"F = mean x x^T, {CENTRED[found.centring]}: share of tr F in its first two eigenvalues; of each, the part in "
+        "the mean, in positions' means; medians over the inputs"
+    )
+
+
 def render_covariances(found: Overlap) -> str:
     """The table as aligned plain text, under a line that says what it is."""
-    said = "share of tr F in its first two eigenvalues; of each, the part in the mean, in positions' means"
-    lines = [["inputs", "", "first", "mean", "positions", "second", "mean", "positions"]]
-    for _, *values in covariance_table(found).itertuples():
-        shares = [f"{value:.1%}" if math.isfinite(value) else "–" for value in values[2:]]
-        lines.append([values[0], str(values[1]), *shares])
-    return f"F = mean x x^T, {CENTRED[found.centring]}:\n{said}\n{aligned(lines)}"
+    table = aligned([[heading for heading, _ in SHARES], *share_cells(found)])
+    return "\n".join([*textwrap.wrap(covariances(found), 100), table])
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ def view_of(study: Slicing) -> View:
     """What the page shows of the study."""
     title = f"Narrower residual streams of {checkpoint_name(study)}"
     columns = [(name, "") for name in summary.HEADINGS]
-    said = f"{summary.baseline(study)}; {summary.note(study)}. {summary.READING}"
+    said = f"{summary.baseline(study)}. {summary.source(study)}. {summary.note(study)}. {summary.READING}"
     table = Table("Loss by width", columns, summary.members(study), said)
     return View(title, tables=[table], data={"charts": as_data(charts(study))})
 

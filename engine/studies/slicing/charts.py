@@ -9,7 +9,7 @@ import numpy as np
 from eigensweep.engine.report.charts import Axis, Chart, Panel, Rule, Series
 from eigensweep.engine.studies.slicing.slicer import COVARIANCE, RANDOM, SINGULAR
 from eigensweep.engine.studies.slicing.study import Slicing
-from eigensweep.engine.studies.slicing.summary import note, seen
+from eigensweep.engine.studies.slicing.summary import note, seen, seen_accuracy, source
 
 _METHODS = {  # name, colour, marks
     COVARIANCE: ("along the covariance's eigenvectors", "raw", "line+points"),
@@ -22,7 +22,7 @@ MEASURES = {
 }
 _READING = (
     "Each point is a whole model on the same rows of text: the stream cut to a share of its width, or every matrix at "
-    "the rank whose two factors have as many parameters as its slice. Bars: paired bootstrap intervals over rows."
+    "the largest rank whose two factors have no more parameters than its slice."
 )
 
 
@@ -30,14 +30,22 @@ def charts(study: Slicing) -> list[Chart]:
     """Changes of the loss, of the accuracy, and the eigenvalues of the covariance."""
     rows = study.results.to_dict("records")
     x = Axis("share of the stream's width that is kept")
-    found = []
+    found, said = [], {"loss": seen, "accuracy": seen_accuracy}
     for measure, names in MEASURES.items():
         drawn = [row for row in rows if all(math.isfinite(row[name]) for name in names)]
         label = "change of the loss (nats)" if measure == "loss" else "change of the accuracy"
         series = [s for method in _METHODS if (s := _series(method, drawn, names))]
         panel = Panel("", series, [], [Rule("", "y", 0.0, dashed=False)])
         found.append(
-            Chart(f"Change of the {measure} by width", seen(study), note(study), _READING, x, Axis(label), [panel])
+            Chart(
+                f"Change of the {measure} by width",
+                said[measure](study),
+                note(study),
+                _READING,
+                x,
+                Axis(label),
+                [panel],
+            )
         )
     return [*found, _eigenvalues(study)]
 
@@ -54,12 +62,13 @@ def _series(method: str, rows: Sequence[dict[str, Any]], names: Sequence[str]) -
 def _eigenvalues(study: Slicing) -> Chart:
     evals = study.axes.sort_values("index")["eval"].to_numpy()
     kept = np.cumsum(evals) / np.sum(evals)
-    half = int(np.searchsorted(kept, 0.99)) + 1
+    few = int(np.searchsorted(kept, 0.99)) + 1
     return Chart(
         "Eigenvalues of the stream's covariance",
-        f"{half} of {len(evals)} eigenvectors hold 99 % of what the norms read",
-        note(study),
-        "Each token's stream is divided by its length, as a norm does; eigenvalues, largest first, sum to the width.",
+        f"{few} of {len(evals)} eigenvectors hold 99 % of what the norms read",
+        source(study),
+        "Each token's stream is divided by its root mean square, as a norm does; the eigenvalues, largest first, sum "
+        "to the width.",
         Axis("index"),
         Axis("eigenvalue", "log"),
         [Panel("", [Series("", np.arange(1, len(evals) + 1), evals, marks="line+points")])],

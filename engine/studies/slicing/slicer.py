@@ -29,7 +29,7 @@ class SliceOptions(CalibrationFields, MeasureFields):
 
     COMMAND: ClassVar[str] = "slice"
 
-    keep: tuple[int, ...] = option((100, 90, 80, 70, 60, 50), "percent of the stream's width that are kept")
+    keep: tuple[int, ...] = option((100, 90, 80, 70, 60, 50), "per cent of the stream's width to keep")
     gain: str = option(
         "energy", "of norms that read less: times sqrt(kept energy), sqrt(d'/d), or as it is", choices=FACTORS
     )
@@ -41,7 +41,7 @@ class SliceOptions(CalibrationFields, MeasureFields):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.keep or not all(0 < share <= 100 for share in self.keep):
-            raise ValueError(f"keep is {self.keep}; expected percents from 1 to 100")
+            raise ValueError(f"keep is {self.keep}; expected per cents from 1 to 100")
         if self.stream or self.devices > 1:
             raise ValueError("slicing has the whole model in memory: it takes neither stream nor devices")
 

@@ -12,26 +12,26 @@ from eigensweep.engine.studies.toy_linear.study import ToyLinear
 BINS = 36
 MAX_DOTS = 500  # vectors of a panel that are no lower outliers; those are all there
 _SPECTRA = (
-    "Density of the logarithm of the singular values of all simulations (dots), a panel a number of samples N, with "
-    "the mean Kolmogorov-Smirnov distance D of a simulation from the law. Line: the generalised Marchenko-Pastur law, "
-    "whose population is the spectrum of (X Xᵀ)⁻¹, plus that of W* where there is one. Grey: the same law if X Xᵀ were "
-    "N Σ. Dashed: below it a singular value counts as a lower outlier (mean over simulations)."
+    "Density of the logarithm of the singular values of all simulations (dots), one panel for each number of samples "
+    "N; D is the mean Kolmogorov-Smirnov distance of a simulation from the law. Line: the generalised Marchenko-Pastur "
+    "law, whose population is the spectrum of (X Xᵀ)⁻¹, plus that of W* where there is one. Grey: the same law if "
+    "X Xᵀ were N Σ. Dashed: below it a singular value counts as a lower outlier (mean over simulations)."
 )
 _OVERLAPS = (
-    "Overlap O of every right singular vector with the eigenvectors of Σ, over its singular value, all simulations of "
-    "a number of samples. Lower outliers are blue; of the others some hundreds are drawn. Dashed, upright: the edge of "
-    "lower outliers."
+    "Overlap O of every right singular vector with the eigenvectors of Σ, against its singular value, for all "
+    "simulations with N samples. Lower outliers are blue; of the others some hundreds are drawn. Vertical dashed line: "
+    "the edge of lower outliers."
 )
 _GROWTH = (
-    "Lower outliers a simulation over the number of samples, with 95 % bootstrap intervals over simulations, and how "
-    "many values of the law lie below the same edge. A simulation with more samples begins with those of fewer."
+    "Lower outliers per simulation against the number of samples, with 95 % bootstrap intervals over simulations, and "
+    "how many values the law puts below the same edge. A simulation with more samples begins with those of fewer."
 )
 _ALIGNED = (
     "Mean overlap of the right vectors of lower outliers with eigenvectors of Σ, of all others, and what chance gives."
 )
 _NOISE = (
-    "Mean square of the entries of Ŵ − W* along each eigenvector of Σ, over the data's variance λ along it; a colour a "
-    "number of samples."
+    "Mean square of the entries of Ŵ − W* along each eigenvector of Σ, against the data's variance λ along it; one "
+    "colour for each number of samples."
 )
 
 
@@ -71,7 +71,7 @@ def _spectra(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]])
         panels.append(Panel(title, series, rules=[Rule("edge of lower outliers", "x", edge)]))
     worst = max(rows, key=lambda row: row["ks_law"] - row["ks_simulations"])
     seen = f"Mean distance from the law {worst['ks_law']:.3f}, from the other simulations {worst['ks_simulations']:.3f}"
-    note = f"Kolmogorov-Smirnov, at N = {worst['samples']}, where the two differ most"
+    note = f"Kolmogorov-Smirnov, at N = {worst['samples']}, where the law does worst beside the other simulations"
     x, y = Axis("singular value of Ŵ", "log"), Axis("density of ln s")
     return Chart("Spectra and the law", seen, note, _SPECTRA, x, y, panels)
 
@@ -92,7 +92,7 @@ def _overlaps(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]]
         lower = s < edges
         others = np.flatnonzero(~lower & (s > 1e-9 * s.max()))
         others = others[:: max(1, -(-others.size // MAX_DOTS))]
-        series = [Series("another", s[others], o[others], marks="dots", color="control")]
+        series = [Series("other", s[others], o[others], marks="dots", color="control")]
         if lower.any():
             series.append(Series("lower outlier", s[lower], o[lower], marks="dots", color="raw"))
         rules = [
@@ -109,7 +109,7 @@ def _said(rows: list[dict[str, Any]]) -> tuple[str, str]:
     """What the lower outliers of the most samples that have any overlap with, against all others."""
     having = [row for row in rows if row["num_any"]]
     if not having:
-        return "No lower outliers in any simulation", "below the edge that isotropic data set"
+        return "No simulation has a lower outlier", "simulations with isotropic data set the edge"
     row = having[-1]
     seen = (
         f"Overlap with eigenvectors of Σ at N = {row['samples']}: {row['overlap_lower']:.2f} for lower outliers, "
@@ -128,7 +128,7 @@ def _growth(rows: list[dict[str, Any]], seeds: dict[int, list[dict[str, Any]]]) 
         Series("simulated", n, mean, low, high, marks="line+points", color="raw"),
         Series("law", n, law, marks="line", color="law"),
     ]
-    seen = f"Lower outliers a simulation: {mean[0]:.2f} with {n[0]:.0f} samples, {mean[-1]:.2f} with {n[-1]:.0f}"
+    seen = f"Lower outliers per simulation: {mean[0]:.2f} with {n[0]:.0f} samples, {mean[-1]:.2f} with {n[-1]:.0f}"
     first, last = (np.array([seed["num_lower"] for seed in seeds[int(k)]], float) for k in (n[0], n[-1]))
     change, least, most = paired_interval(last - first, np.ones_like(first), 0)
     note = f"change {change:+.2f}, 95 % interval {least:+.2f} to {most:+.2f} over the same simulations"

@@ -8,6 +8,7 @@ from eigensweep.engine.run.options import option
 from eigensweep.engine.spectral.covariances import KINDS, eigenvalues
 from eigensweep.engine.studies.toy import ToyOptions
 
+LEAST_SCALE = 1e-3  # of noise and signal, 1/this the most: their squares stay far from the ends of floating point
 MOST_WORK = 10**14  # multiplications of one number of samples, hours of a CPU core: more is a slip
 
 
@@ -19,15 +20,20 @@ class ToyLinearOptions(ToyOptions):
     outputs: int = option(192, "m, the dimension of y and the number of rows of W", least=8, most=16384)
     samples: tuple[int, ...] = option((96, 128, 256, 512, 1024), "numbers of samples N, each at least d + 2")
     covariance: str = option("power:0.7", f"eigenvalues of the covariance of x: {KINDS}")
-    noise: float = option(1.0, "standard deviation of the noise in y")
-    signal: float = option(0.0, "standard deviation of the entries of W* in the directions that it reads; 0: W* = 0")
+    noise: float = option(1.0, "standard deviation of the noise in y", least=LEAST_SCALE, most=1 / LEAST_SCALE)
+    signal: float = option(
+        0.0,
+        "standard deviation of the entries of W* in the directions that it reads; 0: W* = 0",
+        least=0,
+        most=1 / LEAST_SCALE,
+    )
     rank: int = option(0, "how many random directions W* reads; 0: all", least=0)
-    num_seeds: int = option(20, "simulations a number of samples", least=2, most=10_000)
+    num_seeds: int = option(20, "simulations for each number of samples", least=2, most=10_000)
     num_null: int = option(
         499, "simulations with isotropic data, which set the edge that lower outliers lie below", least=19, most=100_000
     )
     level: float = option(0.01, "chance of a lower outlier in a simulation with isotropic data", inside=(0, 0.5))
-    batch_size: int = option(0, "seeds simulated at a time; 0: as many as memory allows", least=0, counts=False)
+    batch_size: int = option(0, "simulations at a time; 0: as many as memory allows", least=0, counts=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,12 +45,10 @@ class ToyLinearOptions(ToyOptions):
                 f"samples has N = {self.samples[0]}; with d = {self.inputs} inputs the noise of least squares has a "
                 f"variance only from N = d + 2 = {self.inputs + 2} on"
             )
-        if not self.noise > 0:
-            raise ValueError(f"noise is {self.noise:g}; expected a positive number")
-        if self.signal < 0:
-            raise ValueError(f"signal is {self.signal:g}; expected 0 or more")
         if self.rank > self.inputs:
             raise ValueError(f"rank is {self.rank}; W* has {self.inputs} columns")
+        if self.rank and not self.signal:
+            raise ValueError(f"rank is {self.rank}, but signal is 0: W* = 0 reads no direction")
         if (self.num_null + 1) * self.level < 1:
             least = int(np.ceil(1 / self.level)) - 1
             raise ValueError(f"num_null is {self.num_null}; a level of {self.level:g} takes at least {least}")

@@ -1,4 +1,4 @@
-"""The linear model in two tables, a row a number of samples: the law of the spectrum, and the lower outliers."""
+"""The linear model in two tables, a row for each number of samples: the law of the spectrum, and the lower outliers."""
 
 import math
 from collections.abc import Mapping
@@ -14,17 +14,20 @@ SPECTRUM = {
     "law_largest": ("law", "upper edge of the law"),
     "inverse_largest": ("if X Xᵀ = NΣ", "upper edge of the law of the population noise²/(N λ)"),
     "ks_law": ("D law", "mean Kolmogorov-Smirnov distance of a simulation from the law"),
-    "ks_simulations": ("D others", "the same from all other simulations together: what a true law would come to"),
+    "ks_simulations": ("D others", "the same from all other simulations together: about what a true law would come to"),
     "ks_inverse": ("D if NΣ", "the same from the law of the population noise²/(N λ)"),
     "risk": ("risk", "error on new data beyond their noise, mean over simulations"),
     "expected_risk": ("expected", "noise² m d/(N - d - 1)"),
 }
 OUTLIERS = {
     "samples": ("N", "number of samples"),
-    "num_lower": ("lower", "lower outliers a simulation, mean; below what isotropic data reach but for one in 1/level"),
+    "num_lower": (
+        "lower",
+        "lower outliers per simulation, mean; isotropic data have one in a share `level` of the simulations",
+    ),
     "interval": ("95 %", "bootstrap interval over simulations"),
     "law_num_lower": ("law", "as many values of the law lie there"),
-    "num_any": ("in", "simulations with a lower outlier, of all"),
+    "num_any": ("in", "simulations that have a lower outlier, of all"),
     "overlap_lower": ("O lower", "mean overlap of their right vectors with eigenvectors of Σ"),
     "overlap_inside": ("O others", "of all other right vectors"),
     "overlap_null": ("null", "mean overlap for a random rotation"),

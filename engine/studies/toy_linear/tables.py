@@ -17,9 +17,9 @@ SAMPLES = {
         TEXT, "", "of the law: `law` of (X X^T)^-1 (and W*), or `simulated` where W* reads some directions only"
     ),
     "threshold": Column(
-        FLOAT, "", f"what the smallest singular value over the median lies below with chance `level` for {_ISOTROPIC}"
+        FLOAT, "", f"what smallest over median singular value falls below with probability `level` for {_ISOTROPIC}"
     ),
-    "num_lower": Column(FLOAT, "", "lower outliers a simulation, s_k < threshold * median(s): their mean"),
+    "num_lower": Column(FLOAT, "", "lower outliers per simulation, s_k < threshold * median(s): their mean"),
     "num_lower_low": Column(FLOAT, "", "lower end of its 95 % bootstrap interval over simulations"),
     "num_lower_high": Column(FLOAT, "", "upper end of it"),
     "law_num_lower": Column(FLOAT, "", "the law's: K F(threshold * F^-1(1/2)), K = min(m, d)", _SILVERSTEIN),
@@ -37,7 +37,7 @@ SAMPLES = {
     "expected_risk": Column(FLOAT, "[y]^2", "noise^2 m d/(N - d - 1)"),
     "ks_law": Column(FLOAT, "", "mean Kolmogorov-Smirnov distance of a simulation's values from the law", _SILVERSTEIN),
     "ks_inverse": Column(FLOAT, "", "from the law of the population noise^2/(N lambda), as if X X^T were N Sigma"),
-    "ks_simulations": Column(FLOAT, "", "the same from all other simulations together: what a true law would come to"),
+    "ks_simulations": Column(FLOAT, "", "from all other simulations together: about what a true law would come to"),
     "largest": Column(FLOAT, "[w]", "mean over simulations of the largest singular value"),
     "law_largest": Column(FLOAT, "[w]", "the law's upper edge", _SILVERSTEIN),
     "inverse_largest": Column(FLOAT, "[w]", "upper edge of the law as if X X^T were N Sigma"),

@@ -12,18 +12,18 @@ from eigensweep.engine.studies.toy_mlp.study import ToyMlp
 from eigensweep.engine.studies.toy_mlp.summary import BY
 
 COLORS = 7  # of the style sheet: c0 to c6
-_SEEDS = "means over seeds, bars: Student's 95 % intervals over seeds"
+_BARS = ", bars: Student's 95 % intervals over seeds"
 _REMOVALS = (
-    "Test accuracy when the smallest singular values of all layers named are taken out at once; left by share of their "
-    "number, right by share of their sum. Dashed: always answering with the commonest class."
+    "Test accuracy when the smallest singular values of all studied layers are taken out at once; left by share of "
+    "their number, right by share of their sum. Dashed: always answering with the commonest class."
 )
-_VALUES = "Singular values by rank, a panel a layer, means over seeds; grey: the first weights."
+_VALUES = "Singular values by rank, one panel for each layer; grey: the first weights."
 _VECTORS = (
-    "Mean p-value of the singular vectors by rank (local averages, means over seeds): 1/2 where they are random "
+    "Mean p-value of the singular vectors by rank, averaged over neighbouring ranks: 1/2 where they are random "
     "directions, small where they are not; grey: the first weights."
 )
 _TRAINING = "Accuracy on the test rows after every epoch."
-_BATCH = "A panel a layer, a line a reading."
+_BATCH = "One panel for each layer."
 _OF_BATCH = {
     "batch_outliers": (
         "Right outliers",
@@ -50,6 +50,14 @@ def _color(i: int) -> str:
     return f"c{i % COLORS}"
 
 
+def _by_regime(values: Mapping[str, float], text: str) -> str:
+    """ "0.82 (alpha 1), 0.11 (alpha 15)": the first three; sparse weights have no tested vectors."""
+    first = list(values.items())[:3]
+    return ", ".join(
+        f"{value:{text}} ({name})" if np.isfinite(value) else f"untested ({name})" for name, value in first
+    )
+
+
 def _line(name: str, x: Sequence[float] | np.ndarray, points: Sequence[Mean], color: str) -> Series:
     y, low, high = np.array(points).T
     known = not np.isnan(low).all()
@@ -65,10 +73,10 @@ def _removals(found: ToyMlp) -> Chart:
         series = [_line(name, 100 * shares, points, _color(i)) for i, (name, shares, points) in enumerate(lines)]
         panels.append(Panel(said, series, rules=[guess]))
     most = max(float(found.removals["share"].max()), 0.0)
-    last = "; ".join(f"{name} {means.curve(found, name, 'values')[1][-1].mean:.2f}" for name in names[:3])
-    seen = f"Test accuracy without {100 * most:g} % of the singular values: {last}"
+    last = {name: means.curve(found, name, "values")[1][-1].mean for name in names}
+    seen = f"Test accuracy without {100 * most:g} % of the singular values: {_by_regime(last, '.2f')}"
     x, y = Axis("smallest singular values removed (%)"), Axis("test accuracy", limits=(0.0, 1.02))
-    return Chart("Without the smallest singular values", seen, _SEEDS, _REMOVALS, x, y, panels)
+    return Chart("Without the smallest singular values", seen, means.said(found, _BARS), _REMOVALS, x, y, panels)
 
 
 def _training(found: ToyMlp) -> Chart:
@@ -77,10 +85,10 @@ def _training(found: ToyMlp) -> Chart:
         of = found.history[found.history["regime"] == name]
         table = of.pivot(index="seed", columns="step", values="test_accuracy").sort_index(axis=1)
         series.append(Series(name, table.columns.to_numpy(np.float64), table.mean().to_numpy(), color=_color(i)))
-    ends = "; ".join(f"{n} {means.over_seeds(found, n, 'test_accuracy').mean:.3f}" for n in means.regimes(found)[:3])
+    ends = {name: means.over_seeds(found, name, "test_accuracy").mean for name in means.regimes(found)}
     x, y = Axis("step", "log"), Axis("test accuracy")
-    seen = f"Test accuracy at the end: {ends}"
-    return Chart("Training", seen, "means over seeds", _TRAINING, x, y, [Panel("", series)])
+    seen = f"Test accuracy at the end: {_by_regime(ends, '.3f')}"
+    return Chart("Training", seen, means.said(found), _TRAINING, x, y, [Panel("", series)])
 
 
 def _groups(found: ToyMlp) -> list[tuple[str, str]]:
@@ -101,11 +109,10 @@ def _values(found: ToyMlp) -> Chart:
         series = [Series(name, np.arange(1, y.size + 1), y, color=color) for name, color, y in lines]
         panels.append(Panel(f"layer {layer}", series))
     frame = found.matrices[found.matrices["at"] == "end"]
-    counts = frame.groupby("regime", sort=False)["num_right_outliers"].mean()
-    said = "; ".join(f"{name} {count:.3g}" for name, count in list(counts.items())[:3])
-    seen = f"Singular values beyond the right edge (noise of one scale), mean a matrix: {said}"
+    counts = frame.groupby("regime", sort=False)["num_right_outliers_beyond_signs"].mean()
+    seen = f"Values above what random signs reach, mean per matrix: {_by_regime(counts, '.3g')}"
     x, y = Axis("rank", "log"), Axis("singular value")
-    return Chart("Singular values", seen, "means over seeds", _VALUES, x, y, panels)
+    return Chart("Singular values", seen, means.said(found), _VALUES, x, y, panels)
 
 
 def _vectors(found: ToyMlp) -> Chart:
@@ -113,14 +120,14 @@ def _vectors(found: ToyMlp) -> Chart:
     for layer in _layers(found):
         for side in ("right", "left"):
             lines = [(n, color, means.by_index(found, n, layer, f"p_{side}_avg")) for n, color in _groups(found)]
-            series = [Series(n, np.arange(1, y.size + 1), y, color=color) for n, color, y in lines]
+            tested = [line for line in lines if np.isfinite(line[2]).any()]
+            series = [Series(n, np.arange(1, y.size + 1), y, color=color) for n, color, y in tested]
             panels.append(Panel(f"layer {layer}, {side} vectors", series, rules=[Rule("random directions", "y", 0.5)]))
     frame = found.matrices[found.matrices["at"] == "end"]
     share = frame.groupby("regime", sort=False)["rejected_share_right"].mean()
-    said = "; ".join(f"{name} {100 * value:.2g} %" for name, value in list(share.items())[:3])
-    seen = f"Right singular vectors unlike random directions: {said}"
+    seen = f"Right singular vectors unlike random directions: {_by_regime(share, '.2%')}"
     x, y = Axis("rank"), Axis("p-value", limits=(0.0, 1.0))
-    return Chart("Singular vectors", seen, "means over seeds and matrices", _VECTORS, x, y, panels)
+    return Chart("Singular vectors", seen, means.said(found), _VECTORS, x, y, panels)
 
 
 def _batch_sizes(found: ToyMlp) -> dict[str, Chart]:
@@ -131,6 +138,9 @@ def _batch_sizes(found: ToyMlp) -> dict[str, Chart]:
     rows = found.matrices.merge(same[["network", "batch_size"]], on="network")
     sizes = sorted(set(same["batch_size"]))
     x, span = Axis("batch size", "log"), f"batch sizes {sizes[0]} to {sizes[-1]}"
+    note = means.said(found, _BARS)
+    if len(of) > len(same):
+        note += f"; of alpha {first['scale']:g}, {first['frozen']} frozen, {first['init']} alone"
     drawn = {}
     for stem, (label, columns) in _OF_BATCH.items():
         panels = []
@@ -139,8 +149,8 @@ def _batch_sizes(found: ToyMlp) -> dict[str, Chart]:
             series = []
             for i, (column, name) in enumerate(columns.items()):
                 values = [of_layer.loc[of_layer["batch_size"] == size, column].dropna() for size in sizes]
-                points = [Mean(*mean_interval(each.astype(float))) for each in values]
+                points = [Mean(*np.maximum(mean_interval(each.astype(float)), 0.0)) for each in values]
                 series.append(_line(name, sizes, points, _color(i)))
             panels.append(Panel(f"layer {layer}", series))
-        drawn[stem] = Chart(f"{label} over the batch size", f"{label}: {span}", _SEEDS, _BATCH, x, Axis(label), panels)
+        drawn[stem] = Chart(f"{label} over the batch size", f"{label}: {span}", note, _BATCH, x, Axis(label), panels)
     return drawn

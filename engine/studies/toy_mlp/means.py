@@ -26,6 +26,12 @@ def regimes(found: ToyMlp) -> list[str]:
     return list(dict.fromkeys(found.networks["regime"]))
 
 
+def said(found: ToyMlp, interval: str = "") -> str:
+    """What numbers of a regime are: "means over 5 seeds", with the interval's name behind it where there is one."""
+    seeds = found.networks["seed"].nunique()
+    return "one seed" if seeds == 1 else f"means over {seeds} seeds{interval}"
+
+
 def over_seeds(found: ToyMlp, regime: str, column: str) -> Mean:
     """Of a column of accuracies in the networks' table."""
     frame = found.networks
@@ -70,5 +76,5 @@ def by_index(found: ToyMlp, regime: str, layer: int, column: str) -> np.ndarray:
 
 
 def shown(mean: Mean, text: Callable[[float], str]) -> str:
-    """ "97.4 (96.9 to 97.9)"; without an interval the mean alone."""
-    return f"{text(mean.mean)} ({text(mean.low)} to {text(mean.high)})" if np.isfinite(mean.low) else text(mean.mean)
+    """ "97.4 (96.9 to 97.9)"; the mean alone where seeds say nothing of its error: one seed, or equal ones."""
+    return f"{text(mean.mean)} ({text(mean.low)} to {text(mean.high)})" if mean.low < mean.high else text(mean.mean)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
 
 from eigensweep.engine.run.options import LARGEST, numbers, option, words
 from eigensweep.engine.studies.sweep.options import SweepOptions
@@ -12,6 +11,7 @@ from eigensweep.engine.tables.errors import RunError
 from eigensweep.models.data.images import DIGITS
 from eigensweep.models.nn.perceptron import INITS, Recipe
 
+WIDEST = 16384  # a layer of 1 GB; more is a slip
 _LISTS = ("alphas", "frozen", "inits", "batch_sizes", "seeds", "removed", "layers")
 
 
@@ -22,8 +22,6 @@ class ToyMlpOptions(ToyOptions):
     Every combination of alphas, frozen, inits, batch_sizes and seeds is a network.
     """
 
-    MODEL: ClassVar[str] = "mlp"
-
     data: str = option(
         DIGITS, "digits (scikit-learn's, extra demo), or the folder cifar-10-batches-bin of CIFAR-10", counts=False
     )
@@ -32,9 +30,9 @@ class ToyMlpOptions(ToyOptions):
     max_train: int = option(0, "rows to learn from, the first ones; 0 for all", least=0)
     widths: tuple[int, ...] = option((512, 512, 512), "of the hidden layers")
     alphas: tuple[float, ...] = option((1.0, 15.0), "factors of the logits: softmax of alpha z, loss over alpha^2")
-    frozen: tuple[int, ...] = option((0,), "so many first layers are not trained")
+    frozen: tuple[int, ...] = option((0,), "how many of the first layers are not trained")
     inits: tuple[str, ...] = option(("gaussian",), f"laws of the first weights: {', '.join(INITS)}")
-    batch_sizes: tuple[int, ...] = option((32,), "rows a step")
+    batch_sizes: tuple[int, ...] = option((32,), "rows per step")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "of first weights and order of rows; as 0-4")
     epochs: int = option(30, "passes over the rows to learn from", least=1)
     steps: int = option(0, "of the optimizer, in place of epochs; 0: as many as the epochs take", least=0)
@@ -44,8 +42,8 @@ class ToyMlpOptions(ToyOptions):
         1 / 3, "mean square of a layer's first weights times its inputs; torch.nn.Linear has 1/3", inside=(0, 1e6)
     )
     density: float = option(0.1, "share of sparse first weights that are not 0", inside=(0, 1))
-    layers: tuple[int, ...] = option((), "to remove from and to sweep, 1 the first; by default those as wide as any")
-    removed: tuple[int, ...] = option(tuple(range(0, 100, 10)), "per cent of values, and of their sum, to remove")
+    layers: tuple[int, ...] = option((), "layers to sweep and to remove values from, 1 the first; none: the widest")
+    removed: tuple[int, ...] = option(tuple(range(0, 100, 10)), "per cent of the values, and of their sum, to remove")
     level: float = option(0.01, "of the outlier tests, and of Benjamini-Hochberg", inside=(0, 0.5))
 
     def __post_init__(self) -> None:
@@ -61,12 +59,16 @@ class ToyMlpOptions(ToyOptions):
             raise ValueError("widths is empty; expected at least one")
         object.__setattr__(self, "removed", tuple(sorted({0, *self.removed})))
         self._check("alphas", [a for a in self.alphas if not 0 < a <= 1e6], "positive numbers up to 1e6")
-        self._check("widths", [w for w in self.widths if w < 2], "numbers from 2 on")
+        self._check("widths", [w for w in self.widths if not 2 <= w <= WIDEST], f"numbers from 2 to {WIDEST}")
         self._check("frozen", [f for f in self.frozen if f > len(self.widths)], f"0 to {len(self.widths)}, the hidden")
         self._check("inits", [i for i in self.inits if i not in INITS], f"some of {', '.join(INITS)}")
         self._check("batch_sizes", [b for b in self.batch_sizes if b < 1], "numbers from 1 on")
         self._check("seeds", [s for s in self.seeds if s >= 2**31], "numbers below 2^31")
         self._check("removed", [p for p in self.removed if p > 99], "0 to 99")
+        if self.data != DIGITS:  # has test rows of its own
+            for name in ("test_share", "split_seed"):
+                if getattr(self, name) != self.by_name()[name].default:
+                    raise ValueError(f"{name} is of data={DIGITS} alone; CIFAR-10 has test rows of its own")
         depth = len(self.widths) + 1
         self._check("layers", [k for k in self.layers if not 1 <= k <= depth], f"some of the layers 1 to {depth}")
 
@@ -108,7 +110,7 @@ class Network:
     def regime(self, options: ToyMlpOptions) -> str:
         """What it has in common with the networks of other seeds, as far as the study's networks differ in it."""
         parts = {
-            "alphas": f"alpha {self.alpha:g}", "frozen": f"{self.frozen} frozen" if self.frozen else "none frozen",
+            "alphas": f"alpha {self.alpha:.12g}", "frozen": f"{self.frozen} frozen" if self.frozen else "none frozen",
             "inits": self.init, "batch_sizes": f"batch {self.batch_size}",
         }  # fmt: skip
         varied = [text for name, text in parts.items() if len(getattr(options, name)) > 1]

@@ -122,7 +122,8 @@ class _Worker:
         todo = set(self.work.todo([*units]))
         for done, (unit, (do, network)) in enumerate(units.items()):
             if unit in todo:
-                self._said = Progress(done, len(units), done, len(units), unit, "training")
+                doing = "sweeping" if do == self._start else "training"
+                self._said = Progress(done, len(units), done, len(units), unit, doing)
                 self.on_progress(self._said)
                 began = time.perf_counter()
                 rows = do(network)
@@ -131,8 +132,17 @@ class _Worker:
         self.work.finish([*units])
 
     def _start(self, network: Network) -> dict[str, list[dict[str, Any]]]:
-        """The rows of first weights."""
+        """The rows of first weights.
+
+        Raises:
+          RunError: a matrix of sparse weights is all zero, so that it has no singular vectors.
+        """
         weights = _matrices(self._first(network), self.options.studied)
+        if empty := [k for k, w in weights.items() if not w.any()]:
+            raise RunError(
+                f"{network.start}: layer {empty[0]} has no weight but 0 at a density of {self.options.density:g}; take "
+                "a larger one and a new workdir"
+            )
         about = {"network": network.start, "regime": f"start, {network.init}", "seed": network.seed, "at": "start"}
         return self._swept(weights, weights, about, frozen=len(self.options.widths) + 1)
 

@@ -14,12 +14,12 @@ BY = {"values": "by share of their number", "mass": "by share of their sum"}
 FEW, MUCH = 0.2, 0.8  # the shares that the published results speak of
 _OUTSIDE = {
     "num_right_outliers": ("right", "singular values beyond the right edge, noise of one scale"),
-    "equalised_num_right_outliers": ("equalised", "the same once rows and columns have one scale"),
-    "num_right_outliers_beyond_signs": ("signs", "above what the same entries with random signs reach"),
+    "equalised_num_right_outliers": ("right equalised", "the same once rows and columns have one scale"),
+    "num_right_outliers_beyond_signs": ("right signs", "above what the same entries with random signs reach"),
     "num_left_outliers": ("left", "singular values below the left edge, noise of one scale"),
-    "num_left_outliers_beyond_signs": ("signs", "below what the same entries with random signs reach"),
+    "num_left_outliers_beyond_signs": ("left signs", "below what the same entries with random signs reach"),
 }
-_INTERVAL = "means over seeds with Student's 95 % intervals"
+_INTERVAL = " with Student's 95 % intervals"
 
 
 def render(found: ToyMlp) -> str:
@@ -60,7 +60,7 @@ def networks_table(found: ToyMlp) -> Table:
             means.shown(means.over_seeds(found, regime, f"{part}_accuracy"), _percent) for part in ("train", "test")
         ]
         rows.append([regime, str(len(of)), str(of["steps"].iloc[0]), *scores, *moved])
-    return Table(f"Networks: {_INTERVAL}", headings, rows)
+    return Table(f"Networks: {means.said(found, _INTERVAL)}", headings, rows)
 
 
 def removal_table(found: ToyMlp, by: str) -> Table:
@@ -101,7 +101,7 @@ def matrix_tables(found: ToyMlp) -> list[Table]:
     ]
     of_entries = [
         ("kurtosis", "excess kurtosis of the entries; 0 for Gaussian ones, -1.2 for uniform ones"),
-        ("p small", f"matrices whose kurtosis independent Gaussian entries have with chance at most {level:g}"),
+        ("p small", f"matrices with a p-value of the kurtosis, against independent Gaussian entries, up to {level:g}"),
         ("law fits", "matrices whose bulk Marchenko–Pastur's law describes once rows and columns have one scale"),
         ("exponent", "alpha of the power-law tail of the eigenvalues"),
     ]
@@ -120,7 +120,7 @@ def matrix_tables(found: ToyMlp) -> list[Table]:
 
 
 def claims_table(found: ToyMlp) -> Table | None:
-    """What the published results speak of, as it came out here; None where the study has neither share."""
+    """The published results' own measures, as they came out here; None where the study has neither share."""
     guess = _percent(float(found.manifest["majority"]["accuracy"]))
     rows = []
     for regime in means.regimes(found):
@@ -134,7 +134,7 @@ def claims_table(found: ToyMlp) -> Table | None:
         (f"change without {100 * FEW:g} % of the values", "in points, paired by seed"),
         (f"accuracy without {100 * MUCH:g} % of their sum", "per cent"),
     ]
-    heading = f"Of which the literature speaks, in per cent; the commonest answer alone: {guess}"
+    heading = f"What the published results speak of, in per cent; always the commonest answer: {guess}"
     return Table(heading, headings, rows) if any(set(row[1:]) != {"–"} for row in rows) else None
 
 

@@ -4,9 +4,11 @@
   const names = () => Object.keys(ES.views).filter(name => !ES.views[name].when || ES.views[name].when(ES.data))
     .sort((a, b) => ES.views[a].order - ES.views[b].order);
 
-  /* A page without findings begins with what it has, unless it is a sweep's, where none is something to say. */
-  const first = () => names().find(name => name !== 'findings' || ES.data.findings.length || names().includes('map'))
-    || names()[0];
+  /* A page without findings begins with its studies, unless it is a sweep's, where none is something to say. */
+  const first = () => {
+    const silent = !ES.data.findings.length && !ES.data.studies.some(study => study.name === 'sweep');
+    return silent && (names().find(name => name === 'studies') || names().find(name => name !== 'findings')) || names()[0];
+  };
   const current = () => names().includes(ES.state.view) ? ES.state.view : first();
 
   function theme() {

@@ -4,7 +4,8 @@
   const there = () => ES.data.studies.filter(study => study.tables.length || (study.data.charts || []).length);
   const NAMES = {
     sweep: 'Sweep', overlap: 'Overlap', ablation: 'Removal', finetune: 'Fine-tuning', tokens: 'Tokens', labels: 'Labels',
-    facts: 'Facts', compare: 'Comparison', series: 'Series',
+    facts: 'Facts', compare: 'Comparison', series: 'Series', causal: 'Language model', slicing: 'Slices', toy_linear: 'Linear model',
+    toy_mlp: 'Small networks',
   };
 
   /* A cell as a number where it begins with one, for sorting. */
