@@ -90,6 +90,17 @@ def entry_point():
     return load
 
 
+@pytest.fixture(scope="session")
+def cheap_figures():
+    """Fonts as drawings in PDF files, as embedding real ones takes half of a report's time; no process for a share."""
+    from eigensweep.engine.report import style, write
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.RC, "pdf.fonttype", 3)
+        patch.setattr(write, "LEAST_SHARE", 1000)
+        yield
+
+
 @dataclass(frozen=True)
 class FakeMatrix:
     name: str

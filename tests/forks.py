@@ -25,6 +25,7 @@ for name in ("AutoConfig", "AutoTokenizer", "PreTrainedTokenizerFast"):  # they 
     getattr(importlib.import_module("transformers"), name)
 
 importlib.import_module("eigensweep.engine.report.style").RC["pdf.fonttype"] = 3  # as in plain_fonts.py
+importlib.import_module("eigensweep.engine.report.write").LEAST_SHARE = 1000  # each draws its figures itself
 
 
 def become(request):

@@ -14,12 +14,10 @@ def gpt2(shared):
 
 @pytest.fixture(scope="module")
 def shakespeare(shared):
-    return {"data": str(shared / "text" / "tinyshakespeare.txt"), "data_from": 0.9, "length": 128, "stride": 5000}
+    return {"data": str(shared / "text" / "tinyshakespeare.txt"), "data_from": 0.9, "length": 128, "stride": 15000}
 
 
-def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
-    gpt2, shakespeare, tmp_path, command, program
-):
+def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(gpt2, shakespeare, tmp_path, program):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     arguments = [
         f"--checkpoint={gpt2}",
@@ -31,7 +29,7 @@ def test_end_to_end_and_the_written_checkpoint_has_the_same_loss_in_torch(
         f"--write_checkpoint={tmp_path / 'edited'}",
         "--removal=query/decile:2",
     ]
-    done = command("ablate", *arguments).succeeded()
+    done = program("ablate", *arguments).succeeded()
     matched = "decile:10 against random directions that change the outputs as much, 1 scope: "
     for text in ("decile:10", "smallest decile against the middle", "report.html", "baseline: loss", matched):
         assert text in done.stdout

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +20,9 @@ SMALL = LLAMA_8B | {
 }  # fmt: skip
 
 
-def test_small_run_end_to_end(tmp_path):
+def test_small_run_end_to_end(tmp_path, program):
     pytest.importorskip("torch")
-    command = [sys.executable, "-m", "eigensweep.bin.benchmark", "--suites=svd", "--sizes=32", "--repeats=1"]
-    done = subprocess.run([*command, f"--out={tmp_path}"], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    done = program("benchmark", "--suites=svd", "--sizes=32", "--repeats=1", f"--out={tmp_path}").succeeded()
     record = json.loads((tmp_path / "benchmark.json").read_text())
     assert {c["peer"] for c in record["comparisons"]} == {"torch float64", "torch float32", "numpy float64"}
     assert record["machine"]["versions"]["jax"]
@@ -34,11 +30,8 @@ def test_small_run_end_to_end(tmp_path):
     assert "2 x 32 x 32" in done.stdout
 
 
-def test_unknown_suite_is_refused(tmp_path):
-    command = [sys.executable, "-m", "eigensweep.bin.benchmark", "--suites=nonsense"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert done.returncode == 2
-    assert "nonsense" in done.stderr
+def test_unknown_suite_is_refused(tmp_path, program):
+    program("benchmark", "--suites=nonsense", cwd=tmp_path).refused("nonsense")
 
 
 def test_ratio_is_of_medians_and_warm_up_is_not_counted():

@@ -5,12 +5,12 @@ import pytest
 from safetensors.numpy import save_file
 
 
-def test_converts_and_says_what(shared, tmp_path, command):
-    done = command("convert", f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}")
+def test_converts_and_says_what(shared, tmp_path, program):
+    done = program("convert", f"--checkpoint={shared / 'checkpoints/llama-stories260k'}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"llama: 47 tensors, 1.0 MiB -> {tmp_path / 'out'}\n"
     assert done.stderr == ""
-    again = command("convert", f"--checkpoint={tmp_path / 'out'}", f"--out={tmp_path / 'again'}")
+    again = program("convert", f"--checkpoint={tmp_path / 'out'}", f"--out={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
 
 

@@ -26,9 +26,9 @@ def words(bert):
     return [f"--config.{key}={value}" for key, value in keys.items()]
 
 
-def test_end_to_end(bert, words, tmp_path, command, program):
+def test_end_to_end(bert, words, tmp_path, program):
     arguments = [f"--checkpoint={bert}", f"--workdir={tmp_path}", *words]
-    done = command("finetune", *arguments).succeeded()
+    done = program("finetune", *arguments).succeeded()
     for text in ("majority of the labels", "loss change, blocks decile 10, after - before", "report.html"):
         assert text in done.stdout
     assert len(open_finetune(tmp_path).members) == 3

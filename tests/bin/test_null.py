@@ -18,8 +18,8 @@ def same(a, b):
     return a.num_draws == b.num_draws and np.array_equal(a.counts, b.counts) and np.array_equal(a.top, b.top)
 
 
-def test_draws_a_table_and_prints_quantiles(tmp_path, command):
-    done = command("null", "--n=20,40,80", "--num_draws=30000,20000,10000", "--table=table.npz", cwd=tmp_path)
+def test_draws_a_table_and_prints_quantiles(tmp_path, program):
+    done = program("null", "--n=20,40,80", "--num_draws=30000,20000,10000", "--table=table.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["20", "40", "80"]

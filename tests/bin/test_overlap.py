@@ -6,15 +6,16 @@ import pytest
 from eigensweep import engine
 
 
-def test_gpt2_char_end_to_end(shared, tmp_path, command, program):
+def test_gpt2_char_end_to_end(shared, tmp_path, program):
     source = shared / "checkpoints" / "gpt2-char-shakespeare"
+    (tmp_path / "text.txt").write_text((shared / "text" / "tinyshakespeare.txt").read_text()[:20_000])
     arguments = (
         f"--checkpoint={source}",
-        f"--data={shared / 'text' / 'tinyshakespeare.txt'}",
+        f"--data={tmp_path / 'text.txt'}",
         f"--workdir={tmp_path / 'run'}",
         "--config.max_rows=40",
     )
-    done = command("overlap", *arguments).succeeded()
+    done = program("overlap", *arguments).succeeded()
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["role", "matrices"]
     assert [line.split()[0] for line in lines[1:8]] == [

@@ -12,7 +12,7 @@ from eigensweep import engine, models
 from eigensweep.engine import SweepOptions
 
 
-def test_stories260k_end_to_end(shared, tmp_path, command):
+def test_stories260k_end_to_end(shared, tmp_path, command, program):
     checkpoint = shared / "checkpoints" / "llama-stories260k"
     arguments = [f"--checkpoint={checkpoint}", f"--workdir={tmp_path / 'run'}"]
     done = command("sweep", *arguments).succeeded()
@@ -26,7 +26,7 @@ def test_stories260k_end_to_end(shared, tmp_path, command):
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"manifest.json", "matrices.parquet", "spectra.parquet", "report.html"} <= files
     assert "figures" not in files  # drawn on demand
-    again = command("sweep", *arguments, "--noreport").succeeded()
+    again = program("sweep", *arguments, "--noreport").succeeded()
     assert "finished before" in again.stdout
     assert "36 matrices" in again.stdout
 
@@ -45,7 +45,10 @@ def test_classifier_of_the_lora_series(shared, step, outliers):
 
 def test_lora_deltas_have_no_p_values_beyond_their_rank(shared):
     folder = shared / "checkpoints" / "roberta-lora-series" / "step-08610"
-    run = engine.sweep(models.open_checkpoint(folder), engine.SweepOptions(roles=("query",), blocks=(0,), num_flips=0))
+    run = engine.sweep(
+        models.open_checkpoint(folder),
+        engine.SweepOptions(roles=("query",), blocks=(0,), control="none", equalise=False, num_flips=0),
+    )
     (row,), (spectra,) = run.matrices.itertuples(), run.spectra.itertuples()
     assert (row.hard_rank, row.undetermined) == (8, 760)
     assert np.isfinite(spectra.p_right[:8]).all()

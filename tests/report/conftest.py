@@ -16,7 +16,6 @@ import pyarrow as pa
 import pytest
 from scipy.special import ndtr
 
-from eigensweep.engine.report import style
 from eigensweep.engine.studies.sweep.options import controls_of
 from eigensweep.engine.studies.sweep.study import Run
 from eigensweep.engine.tables.files import write_json, write_table
@@ -201,11 +200,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cheap_fonts():
-    """Fonts as drawings in PDF files: embedding real ones takes half of a report's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(style.RC, "pdf.fonttype", 3)
-        yield
+def _cheap_figures(cheap_figures):
+    pass
 
 
 @pytest.fixture(scope="session")

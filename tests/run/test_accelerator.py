@@ -8,63 +8,79 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eigensweep.engine.run import statistics
+
+WAYS = (("cpu", 1), ("gpu", 1), ("gpu", 8))
 SWEEP = """
-import json
-import sys
-import jax
-out, count, backend = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-jax.config.update("jax_num_cpu_devices", count)
 import ml_dtypes
 import numpy as np
 from eigensweep import engine, models
-from eigensweep.engine.run import statistics
-from eigensweep.engine.spectral import ks
-from eigensweep.engine.spectral.svd import auto, device
-if backend != "cpu":
-    jax.default_backend = lambda: backend
-    auto.device_memory = lambda: {"bytes_limit": 8 << 30, "bytes_in_use": 0}
-    on_host = ks.ks_statistic
-    ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
-asked, svd = set(), device.svd
-def heard(w, strategy, vectors):
-    asked.add((w.shape, str(w.dtype), type(w).__module__.startswith("jax")))
-    return svd(w, strategy, vectors)
-device.svd = heard
 rng = np.random.default_rng(0)
 weights = {}
 def add(role, w):
     weights[f"layers.{len(weights)}.{role}.weight"] = w
 for dtype in (np.float32, ml_dtypes.bfloat16, np.float64):
     for _ in range(3):
-        add("self_attn.q_proj", rng.standard_normal((48, 48)).astype(dtype))
-        add("mlp.up_proj", rng.standard_normal((96, 48)).astype(dtype))
-        add("mlp.down_proj", rng.standard_normal((48, 96)).astype(dtype))
+        square, tall, wide = (rng.standard_normal(shape).astype(dtype) for shape in ((48, 48), (96, 48), (48, 96)))
+        add("self_attn.q_proj", square)
+        if dtype == np.float32:  # every shape and every dtype, not each with each: nearly all is tracing
+            add("mlp.up_proj", tall)
+            add("mlp.down_proj", wide)
 u, v = (np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(2))
 add("self_attn.q_proj", (u * np.logspace(0, -7, 48)) @ v)  # leaves the tolerances of a Gram matrix
 add("self_attn.q_proj", np.zeros((48, 48), np.float32))
 add("self_attn.q_proj", np.full((48, 48), np.nan, np.float32))
 run = engine.sweep(models.open_checkpoint(weights), engine.SweepOptions(control="both,signs"))
 run.matrices.merge(run.spectra, on="name").to_pickle(out)
-programs = {f.__name__: f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)}
-if backend != "cpu" and count == 1:
-    programs["svd"] = device._jitted("gram", True, None)._cache_size()
-print(json.dumps({"programs": programs, "asked": sorted(asked)}))
 """
+GPU = f"""
+import json
+import sys
+import jax
+out, count = sys.argv[1], int(sys.argv[2])
+jax.config.update("jax_num_cpu_devices", count)
+import numpy as np
+from eigensweep.engine.run import statistics
+from eigensweep.engine.spectral import ks
+from eigensweep.engine.spectral.svd import auto, device
+jax.default_backend = lambda: "gpu"
+auto.device_memory = lambda: {{"bytes_limit": 8 << 30, "bytes_in_use": 0}}
+on_host = ks.ks_statistic
+ks.ks_statistic = lambda x: on_host(x) if isinstance(x, np.ndarray) else ks._on_device(x)
+asked, svd = set(), device.svd
+def heard(w, strategy, vectors):
+    asked.add((w.shape, str(w.dtype), type(w).__module__.startswith("jax")))
+    return svd(w, strategy, vectors)
+device.svd = heard
+{SWEEP}
+programs = {{f.__name__: f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)}}
+if count == 1:
+    programs["svd"] = device._jitted("gram", True, None)._cache_size()
+print(json.dumps({{"programs": programs, "asked": sorted(asked)}}))
+"""
+
+
+def programs():
+    """How often this process has compiled the statistics."""
+    return [f._cache_size() for f in (statistics._values_of_rows, statistics._shape_of_rows)]
 
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory):
-    """Backend and number of devices -> the joined tables, and what was compiled."""
-    folder, found = tmp_path_factory.mktemp("tables"), {}
-    for backend, count in (("cpu", 1), ("gpu", 1), ("gpu", 8)):
-        out = folder / f"{backend}{count}.pkl"
+    """Backend and number of devices -> the joined tables, and what was compiled; the CPU's are made in this process."""
+    folder = tmp_path_factory.mktemp("tables")
+    before = programs()
+    exec(SWEEP, {"out": folder / "cpu1.pkl"})
+    compiled = [{"programs": dict(zip(("values", "shape"), np.subtract(programs(), before), strict=True))}]
+    for count in (1, 8):
         done = subprocess.run(
-            [sys.executable, "-c", SWEEP, str(out), str(count), backend],
+            [sys.executable, "-c", GPU, str(folder / f"gpu{count}.pkl"), str(count)],
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found[backend, count] = pd.read_pickle(out), json.loads(done.stdout.splitlines()[-1])
-    return found
+        compiled.append(json.loads(done.stdout.splitlines()[-1]))
+    tables = [pd.read_pickle(folder / f"{backend}{count}.pkl") for backend, count in WAYS]
+    return dict(zip(WAYS, zip(tables, compiled, strict=True), strict=True))
 
 
 @pytest.fixture(scope="module")

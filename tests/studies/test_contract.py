@@ -162,16 +162,18 @@ def wait_until(condition, process, seconds):
 def test_killed_again_and_again_and_resumed_is_undisturbed(case, undisturbed, program, tmp_path):
     """Killed at growing delays, or as soon as another part is there: nothing finished is lost or done again.
 
-    A sweep ten times; the others, which share its parts, three times. The last kill waits for a part, however slow the
-    machine is; with one unit left to do, the process is killed while it starts. The manifest's timings are those of
+    A sweep six times; the others, which share its parts, twice. The last kill but one waits for a part, however slow
+    the machine is; with one unit left to do, the process is killed while it starts. The manifest's timings are those of
     all starts.
     """
     workdir, seen = case.begin(tmp_path / "run"), {}
-    kills = 10 if case.name == "sweep" else 3
+    kills = 6 if case.name == "sweep" else 2
     for kill in range(1, kills + 1):
         process = program.start(case.command, *case.arguments(workdir))
         known = len(seen)
-        patience = 240 if kill == kills and not seen else 0.02 * kill if known == case.units - 1 else 2 * kill / kills
+        patience = 0.02 * kill if known == case.units - 1 else 2 * kill / kills
+        if not seen and kill >= kills - 1:
+            patience = 240
         wait_until(lambda known=known: len(case.parts(workdir)) > known, process, patience)
         process.send(signal.SIGKILL)
         assert process.wait().returncode == -signal.SIGKILL, "it ended before it was killed"
