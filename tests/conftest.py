@@ -212,7 +212,9 @@ class Programs:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
         words = [sys.executable, str(TESTS / "forks.py")]
-        self.server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        quickly = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as `compiled_quickly`
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen(words, env=quickly, **pipes)
 
     def ask(self, **request):
         self.server.stdin.write(json.dumps(request) + "\n")

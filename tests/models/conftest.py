@@ -2,6 +2,8 @@
 
 import pytest
 
+LONG = {"test_nn_real"}  # real models, whose passes would take longer than their compilation
+
 _SIZES = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -89,6 +91,12 @@ TINY = {
         {**_GROUPED, "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 16},
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_quickly(request):
+    if request.path.stem not in LONG:
+        request.getfixturevalue("compiled_quickly")
 
 
 @pytest.fixture(scope="session")

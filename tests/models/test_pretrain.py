@@ -13,8 +13,6 @@ from eigensweep.models.nn import training
 
 jax.config.update("jax_enable_x64", True)
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXT = "To be, or not to be: that is the question.\n" * 12
 GPT2 = {
     "model_type": "gpt2",

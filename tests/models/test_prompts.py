@@ -13,8 +13,6 @@ from eigensweep.models.nn import training
 
 jax.config.update("jax_enable_x64", True)
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXT = "abcdefg. "
 
 

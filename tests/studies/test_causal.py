@@ -23,8 +23,6 @@ from eigensweep.models import nn, open_checkpoint
 from eigensweep.models.errors import InputError
 from eigensweep.models.nn import training
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 OPTIONS = {
     "format": "text",
     "fixed_answer": "red",
