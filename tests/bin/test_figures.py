@@ -27,6 +27,8 @@ from eigensweep.engine.studies.tokens.study import run_tokens
 from eigensweep.engine.studies.tracing import TraceOptions, run_trace
 from eigensweep.models.data.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 COMMANDS = (
     AblationOptions, CompareOptions, EditOptions, FactsOptions, FinetuneOptions, FleetOptions, OverlapOptions,
     PretrainOptions, SeriesOptions, SliceOptions, SweepOptions, TokensOptions, TraceOptions,
