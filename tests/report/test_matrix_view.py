@@ -268,7 +268,7 @@ def test_a_phone_shows_all_of_it(visit, path, theme):
     assert page.locator("svg.chart").count() == 4 * 7
     assert all(label for label in page.evaluate("[...document.querySelectorAll('svg.chart')].map(s => s.ariaLabel)"))
     page.locator("summary").first.click()
-    assert page.locator("details[open] tbody tr").count() > 0
+    page.locator("details[open] tbody tr").first.wait_for()  # filled by an event that follows the click
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
