@@ -51,6 +51,8 @@ class Profile(NamedTuple):
         return max(0.0, 1 - self.busy / self.seconds) if self.seconds else 0.0
 
     def __str__(self) -> str:
+        if not self.operations:  # on a CPU a sweep is NumPy's, and idle would be the wrong word
+            return f"{self.seconds:.2f} s, in which XLA ran nothing"
         said = f"{self.seconds:.2f} s, of which the device was idle {100 * self.idle:.0f} %"
         said += f" and copied {self.copying:.2f} s" if self.copying else ""
         said += "; the trace was too long to be kept whole" if self.cut else ""

@@ -77,7 +77,7 @@ def test_a_traced_sweep_prints_what_the_device_did(weights, tmp_path, program):
     arguments = [weights, "--workdir=run", "--config.control=none", "--config.num_flips=0", "--noreport"]
     done = program("sweep", *arguments, "--profile=trace", cwd=tmp_path).succeeded()
     assert "trace: trace; " in done.stdout
-    assert "the device was idle" in done.stdout
+    assert "in which XLA ran nothing" in done.stdout  # on a CPU a sweep is NumPy's
     assert list(tmp_path.glob("trace/plugins/profile/*/*.trace.json.gz"))
     refused = program("sweep", *arguments, "--profile=w.safetensors", cwd=tmp_path).refused()
     assert "--profile=w.safetensors" in refused

@@ -68,3 +68,7 @@ def test_what_runs_inside_is_traced(tmp_path):
 def test_without_a_trace_there_is_no_profile(tmp_path):
     with pytest.raises(FileNotFoundError, match="no trace"):
         profile.read(tmp_path, 1.0)
+
+
+def test_where_xla_ran_nothing_no_device_is_called_idle():
+    assert str(profile.Profile(1.5, 0.0, 0.0, (), False)) == "1.50 s, in which XLA ran nothing"
